@@ -1,0 +1,1 @@
+"""How results are judged: metrics, confidence intervals, ledger, claims, timing, figures."""

@@ -1,0 +1,1 @@
+"""Ledger to RESULTS.md and report.html."""

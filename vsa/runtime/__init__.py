@@ -1,0 +1,1 @@
+"""What every stage shares: paths, profiles, seeds, device and precision, progress, errors."""

@@ -1,0 +1,20 @@
+"""The one error a user can cause: bad input, a missing file, an unknown name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class InputError(Exception):
+    """What the user gave cannot be used.
+
+    The message is one paragraph: where (file and row), what is wrong, and the cure.
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+    def __init__(
+        self, problem: str, *, cure: str, file: str | Path | None = None, row: int | None = None
+    ) -> None:
+        where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
+        super().__init__(f"{where}{problem.rstrip('.')}. {cure.rstrip('.')}.")
+        self.problem, self.cure, self.file, self.row = problem, cure, file, row

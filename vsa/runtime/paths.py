@@ -1,0 +1,45 @@
+"""Every absolute path of the project, in one place.
+
+Environment variables move the folders: ``VSA_DATA_DIR`` (downloaded data sets),
+``VSA_WEIGHTS_DIR`` (pretrained weights), ``VSA_ARTIFACTS_DIR`` (working files) and
+``VSA_REPORTS_DIR`` (published results).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def _from_environment(variable: str, default: Path) -> Path:
+    value = os.environ.get(variable)
+    return Path(value).expanduser().resolve() if value else default
+
+
+def data_dir() -> Path:
+    """Folder that holds the public data sets, each under its repository's name."""
+    return _from_environment("VSA_DATA_DIR", ROOT / "data")
+
+
+def weights_dir() -> Path:
+    """Folder searched for pretrained weights before torchvision downloads them into it."""
+    return _from_environment("VSA_WEIGHTS_DIR", ROOT / "artifacts" / "weights")
+
+
+def artifacts_dir() -> Path:
+    """Folder of working files: rendered shops, decoded images, models, executed notebooks."""
+    return _from_environment("VSA_ARTIFACTS_DIR", ROOT / "artifacts")
+
+
+def reports_dir() -> Path:
+    """Folder of published results, one sub-folder per run."""
+    return _from_environment("VSA_REPORTS_DIR", ROOT / "reports")
+
+
+def relative_to_root(path: Path) -> str:
+    """The path as a reader of a report should see it: relative to the checkout where possible."""
+    path = path.resolve()
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name

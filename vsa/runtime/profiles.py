@@ -1,0 +1,94 @@
+"""Profiles: how much data and how much training a run gets. Nothing else depends on the size.
+
+``smoke`` is for tests, ``laptop`` for two CPU cores, ``full`` for a GPU at the paper's input
+sizes. Values were set before any two methods were compared (see notebook 01, "Datasheet").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vsa.runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class SyntheticSize:
+    """Size of the rendered shop."""
+
+    n_products_per_category: int
+    image_px: int
+
+
+@dataclass(frozen=True)
+class ClickSettings:
+    """Click model of the simulated page-view log (see ``vsa.data.clicks``)."""
+
+    n_results: int  # results listed per session
+    n_sessions_per_query: int
+    position_bias: float  # P(examine rank r) = r ** -position_bias
+    noise_click_rate: float  # P(click | examined, not identical)
+    max_clicks: int  # a shopper stops after one or two identical results
+
+
+@dataclass(frozen=True)
+class CategorySettings:
+    """Training of the category classifier and the set-up of its comparisons."""
+
+    store_px: int  # images are kept at this size ...
+    crop_px: int  # ... and cropped to this (the paper: 256 and 227)
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    n_seeds: int
+    reference_fractions: tuple[float, ...]  # growth of the reference set of the search branch
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One named size of everything."""
+
+    name: str
+    synthetic: SyntheticSize
+    clicks: ClickSettings
+    category_scratch: CategorySettings  # GoogLeNet from random weights (synthetic)
+    category_pretrained: CategorySettings  # pretrained backbone, fine-tuned (photographs)
+    n_bootstrap: int  # resamples behind every confidence interval
+
+
+_GROWTH = (0.01, 0.03, 0.1, 0.3, 1.0)
+
+PROFILES = {
+    "smoke": Profile(
+        name="smoke",
+        synthetic=SyntheticSize(n_products_per_category=12, image_px=64),
+        clicks=ClickSettings(20, 1, 0.5, 0.02, 2),
+        category_scratch=CategorySettings(72, 64, 2, 64, 1e-3, 3, (0.1, 1.0)),
+        category_pretrained=CategorySettings(72, 64, 1, 64, 5e-4, 3, (0.1, 1.0)),
+        n_bootstrap=500,
+    ),
+    "laptop": Profile(
+        name="laptop",
+        synthetic=SyntheticSize(n_products_per_category=120, image_px=64),
+        clicks=ClickSettings(60, 2, 0.5, 0.02, 2),
+        category_scratch=CategorySettings(72, 64, 8, 64, 1e-3, 3, _GROWTH),
+        category_pretrained=CategorySettings(144, 128, 4, 64, 5e-4, 3, _GROWTH),
+        n_bootstrap=2000,
+    ),
+    "full": Profile(
+        name="full",
+        synthetic=SyntheticSize(n_products_per_category=1000, image_px=256),
+        clicks=ClickSettings(60, 2, 0.5, 0.02, 2),
+        category_scratch=CategorySettings(256, 227, 30, 256, 1e-3, 5, _GROWTH),
+        category_pretrained=CategorySettings(256, 227, 20, 128, 5e-4, 5, _GROWTH),
+        n_bootstrap=10000,
+    ),
+}
+
+
+def get_profile(name: str) -> Profile:
+    """The profile of that name; raises InputError for any other."""
+    if name not in PROFILES:
+        raise InputError(
+            f"unknown profile {name!r}", cure=f"Choose one of {', '.join(PROFILES)} (PROFILE=...)"
+        )
+    return PROFILES[name]
