@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_dir(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target`; on success it replaces `target`, else it is removed."""
+    """Yield an empty folder beside `target`; it replaces `target` on success, else it goes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -27,7 +27,7 @@ def atomic_dir(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target`; on success it replaces `target`, else it is removed."""
+    """Yield a path beside `target`; it replaces `target` on success, else it goes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
         prefix=f".{target.name}-", suffix=target.suffix, dir=target.parent
