@@ -34,9 +34,11 @@ class ClickSettings:
 class CategorySettings:
     """Training of the category classifier and the set-up of its comparisons."""
 
+    architecture: str
+    pretrained: bool  # start from ImageNet weights
     store_px: int  # images are kept at this size ...
     crop_px: int  # ... and cropped to this (the paper: 256 and 227)
-    n_epochs: int
+    n_steps: int
     batch_size: int
     learning_rate: float
     n_seeds: int
@@ -62,24 +64,24 @@ PROFILES = {
         name="smoke",
         synthetic=SyntheticSize(n_products_per_category=12, image_px=64),
         clicks=ClickSettings(20, 1, 0.5, 0.02, 2),
-        category_scratch=CategorySettings(72, 64, 2, 64, 1e-3, 3, (0.1, 1.0)),
-        category_pretrained=CategorySettings(72, 64, 1, 64, 5e-4, 3, (0.1, 1.0)),
+        category_scratch=CategorySettings("googlenet", False, 72, 64, 30, 64, 2e-3, 3, (0.1, 1.0)),
+        category_pretrained=CategorySettings("mobilenet_v2", True, 72, 64, 20, 32, 5e-4, 3, (0.1, 1.0)),
         n_bootstrap=500,
     ),
     "laptop": Profile(
         name="laptop",
         synthetic=SyntheticSize(n_products_per_category=120, image_px=64),
         clicks=ClickSettings(60, 2, 0.5, 0.02, 2),
-        category_scratch=CategorySettings(72, 64, 8, 64, 1e-3, 3, _GROWTH),
-        category_pretrained=CategorySettings(144, 128, 4, 64, 5e-4, 3, _GROWTH),
+        category_scratch=CategorySettings("googlenet", False, 72, 64, 220, 64, 2e-3, 3, _GROWTH),
+        category_pretrained=CategorySettings("mobilenet_v2", True, 112, 96, 120, 64, 5e-4, 3, _GROWTH),
         n_bootstrap=2000,
     ),
     "full": Profile(
         name="full",
         synthetic=SyntheticSize(n_products_per_category=1000, image_px=256),
         clicks=ClickSettings(60, 2, 0.5, 0.02, 2),
-        category_scratch=CategorySettings(256, 227, 30, 256, 1e-3, 5, _GROWTH),
-        category_pretrained=CategorySettings(256, 227, 20, 128, 5e-4, 5, _GROWTH),
+        category_scratch=CategorySettings("googlenet", False, 256, 227, 6000, 256, 2e-3, 5, _GROWTH),
+        category_pretrained=CategorySettings("mobilenet_v2", True, 256, 227, 1000, 128, 5e-4, 5, _GROWTH),
         n_bootstrap=10000,
     ),
 }
