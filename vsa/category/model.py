@@ -1,0 +1,84 @@
+"""The category classifier: a backbone, a feature and a softmax over categories (section 3.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD, make_backbone
+from vsa.runtime.device import Device, autocast
+from vsa.runtime.progress import progress
+
+
+class CategoryNet(nn.Module):
+    """Image → (category logits, feature).
+
+    The feature before the last layer also feeds the search branch, so one pass serves both.
+    """
+
+    def __init__(self, architecture: str, n_classes: int, *, pretrained: bool) -> None:
+        super().__init__()
+        self.backbone, n_features = make_backbone(architecture, pretrained=pretrained)
+        self.head = nn.Linear(n_features, n_classes)
+        self.pretrained = pretrained
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """uint8 or float images (B, 3, H, W) in [0, 255] → logits (B, C), features (B, d)."""
+        feature = self.backbone((images.float() - self.mean) / self.std)
+        return self.head(feature), feature
+
+    def train(self, mode: bool = True) -> CategoryNet:
+        """As nn.Module.train; batch norms of a pretrained backbone keep their statistics."""
+        super().train(mode)
+        if self.pretrained:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+
+@torch.inference_mode()
+def predict(
+    net: CategoryNet,
+    images: np.ndarray,
+    crop_px: int,
+    device: Device,
+    batch_size: int = 128,
+    description: str = "predict",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Category probabilities and features of images, from their central crop.
+
+    Parameters
+    ----------
+    images : uint8 (n, S, S, 3) with S ≥ crop_px.
+
+    Returns
+    -------
+    probabilities : float32 (n, C), rows sum to 1.
+    features : float32 (n, d), rows of unit length, so that one λ suits every network.
+    """
+    net.eval()
+    margin = (images.shape[1] - crop_px) // 2
+    window = slice(margin, margin + crop_px)
+    probabilities, features = [], []
+    for start in progress(range(0, len(images), batch_size), description):
+        crop = np.ascontiguousarray(images[start : start + batch_size, window, window])
+        with autocast(device):
+            logits, feature = net(to_tensor(crop, device))
+        probabilities.append(torch.softmax(logits.float(), dim=1).cpu().numpy())
+        features.append(nn.functional.normalize(feature.float(), dim=1).cpu().numpy())
+    if not features:
+        n_classes, n_features = net.head.weight.shape
+        return np.empty((0, n_classes), np.float32), np.empty((0, n_features), np.float32)
+    return np.concatenate(probabilities), np.concatenate(features)
+
+
+def to_tensor(images: np.ndarray, device: Device) -> torch.Tensor:
+    """uint8 (B, H, W, 3) → uint8 tensor (B, 3, H, W) on the device, in its memory format."""
+    tensor = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory, at no cost
+    return (tensor if device.channels_last else tensor.contiguous()).to(
+        device.device, non_blocking=True
+    )

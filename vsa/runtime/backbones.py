@@ -1,0 +1,92 @@
+"""torchvision backbones cut before their classifier, from random or ImageNet weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import nn
+from torchvision import models
+
+from vsa.runtime.errors import InputError
+from vsa.runtime.paths import weights_dir
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# architecture → name of the attribute that holds its classifier
+_HEADS = {
+    "googlenet": "fc",
+    "resnet18": "fc",
+    "resnet50": "fc",
+    "mobilenet_v2": "classifier",
+}
+
+
+def make_backbone(architecture: str, *, pretrained: bool) -> tuple[nn.Module, int]:
+    """A network from normalised images to one pooled feature each, and the feature's length.
+
+    Parameters
+    ----------
+    architecture : one of googlenet (the paper's), resnet18, resnet50, mobilenet_v2.
+    pretrained : start from ImageNet-1k weights. ``VSA_WEIGHTS_DIR`` is searched for
+        ``<architecture>-imagenet.pth`` or torchvision's own file; otherwise torchvision
+        downloads it into that folder.
+
+    Returns
+    -------
+    network : (B, 3, H, W) float → (B, d) float.
+    d : 1024 for googlenet, 512 / 2048 for resnet18 / 50, 1280 for mobilenet_v2.
+    """
+    if architecture not in _HEADS:
+        raise InputError(
+            f"unknown architecture {architecture!r}", cure=f"Choose one of {', '.join(_HEADS)}"
+        )
+    extra = (
+        {"aux_logits": False, "init_weights": not pretrained} if architecture == "googlenet" else {}
+    )
+    network = models.get_model(architecture, weights=None, **extra)
+    if pretrained:
+        network.load_state_dict(_imagenet_state(architecture, set(network.state_dict())))
+    head = getattr(network, _HEADS[architecture])
+    n_features = next(m.in_features for m in head.modules() if isinstance(m, nn.Linear))
+    setattr(network, _HEADS[architecture], nn.Identity())
+    return network, n_features
+
+
+def weights_file(architecture: str) -> Path | None:
+    """The local file of ImageNet weights, or None if it would have to be downloaded."""
+    published = models.get_model_weights(architecture).DEFAULT.url.rsplit("/", 1)[1]
+    candidates = [weights_dir() / f"{architecture}-imagenet.pth", weights_dir() / published]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _imagenet_state(architecture: str, wanted: set[str]) -> dict[str, torch.Tensor]:
+    path = weights_file(architecture)
+    try:
+        if path is not None:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+        else:
+            url = models.get_model_weights(architecture).DEFAULT.url
+            state = torch.hub.load_state_dict_from_url(
+                url, model_dir=str(weights_dir()), progress=os.environ.get("VSA_PROGRESS") != "off"
+            )
+    except (URLError, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise InputError(
+            f"no usable ImageNet weights of {architecture} ({error})",
+            cure="Connect to the network, or set VSA_WEIGHTS_DIR to a folder that holds "
+            f"{architecture}-imagenet.pth, a torchvision state dict",
+            file=path or weights_dir(),
+        ) from error
+    # torchvision's GoogLeNet file also holds the auxiliary heads, which are not used here
+    state = {name: value for name, value in state.items() if not name.startswith("aux")}
+    if set(state) != wanted:
+        difference = sorted(set(state) ^ wanted)[:3]
+        raise InputError(
+            f"the weights are not those of {architecture} (differing: {', '.join(difference)})",
+            cure="Remove the file to have torchvision's downloaded",
+            file=path,
+        )
+    return state
