@@ -1,0 +1,312 @@
+"""Image decoding and the image store: the one way by which pixels enter, offline and online.
+
+A shop's uploads are of every kind: rotated phone photos, CMYK scans, animations, half files. Each
+becomes an upright RGB image, or an ImageError whose ``reason`` says in a few words why not.
+Decoding runs in threads: the decoders release the interpreter lock, and unlike processes threads
+need no start-up, no pickling and no guarded ``__main__``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import logging
+import os
+import stat
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import PIL
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vsa.data.schema import Dataset
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.errors import InputError
+from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.paths import artifacts_dir
+from vsa.runtime.progress import progress
+
+Source = str | Path | bytes | Image.Image
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF")
+MAX_PIXELS = 100_000_000  # 300 MB decoded: more than most cameras take, less than a bomb
+_REJECT_PX = 32  # every byte of a file is read at this size too, and JPEG decodes quicker
+_SMALL = 32  # fewer images than this are decoded without a thread pool
+
+# Pillow logs what it finds odd in a file; with no handler at all that lands on standard error.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+class ImageError(InputError):
+    """An image that cannot be used. ``reason`` is short and stable, to be counted and compared.
+
+    It is one of: missing, a directory, not a regular file, unreadable, empty file, not an image,
+    too large, truncated, damaged, unsupported colours.
+    """
+
+    def __init__(self, reason: str, *, file: str | Path | None = None) -> None:
+        super().__init__(
+            f"the image cannot be used: {reason}",
+            cure=f"Give a complete image in one of the formats {', '.join(FORMATS)}",
+            file=file,
+        )
+        self.reason = reason
+
+
+def decode(
+    source: Source, *, max_pixels: int = MAX_PIXELS, min_px: int | None = None
+) -> Image.Image:
+    """Decode a file, its bytes, or an image opened by Pillow to an upright RGB image.
+
+    EXIF orientation is applied, transparency lies on white, 16-bit and wider greys are scaled,
+    and of an animation the first frame is taken. With `min_px` a JPEG may come out at a half, a
+    quarter or an eighth of its size, its shorter side still at least `min_px`: later stages
+    resize anyway. An image of more than `max_pixels` is refused by its header, undecoded.
+
+    Raises ImageError, and nothing else, for whatever is wrong with `source`.
+    """
+    with _quiet():
+        return _decode(source, max_pixels, min_px)
+
+
+def load_image(source: Source, size_px: int) -> np.ndarray:
+    """One image as uint8 of shape (size_px, size_px, 3), exactly as `load_images` has it.
+
+    The whole picture is squashed into the square, so that fractional boxes stay valid.
+    Raises ImageError.
+    """
+    with _quiet():
+        return _to_square(source, size_px)
+
+
+def load_images(
+    root: Path,
+    paths: Sequence[str],
+    size_px: int,
+    cache: Path | None = None,
+    description: str = "decode",
+) -> np.ndarray:
+    """Images `root`/`paths` as uint8 of shape (n, size_px, size_px, 3), decoded in parallel.
+
+    With `cache` a folder, they are kept there as one file, used again while the images (by path,
+    size and time of change) and this module are the same, and returned as a read-only memory
+    map. Raises ImageError naming the first file that cannot be decoded.
+    """
+    files = [Path(root, path) for path in paths]
+    shape = (len(files), size_px, size_px, 3)
+    if cache is None or not files:
+        images = np.empty(shape, np.uint8)
+        _fill(images, files, description)
+        return images
+    target = cache / f"images-{size_px}px-{_fingerprint(files, size_px=size_px)}.npy"
+    if not target.exists():
+        with atomic_file(target) as draft:
+            store = np.lib.format.open_memmap(draft, "w+", np.uint8, shape)
+            _fill(store, files, description)
+            store.flush()
+            del store
+    return np.load(target, mmap_mode="r")
+
+
+def reject_unreadable(dataset: Dataset) -> Dataset:
+    """Decode every image; move the rows that cannot be read to ``rejected``.
+
+    Page views of a rejected image or query go too. The outcome is kept under the artifacts
+    folder until a file, by path, size and time of change, is another. Raises InputError if
+    nothing readable remains of a table that had rows.
+    """
+    tables = {"catalogue": dataset.catalogue, "queries": dataset.queries}
+    ids = {"catalogue": "image_id", "queries": "query_id"}
+    paths = sorted({path for table in tables.values() for path in table.path})
+    reasons = _unreadable(dataset.root, paths)
+    if not reasons:
+        return dataset
+    kept, rejected = {}, [dataset.rejected]
+    for name, table in tables.items():
+        reason = table.path.map(reasons)
+        bad = table[reason.notna()]
+        columns = {"table": name, "id": bad[ids[name]], "path": bad.path}
+        rejected.append(pd.DataFrame({**columns, "reason": reason[reason.notna()]}))
+        kept[name] = table[reason.isna()].reset_index(drop=True)
+        if len(bad) and kept[name].empty:
+            raise InputError(
+                f"none of the {len(bad)} images of the {name} table can be read; "
+                f"the first, {bad.path.iloc[0]}: {reasons[bad.path.iloc[0]]}",
+                cure="Check that the paths are relative to this folder",
+                file=dataset.root,
+            )
+    pvlog = dataset.pvlog
+    if pvlog is not None:
+        known = pvlog.query_id.isin(kept["queries"].query_id)
+        known &= pvlog.image_id.isin(kept["catalogue"].image_id)
+        pvlog = pvlog[known].reset_index(drop=True)
+    return dataclasses.replace(
+        dataset,
+        **kept,
+        pvlog=pvlog,
+        rejected=pd.concat([part for part in rejected if len(part)], ignore_index=True),
+    )
+
+
+# Decoding one image
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Warnings about odd files are neither shown nor raised.
+
+    The filter is the process's, so it is set here, once, and never inside a worker thread.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _decode(source: Source, max_pixels: int, min_px: int | None) -> Image.Image:
+    file = source if isinstance(source, str | Path) else None
+    try:
+        if isinstance(source, Image.Image):
+            _check_size(source, max_pixels)
+            return _upright_rgb(source.copy())
+        with _open(source) as image:
+            _check_size(image, max_pixels)
+            if min_px is not None:
+                image.draft(None, (min_px, min_px))
+            image.load()
+            return _upright_rgb(image)
+    except ImageError as error:
+        raise ImageError(error.reason, file=file) from None
+    except Exception as error:  # parsers of hostile bytes raise anything: struct, zlib, index ...
+        raise ImageError(_reason(error), file=file) from error
+
+
+def _open(source: str | Path | bytes) -> Image.Image:
+    if isinstance(source, bytes):
+        if not source:
+            raise ImageError("empty file")
+        return Image.open(io.BytesIO(source), formats=FORMATS)
+    try:
+        status = os.stat(source)
+    except PermissionError:
+        raise ImageError("unreadable") from None
+    except (OSError, ValueError):  # a name that is too long, or holds a null character
+        raise ImageError("missing") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError("a directory")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("not a regular file")
+    if status.st_size == 0:
+        raise ImageError("empty file")
+    try:
+        return Image.open(source, formats=FORMATS)
+    except PermissionError:
+        raise ImageError("unreadable") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, Image.DecompressionBombError):
+        return "too large"
+    return "truncated" if "truncated" in str(error).lower() else "damaged"
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    # Not left to Pillow's own limit, which is global, and which anyone may have switched off.
+    if image.width * image.height > max_pixels:
+        raise ImageError("too large")
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    with suppress(Exception):  # damaged EXIF does not spoil the pixels
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _from_wide_grey(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    try:
+        return image.convert("RGB")
+    except ValueError:  # Lab, for one, has no conversion
+        raise ImageError("unsupported colours") from None
+
+
+def _from_wide_grey(image: Image.Image) -> Image.Image:
+    """8-bit greys of wider ones, which Pillow would clip.
+
+    16 bits are scaled by their full range. 32-bit integers and floats have no agreed white, so
+    they are stretched from their least to their greatest value.
+    """
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
+    low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (values.min(), values.max())
+    grey = (values - low) * (255 / max(high - low, np.finfo(np.float64).tiny))
+    return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+
+
+def _to_square(source: Source, size_px: int) -> np.ndarray:
+    image = _decode(source, MAX_PIXELS, size_px)
+    return np.asarray(image.resize((size_px, size_px), Image.Resampling.BICUBIC))
+
+
+# Many images
+
+
+def _map(
+    work: Callable[[Item], Result], items: Sequence[Item], description: str
+) -> Iterator[Result]:
+    """``work`` of each item, in order, with a progress bar; in threads where that pays."""
+    with _quiet():
+        if len(items) < _SMALL:
+            yield from progress(map(work, items), description, len(items))
+            return
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            yield from progress(pool.map(work, items), description, len(items))
+
+
+def _fill(images: np.ndarray, files: Sequence[Path], description: str) -> None:
+    size_px = images.shape[1]
+    for i, image in enumerate(_map(lambda file: _to_square(file, size_px), files, description)):
+        images[i] = image
+
+
+def _unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """The reason for each path that cannot be decoded, kept between calls."""
+    files = [Path(root, path) for path in paths]
+    target = artifacts_dir() / "decoded" / f"unreadable-{_fingerprint(files)}.parquet"
+    if not target.exists():
+        reasons = list(_map(_reject_reason, files, "check images"))
+        table = pd.DataFrame({"path": paths, "reason": reasons}, dtype=str)
+        with atomic_file(target) as draft:
+            table[table.reason != ""].to_parquet(draft, index=False)
+    return pd.read_parquet(target).set_index("path").reason.to_dict()
+
+
+def _reject_reason(file: Path) -> str:
+    try:
+        _decode(file, MAX_PIXELS, _REJECT_PX)
+    except ImageError as error:
+        return error.reason
+    return ""
+
+
+def _fingerprint(files: Sequence[Path], **parameters: int) -> str:
+    """Changes with the files (by path, size and time of change), this module and Pillow."""
+    states = []
+    for file in files:
+        try:
+            status = os.stat(file)
+        except (OSError, ValueError):
+            states.append((str(file), -1, -1))
+        else:
+            states.append((str(file.absolute()), status.st_size, status.st_mtime_ns))
+    return fingerprint(sys.modules[__name__], files=states, pillow=PIL.__version__, **parameters)
