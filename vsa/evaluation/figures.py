@@ -1,0 +1,196 @@
+"""The house style of figures, and how they are saved: small, reproducible, with words.
+
+Every plotting function returns a matplotlib figure that pyplot has already let go of: shown
+in a notebook as the last expression of a cell, it leaves nothing open.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.errors import InputError
+from vsa.runtime.run import Run
+
+# Okabe and Ito's colours, told apart by colour-blind readers; yellow comes last as it is faint.
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+GREY = "#767676"
+STYLE: dict[str, Any] = {
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.prop_cycle": cycler(color=PALETTE),
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+    "image.interpolation": "antialiased",
+}
+MAX_BYTES = 300_000
+_DPI = (144, 100, 72, 50)  # tried in turn until the file is small enough
+
+
+def new_figure(
+    width: float, height: float, n_rows: int = 1, n_columns: int = 1, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure of that size in inches and its axes, (n_rows, n_columns) or one, in house style."""
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            n_rows, n_columns, figsize=(width, height), layout="constrained", **options
+        )
+    plt.close(figure)
+    return figure, axes
+
+
+def class_style(index: int) -> dict[str, str]:
+    """Colour and marker of a class; the pair stays different for 56 classes."""
+    n = len(PALETTE)
+    return {"color": PALETTE[index % n], "marker": MARKERS[(index + index // n) % n]}
+
+
+def image_grid(
+    images: Sequence[Any],
+    titles: Sequence[str] | None = None,
+    n_columns: int = 6,
+    frame_colours: Sequence[str | None] | None = None,
+    cell_inches: float = 1.5,
+) -> Figure:
+    """Images in rows, each under its title and, where given, inside a coloured frame.
+
+    Parameters
+    ----------
+    images : PIL images or (h, w, 3) uint8 arrays, of any sizes.
+    titles : one text per image; colour alone should carry no meaning, so say it here too.
+    n_columns : images per row.
+    frame_colours : one matplotlib colour, or None for no frame, per image.
+    cell_inches : width of a cell.
+    """
+    if not len(images):
+        raise ValueError("an image grid needs at least one image")
+    n_rows = -(-len(images) // n_columns)
+    n_lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
+    cell_height = cell_inches + 0.2 * n_lines
+    figure, axes = new_figure(
+        n_columns * cell_inches, n_rows * cell_height, n_rows, n_columns, squeeze=False
+    )
+    for i, axis in enumerate(axes.flat):
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+        if i >= len(images):
+            axis.set_axis_off()
+            continue
+        axis.imshow(np.asarray(images[i]))
+        if titles is not None:
+            axis.set_title(titles[i], fontsize=9, loc="center", pad=4)
+        if frame_colours is not None and frame_colours[i] is not None:
+            axis.spines[:].set(visible=True, color=frame_colours[i], linewidth=3)
+    return figure
+
+
+def save_figure(
+    figure: Figure, run: Run, name: str, alt_text: str, section: str, caption: str
+) -> Path:
+    """Write ``figures/<name>.png`` of the run's report and register its words.
+
+    The file stays below 300 kB (by a lower resolution, and if need be a palette of 256 colours) and
+    carries no metadata, so the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : a matplotlib figure.
+    run : whose report it belongs to.
+    name : file name without ending, unique in the run.
+    alt_text : what the figure shows, for who cannot see it; not empty.
+    section : the report's section, a key of `sections.SECTIONS`.
+    caption : printed below the figure.
+
+    Returns
+    -------
+    The file's path.
+    """
+    if not alt_text.strip() or not caption.strip():
+        raise ValueError(f"figure {name!r} needs an alt text and a caption")
+    path = run.figures / f"{name}.png"
+    content = _small_png(figure)
+    with atomic_file(path) as draft:
+        draft.write_bytes(content)
+    entry = {"section": section, "name": name, "alt_text": alt_text, "caption": caption}
+    others = [other for other in read_figures(run.reports) if other["name"] != name]
+    _write_figures(run, [*others, entry])
+    return path
+
+
+def read_figures(run_folder: Path) -> list[dict[str, str]]:
+    """The registered figures of a report folder, in the order of saving."""
+    path = run_folder / "figures" / "figures.json"
+    if not path.exists():
+        return []
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            {key: str(entry[key]) for key in ("section", "name", "alt_text", "caption")}
+            for entry in entries
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"this is not a list of figures that vsa wrote ({error})",
+            cure="Remove the figures folder and run `make reproduce` again",
+            file=path,
+        ) from error
+
+
+def forget_figures(run: Run, section: str) -> None:
+    """Remove a section's figures, before it is run again."""
+    entries = read_figures(run.reports)
+    gone = [entry for entry in entries if entry["section"] == section]
+    if gone:
+        _write_figures(run, [entry for entry in entries if entry not in gone])
+        for entry in gone:
+            (run.figures / f"{entry['name']}.png").unlink(missing_ok=True)
+
+
+def _write_figures(run: Run, entries: list[dict[str, str]]) -> None:
+    with atomic_file(run.figures / "figures.json") as draft:
+        text = json.dumps(entries, indent=1, ensure_ascii=False)
+        draft.write_text(text + "\n", encoding="utf-8")
+
+
+def _small_png(figure: Figure) -> bytes:
+    content = b""
+    for dpi in _DPI:
+        content = _png(figure, dpi)
+        if len(content) <= MAX_BYTES:
+            return content
+        with Image.open(io.BytesIO(content)) as picture:
+            buffer = io.BytesIO()
+            picture.convert("RGB").quantize(256).save(buffer, "png", optimize=True)
+        if len(buffer.getvalue()) <= MAX_BYTES:
+            return buffer.getvalue()
+    raise ValueError(f"figure needs {len(content)} bytes even at {_DPI[-1]} dpi: show less in it")
+
+
+def _png(figure: Figure, dpi: int) -> bytes:
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,109 @@
+"""The one registry of metrics: name, unit, direction, definition, format.
+
+The ledger takes no other names. To add a metric, add a line to ``METRICS``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from vsa.runtime.errors import InputError
+
+Direction = Literal["higher", "lower", "none"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a recorded number means and how it is printed."""
+
+    name: str
+    unit: str  # "" for shares between 0 and 1, counts and bare numbers
+    direction: Direction  # which way is better; "none" for a plain description
+    definition: str
+    format: str = ".3f"  # of str.format
+
+    @property
+    def is_count(self) -> bool:
+        return self.format == ",d"
+
+    def text(self, value: float) -> str:
+        """The value as printed, without its unit: ``0.813``, ``1,204``."""
+        return format(int(value) if self.is_count else value, self.format)
+
+
+def _count(name: str, definition: str) -> Metric:
+    return Metric(name, "", "none", definition, ",d")
+
+
+_METRICS = [
+    _count("images", "Images in the catalogue"),
+    _count("products", "Different products"),
+    _count("queries", "Query photos"),
+    _count("categories", "Different categories"),
+    _count("rejected images", "Images that could not be read"),
+    _count("removed images", "Catalogue images that selection removed"),
+    Metric("removal precision", "", "higher", "Share of the removed images that deserved removal"),
+    Metric(
+        "duplicate rate", "", "lower", "Share of images that repeat another one of the same list"
+    ),
+    Metric("Accuracy@1", "", "higher", "Share of queries whose most probable category is right"),
+    Metric(
+        "Accuracy@3", "", "higher", "Share of queries with the right category among the top three"
+    ),
+    Metric(
+        "Accuracy@1 difference", "", "higher", "Accuracy@1 of the first minus the second", "+.3f"
+    ),
+    Metric(
+        "expected calibration error",
+        "",
+        "lower",
+        "Mean gap between confidence and accuracy, over equal-width bins weighted by count",
+    ),
+    Metric("negative log-likelihood", "nats", "lower", "Mean of −log p(true category)"),
+    *(
+        Metric(
+            f"Identical Recall@{k}",
+            "",
+            "higher",
+            f"Share of queries with an identical item in the top {k}",
+        )
+        for k in (1, 5, 20, 60)
+    ),
+    Metric("mAP", "", "higher", "Mean over queries of the average precision of identical items"),
+    Metric("click-through rate", "", "none", "Share of the listed results that were clicked"),
+    Metric("click precision", "", "higher", "Share of the clicks that fell on an identical item"),
+    Metric(
+        "false-negative rate",
+        "",
+        "lower",
+        "Share of the results that were not clicked and yet are identical to the query",
+    ),
+    Metric("run time", "s", "lower", "Wall-clock time", ".1f"),
+    Metric("step time", "ms", "lower", "Median time of a training step", ".0f"),
+    Metric("wait for data", "", "lower", "Share of a training step spent waiting for images"),
+    Metric("throughput", "images/s", "higher", "Images processed per second", ".0f"),
+    Metric("training loss", "", "lower", "Mean loss over the last epoch of training"),
+    Metric("chosen lambda", "", "none", "λ of the search branch, chosen on validation", ".3g"),
+    Metric(
+        "chosen fusion weight",
+        "",
+        "none",
+        "Weight of the model branch, chosen on validation",
+        ".2f",
+    ),
+]
+METRICS = {metric.name: metric for metric in _METRICS}
+
+
+def get_metric(name: str) -> Metric:
+    """The metric of that name; raises InputError for any other."""
+    if name not in METRICS:
+        near = difflib.get_close_matches(name, METRICS, n=1)
+        hint = f"Did you mean {near[0]!r}? If not, a" if near else "A"
+        raise InputError(
+            f"{name!r} is not a registered metric",
+            cure=f"{hint}dd it to METRICS in vsa/evaluation/registry.py",
+        )
+    return METRICS[name]
