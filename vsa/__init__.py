@@ -1,3 +1,6 @@
 """Visual Search at Alibaba (Zhang et al., KDD 2018, arXiv 2102.04674), reproduced."""
 
+from vsa.runtime.pipeline import reproduce
+
 __version__ = "0.1.0"
+__all__ = ["reproduce"]

@@ -1,4 +1,4 @@
-"""The one error a user can cause: bad input, a missing file, an unknown name."""
+"""Errors that end a run: bad input, which the user can mend, and a cell that failed."""
 
 from __future__ import annotations
 
@@ -18,3 +18,14 @@ class InputError(Exception):
         where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
         super().__init__(f"{where}{problem.rstrip('.')}. {cure.rstrip('.')}.")
         self.problem, self.cure, self.file, self.row = problem, cure, file, row
+
+
+class NotebookError(Exception):
+    """A cell of an executed notebook failed; the message names it and is ready to print.
+
+    ``status`` is the exit status for the command line: 2 if the cell raised InputError, else 1.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status

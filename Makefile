@@ -1,0 +1,64 @@
+# make reproduce                      the synthetic shop at the laptop profile
+# make reproduce DATASET=grocery PROFILE=smoke SEED=1
+# make reproduce DATASET='folder:my shop'
+# make test                           linters, types, unit tests, notebooks
+export DATASET ?= synthetic
+export PROFILE ?= laptop
+export SEED ?= 0
+export RUN ?= all
+PYTHON ?= python3
+
+BIN := .venv/bin
+READY := .venv/.ready
+# In order of execution: the tour shows what the others have made.
+NOTEBOOKS := $(sort $(wildcard notebooks/0[1-9]_*.ipynb)) notebooks/00_tour.ipynb
+# Notebooks of tests write to a scratch folder.
+SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	export VSA_ARTIFACTS_DIR="$$scratch/artifacts" VSA_REPORTS_DIR="$$scratch/reports"
+
+.PHONY: reproduce test notebooks lab data report bench lock format
+.DELETE_ON_ERROR:
+
+reproduce: $(READY)
+	@$(BIN)/vsa reproduce --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED"
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+	$(SCRATCH) VSA_PROGRESS=off && \
+	$(BIN)/python -m pytest -p no:cacheprovider --nbval-lax --nbval-current-env $(NOTEBOOKS)
+
+notebooks: $(READY)  ## execute the committed notebooks in place
+	$(SCRATCH) && $(BIN)/vsa refresh $(NOTEBOOKS)
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+data: $(READY)  ## DATASET=grocery or clothing
+	$(BIN)/vsa data "$$DATASET"
+
+report: $(READY)  ## RUN=synthetic-laptop, say; all by default
+	$(BIN)/vsa report "$$RUN"
+
+bench:  ## every public data set at one profile
+	for dataset in synthetic grocery clothing; do $(MAKE) reproduce DATASET=$$dataset || exit; done
+
+format: $(READY)
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lock: $(READY)
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --python-version 3.11 --group dev -o requirements.lock pyproject.toml
+
+# The stamp is written last, so that an interrupted installation is taken up again.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'vsa needs Python 3.11 or newer, with its venv module (on Debian: python3-venv).' \
+		'Name one with: make PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,100 @@
+# The order of the notebooks: what each needs, and what it makes.
+#
+# `vsa reproduce` (or `make reproduce`) runs this with the folder artifacts/<run>/ as Snakemake's
+# own; a notebook is executed again when it, the parts of vsa it rests on, the data set's tables,
+# a parameter, or a notebook before it has changed.
+
+import sys
+from pathlib import Path
+
+from vsa.runtime.paths import NOTEBOOKS, ROOT
+from vsa.runtime.run import FOLDER_PREFIX, make_run
+
+RUN = make_run(config["dataset"], config["profile"], config["seed"])
+PARAMETERS = {"dataset": RUN.dataset, "profile": RUN.profile.name, "seed": RUN.seed}
+PYTHON = sys.executable
+# exec: no shell stands between Snakemake and the process that watches it
+EXECUTE = (
+    "exec {PYTHON:q} -m vsa.cli notebook {input.notebook:q} {output:q}"
+    " --dataset {params.dataset:q} --profile {params.profile:q} --seed {params.seed}"
+)
+
+
+def notebook(name):
+    return NOTEBOOKS / f"{name}.ipynb"
+
+
+def executed(name):
+    return RUN.artifacts / "notebooks" / f"{name}.ipynb"
+
+
+def package(*names):
+    """Source files, templates included, of those sub-packages of vsa."""
+    files = [path for name in names for path in sorted((ROOT / "vsa" / name).rglob("*.*"))]
+    return [path for path in files if path.parent.name != "__pycache__"]
+
+
+def tables():
+    """The tables of one's own folder; other data sets are fixed or made from the package."""
+    if not RUN.dataset.startswith(FOLDER_PREFIX):
+        return []
+    return sorted(Path(RUN.dataset.removeprefix(FOLDER_PREFIX)).glob("*.csv"))
+
+
+rule report:
+    input:
+        executed("01_catalogue"),
+        executed("02_category_fusion"),
+        executed("00_tour"),
+        package("evaluation", "reporting", "runtime"),
+    output:
+        RUN.reports / "report.html",
+        RUN.reports / "RESULTS.md",
+    params:
+        run=RUN.name,
+    shell:
+        "exec {PYTHON:q} -m vsa.cli report {params.run:q}"
+
+
+rule catalogue:
+    input:
+        package("data", "evaluation", "runtime"),
+        tables(),
+        notebook=notebook("01_catalogue"),
+    output:
+        executed("01_catalogue"),
+    params:
+        **PARAMETERS,
+    threads: workflow.cores
+    shell:
+        EXECUTE
+
+
+rule category_fusion:
+    input:
+        executed("01_catalogue"),
+        package("category", "data", "evaluation", "runtime"),
+        notebook=notebook("02_category_fusion"),
+    output:
+        executed("02_category_fusion"),
+    params:
+        **PARAMETERS,
+    threads: workflow.cores
+    shell:
+        EXECUTE
+
+
+# Last, though its number is first: it shows what the others have made.
+rule tour:
+    input:
+        executed("01_catalogue"),
+        executed("02_category_fusion"),
+        package("category", "data", "evaluation", "runtime"),
+        notebook=notebook("00_tour"),
+    output:
+        executed("00_tour"),
+    params:
+        **PARAMETERS,
+    threads: workflow.cores
+    shell:
+        EXECUTE

@@ -1,0 +1,101 @@
+"""The command line: ``vsa reproduce``, ``data``, ``report``, ``notebook``, ``refresh``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vsa.runtime import pipeline
+from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.paths import relative_to_root, reports_dir
+from vsa.runtime.run import make_run
+
+# Heavy modules are imported inside the commands that need them, so that --help is instant.
+app = typer.Typer(
+    help="Visual Search at Alibaba (KDD 2018), reproduced.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_Dataset = Annotated[str, typer.Option(help="synthetic, grocery, clothing or folder:PATH")]
+_Profile = Annotated[str, typer.Option(help="smoke, laptop or full")]
+_Seed = Annotated[int, typer.Option(help="whole number ≥ 0")]
+
+
+@app.command()
+def reproduce(
+    dataset: _Dataset = "synthetic",
+    profile: _Profile = "laptop",
+    seed: _Seed = 0,
+    until: Annotated[str | None, typer.Option(help="last notebook, e.g. 01_catalogue")] = None,
+) -> None:
+    """Run the notebooks whose inputs changed, then write the report."""
+    print(f"vsa: {dataset}, {profile}, seed {seed}", file=sys.stderr, flush=True)
+    made = pipeline.reproduce(dataset, profile, seed, until)
+    print(f"vsa: see {relative_to_root(made)}", file=sys.stderr)
+
+
+@app.command()
+def data(name: Annotated[str, typer.Argument(help="grocery or clothing")]) -> None:
+    """Download a public data set, verify and unpack it."""
+    from vsa.data.public import download_dataset
+
+    print(download_dataset(name))
+
+
+@app.command()
+def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'all'")]) -> None:
+    """Write report.html and RESULTS.md anew from the numbers of a run."""
+    from vsa.reporting import write_report
+
+    folders = (
+        sorted(path.parent for path in reports_dir().glob("*/metrics.json"))
+        if run == "all"
+        else [reports_dir() / run]
+    )
+    for folder in folders:
+        write_report(folder)
+        print(f"vsa: wrote {relative_to_root(folder / 'report.html')}", file=sys.stderr)
+
+
+@app.command()
+def notebook(
+    path: Annotated[Path, typer.Argument(help="the notebook")],
+    output: Annotated[Path, typer.Argument(help="where the executed notebook goes")],
+    dataset: _Dataset = "synthetic",
+    profile: _Profile = "laptop",
+    seed: _Seed = 0,
+) -> None:
+    """Execute one notebook (the Snakefile's rules call this)."""
+    pipeline.end_with_pipeline()
+    run = make_run(dataset, profile, seed)
+    from vsa.runtime.notebook import execute
+
+    execute(path.resolve(), run, output.resolve())
+
+
+@app.command()
+def refresh(notebooks: list[Path]) -> None:
+    """Execute notebooks in place with their own parameters, for committing."""
+    from vsa.runtime.notebook import refresh
+
+    for path in notebooks:
+        refresh(path.resolve())
+
+
+def main() -> None:
+    """Entry point; an error the user can mend is one paragraph and exit status 2."""
+    try:
+        app()
+    except (InputError, NotebookError) as error:
+        if not pipeline.hand_over(error):
+            print(f"vsa: {error}", file=sys.stderr)
+        sys.exit(error.status if isinstance(error, NotebookError) else 2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Executing notebooks: checked parameters, this very interpreter, errors that name the cell."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import nbformat
+import papermill
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.paths import relative_to_root
+from vsa.runtime.run import Run
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class _OwnKernelManager(AsyncKernelManager):
+    """Starts the interpreter that runs us, whatever kernels the user has installed.
+
+    With no folder to search, ``python3`` can only mean ipykernel's native specification, whose
+    command is ``sys.executable``.
+    """
+
+    @default("kernel_spec_manager")
+    def _no_installed_kernels(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+
+def execute(notebook: Path, run: Run, output: Path) -> None:
+    """Execute a notebook with the run's parameters, in the notebook's own folder.
+
+    `output` appears only when every cell has succeeded; after a failure the executed part is in
+    ``<name>.failed.ipynb`` beside it. Raises InputError, before anything is run, if the notebook
+    does not take ``dataset``, ``profile`` and ``seed``, and NotebookError if a cell fails.
+    """
+    parameters = {"dataset": run.dataset, "profile": run.profile.name, "seed": run.seed}
+    _check_parameters(notebook, parameters)
+    failed = output.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    with atomic_file(output) as draft:
+        _execute(notebook, draft, failed, parameters)
+
+
+def refresh(notebook: Path) -> None:
+    """Execute a notebook in place with its default parameters, for committing.
+
+    What differs between two machines without telling a reader anything is removed: timings,
+    paths, interpreter version. Raises NotebookError if a cell fails; the notebook is then
+    unchanged.
+    """
+    with atomic_file(notebook) as draft:
+        _execute(notebook, draft, notebook.with_suffix(".failed.ipynb"), {})
+        cells = nbformat.read(draft, as_version=4)
+        nbformat.write(normalise(cells), draft)
+
+
+def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Keep of the metadata the kernel's name and the cells' tags; everything else is left as is."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    return notebook
+
+
+def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, Any]) -> None:
+    """Execute into `draft`; on failure copy it to `failed` and raise NotebookError."""
+    started = time.monotonic()
+    _say(f"{notebook.stem}: started")
+    with _kernel_progress_copied():
+        try:
+            papermill.execute_notebook(
+                notebook,
+                draft,
+                parameters,
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=_OwnKernelManager,
+                extra_arguments=["--IPKernelApp.log_level=40"],  # its warnings are not the user's
+                coalesce_streams=True,
+                cwd=notebook.parent,
+                progress_bar=False,
+            )
+        except (PapermillExecutionError, DeadKernelError) as error:
+            shutil.copyfile(draft, failed)
+            raise _notebook_error(notebook, error, failed) from None
+    _say(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s")
+
+
+def read_parameters(notebook: Path) -> dict[str, Any]:
+    """Names and default values of the cell tagged ``parameters``.
+
+    Raises InputError if there is not exactly one such cell, or if it holds anything but
+    ``name = literal`` lines: a value derived there would go stale when its source is overridden.
+    """
+    cells = nbformat.read(notebook, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise InputError(
+            f"{len(tagged)} cells are tagged 'parameters'",
+            cure="Tag exactly one",
+            file=relative_to_root(notebook),
+        )
+    parameters = {}
+    for statement in ast.parse(tagged[0].source).body:
+        try:
+            (target,) = statement.targets
+            parameters[target.id] = ast.literal_eval(statement.value)
+        except (AttributeError, ValueError):
+            raise InputError(
+                f"the parameters cell holds {ast.unparse(statement)!r}",
+                cure="Write plain literals there (seed = 0) and derive the rest in the next cell",
+                file=relative_to_root(notebook),
+            ) from None
+    return parameters
+
+
+def _check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
+    if not notebook.is_file():
+        raise InputError(f"no notebook at {notebook}", cure="See the notebooks/ folder for names")
+    known = read_parameters(notebook)
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        raise InputError(
+            f"the notebook takes no parameter {', '.join(map(repr, unknown))}",
+            cure="Set it in the cell tagged 'parameters'",
+            file=relative_to_root(notebook),
+        )
+
+
+def _notebook_error(
+    notebook: Path, error: PapermillExecutionError | DeadKernelError, failed: Path
+) -> NotebookError:
+    if isinstance(error, DeadKernelError):
+        return NotebookError(
+            f"{notebook.stem}: the kernel died, most often because memory ran out.\n"
+            f"Executed so far: {failed}",
+            status=1,
+        )
+    if error.ename == "InputError":  # the user's to mend: one paragraph, no traceback
+        return NotebookError(f"{notebook.stem}: {error.evalue}", status=2)
+    where = f"{notebook.stem}, cell In [{error.exec_count}]"
+    source = "\n".join(f"    {line}" for line in error.source.splitlines())
+    frames = [_ANSI.sub("", frame).rstrip() for frame in error.traceback]
+    innermost = "\n".join(frames[-2:]) if len(frames) > 1 else f"{error.ename}: {error.evalue}"
+    return NotebookError(
+        f"{where} failed:\n{source}\n\n{innermost}\n\nThe executed notebook: {failed}", status=1
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _kernel_progress_copied() -> Iterator[None]:
+    """Copy to standard error what the kernel's progress bars write (`vsa.runtime.progress`)."""
+    if os.environ.get("VSA_PROGRESS"):  # "off", or a file that someone else reads
+        yield
+        return
+    with tempfile.NamedTemporaryFile("r", prefix="vsa-progress-") as stream:
+        stop = threading.Event()
+        tail = threading.Thread(target=_copy_growth, args=(stream, stop), daemon=True)
+        os.environ["VSA_PROGRESS"] = stream.name
+        tail.start()
+        try:
+            yield
+        finally:
+            del os.environ["VSA_PROGRESS"]
+            stop.set()
+            tail.join()
+
+
+def _copy_growth(stream: TextIO, stop: threading.Event) -> None:
+    """Copy what is appended to `stream` to standard error until `stop` is set."""
+    stopping = False
+    while not stopping:
+        stopping = stop.wait(0.2)  # read once more after it is set, for the last words
+        sys.stderr.write(stream.read())
+        sys.stderr.flush()

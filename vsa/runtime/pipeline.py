@@ -1,0 +1,176 @@
+"""One run from start to report: what ``make reproduce`` and ``vsa.reproduce`` do.
+
+The order of the notebooks and what each depends on is in the Snakefile; this module checks the
+input before anything runs, keeps two processes off one run, and hands on the error of a notebook.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.paths import NOTEBOOKS, ROOT, artifacts_dir, data_dir, reports_dir, weights_dir
+from vsa.runtime.run import FOLDER_PREFIX, Run, make_run
+
+_ORPHANS_END_S = 20  # processes of a killed run notice within about a second that it is gone
+
+
+def reproduce(
+    dataset: str = "synthetic", profile: str = "laptop", seed: int = 0, until: str | None = None
+) -> Path:
+    """Execute the notebooks whose inputs changed, in order, then write the report.
+
+    Parameters
+    ----------
+    dataset : str
+        ``synthetic``, ``grocery``, ``clothing`` or ``folder:PATH``.
+    profile : str
+        ``smoke``, ``laptop`` or ``full``.
+    seed : int
+        ≥ 0; a different one makes the whole run anew.
+    until : str, optional
+        Stop after this notebook, e.g. ``01_catalogue``, and write no report.
+
+    Returns
+    -------
+    Path
+        The report, or the executed notebook named by `until`.
+
+    Raises
+    ------
+    InputError
+        If the data set, profile, seed or notebook cannot be used; nothing has been executed.
+    NotebookError
+        If a notebook or the report failed. Calling again resumes there.
+    """
+    run = make_run(_absolute(dataset), profile, seed)
+    if until is not None and not (NOTEBOOKS / f"{until}.ipynb").is_file():
+        names = ", ".join(path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb")))
+        raise InputError(f"no notebook {until!r}", cure=f"Choose one of {names}")
+    _check_data(run)
+    target = run.reports / "report.html"
+    if until is not None:
+        target = run.artifacts / "notebooks" / f"{until}.ipynb"
+    with _locked(run) as lock:
+        _snakemake(run, target, lock)
+    return target
+
+
+def hand_over(error: InputError | NotebookError) -> bool:
+    """Pass a notebook's error to the pipeline that runs us; False if there is none."""
+    file = os.environ.get("VSA_FAILURE")
+    if not file:
+        return False
+    status = error.status if isinstance(error, NotebookError) else 2
+    Path(file).write_text(json.dumps({"message": str(error), "status": status}))
+    return True
+
+
+def end_with_pipeline() -> None:
+    """Let this process end soon after the pipeline that started it, even after ``kill -9``."""
+    if pipeline := os.environ.get("VSA_PIPELINE_PID"):
+        watch = threading.Thread(target=_watch, args=(int(pipeline), os.getppid()), daemon=True)
+        watch.start()
+
+
+def _watch(pipeline: int, parent: int) -> None:
+    while _is_alive(pipeline) and os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)  # the kernel watches us in the same way
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _absolute(dataset: str) -> str:
+    """Notebooks run in a folder of their own, so a relative ``folder:`` is resolved first."""
+    if not dataset.startswith(FOLDER_PREFIX):
+        return dataset
+    path = Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser().resolve()
+    return f"{FOLDER_PREFIX}{path}"
+
+
+def _check_data(run: Run) -> None:
+    """Load one's own folder once, so that a bad table is named before a notebook runs."""
+    if run.dataset.startswith(FOLDER_PREFIX):
+        from vsa.data.load import load  # pandas is slow to import, and not needed otherwise
+
+        load(run.dataset, run.profile, run.seed)
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[int]:
+    """Hold the run's lock and yield its descriptor; the system frees it if we are killed.
+
+    Raises InputError if a living process has it.
+    """
+    run.artifacts.mkdir(parents=True, exist_ok=True)
+    with open(run.artifacts / ".lock", "a+", encoding="utf-8") as file:
+        give_up = time.monotonic() + _ORPHANS_END_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                owner = int(file.read() or 0)
+                if (owner and _is_alive(owner)) or time.monotonic() > give_up:
+                    raise InputError(
+                        f"process {owner} is at work on the run {run.name}",
+                        cure="Wait until it has ended, or stop it",
+                    ) from None
+                time.sleep(0.5)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield file.fileno()
+
+
+def _snakemake(run: Run, target: Path, lock: int) -> None:
+    """Make `target`; raises NotebookError with the message of what failed."""
+    state = run.artifacts / ".snakemake"
+    config, failure = run.artifacts / "config.json", run.artifacts / ".failure.json"
+    failure.unlink(missing_ok=True)
+    with atomic_file(config) as draft:
+        values = {"dataset": run.dataset, "profile": run.profile.name, "seed": run.seed}
+        draft.write_text(json.dumps(values))
+    command = [
+        *(sys.executable, "-m", "snakemake", str(target)),
+        *("--snakefile", str(ROOT / "Snakefile"), "--directory", str(run.artifacts)),
+        *("--configfile", str(config), "--runtime-source-cache-path", str(state / "sources")),
+        *("--cores", os.environ.get("OMP_NUM_THREADS") or "all"),
+        *("--rerun-incomplete", "--nolock", "--quiet", "all"),
+    ]
+    if not (run.reports / "metrics.json").exists():  # the notebooks' numbers have been removed
+        command.append("--forceall")
+    environment = os.environ | {
+        "VSA_ARTIFACTS_DIR": str(artifacts_dir()),
+        "VSA_DATA_DIR": str(data_dir()),
+        "VSA_REPORTS_DIR": str(reports_dir()),
+        "VSA_WEIGHTS_DIR": str(weights_dir()),
+        "VSA_FAILURE": str(failure),
+        "VSA_PIPELINE_PID": str(os.getpid()),
+    }
+    # The lock goes on to Snakemake, which may outlive us by a moment.
+    done = subprocess.run(command, env=environment, pass_fds=[lock], check=False)
+    if failure.exists():
+        raise NotebookError(**json.loads(failure.read_text()))
+    if done.returncode:
+        raise NotebookError(f"Snakemake ended with status {done.returncode}", status=1)
