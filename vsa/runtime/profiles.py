@@ -55,6 +55,7 @@ class Profile:
     category_scratch: CategorySettings  # GoogLeNet from random weights (synthetic)
     category_pretrained: CategorySettings  # pretrained backbone, fine-tuned (photographs)
     n_bootstrap: int  # resamples behind every confidence interval
+    max_images_per_table: int | None = None  # of a public data set; None: all of them
 
 
 _GROWTH = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -93,6 +94,7 @@ PROFILES = {
             reference_fractions=(0.1, 1.0),
         ),
         n_bootstrap=500,
+        max_images_per_table=400,
     ),
     "laptop": Profile(
         name="laptop",

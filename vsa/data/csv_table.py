@@ -1,0 +1,150 @@
+"""CSV files written by people: cells as text, and errors that name file, row and cure.
+
+Rows are counted as a spreadsheet shows them: the header is row 1, so row i of a table read here
+is row i + 2 of its file.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+from vsa.runtime.errors import InputError
+
+Value = TypeVar("Value")
+
+
+def read_csv(file: Path, columns: Mapping[str, bool]) -> pd.DataFrame:
+    """Exactly `columns` (name → whether it is required) as trimmed text, NaN where empty.
+
+    Raises InputError for a missing or unknown column, a row of another length, no rows, quotes
+    that do not match, or text that is not UTF-8 (with or without a byte order mark).
+    """
+    header, *rows = _records(file)
+    layout = "Columns, separated by commas: " + ", ".join(
+        name if required else f"[{name}]" for name, required in columns.items()
+    )
+    for name in header:
+        if name not in columns:
+            raise InputError(f"unknown column {name!r}", cure=layout, file=file, row=1)
+        if header.count(name) > 1:
+            raise InputError(f"column {name!r} occurs twice", cure=layout, file=file, row=1)
+    for name, required in columns.items():
+        if required and name not in header:
+            raise InputError(f"column {name!r} is missing", cure=layout, file=file, row=1)
+    if not rows:
+        raise InputError("the table has no rows", cure="List at least one image", file=file)
+    for number, cells in enumerate(rows, start=2):
+        if len(cells) != len(header):
+            raise InputError(
+                f"{len(cells)} cells where the header has {len(header)}",
+                cure='Put cells that hold commas in "double quotes"; leave no blank row',
+                file=file,
+                row=number,
+            )
+    table = pd.DataFrame(rows, columns=header, dtype="str").replace("", None)
+    return table.reindex(columns=list(columns))
+
+
+def rows_of(cells: pd.Series) -> Iterator[tuple[int, str]]:
+    """Row number in the file and text of each cell that is not empty."""
+    for row, cell in enumerate(cells, start=2):
+        if not pd.isna(cell):
+            yield row, cell
+
+
+def convert(
+    cells: pd.Series, parse: Callable[[str], Value], expected: str, file: Path
+) -> list[Value | float]:
+    """``parse(cell)`` of each cell, NaN where empty.
+
+    Raises InputError naming the row of the first cell for which `parse` raises ValueError, and
+    what was `expected`.
+    """
+    values: list[Value | float] = [math.nan] * len(cells)
+    for row, cell in rows_of(cells):
+        try:
+            values[row - 2] = parse(cell)
+        except ValueError:
+            raise InputError(
+                f"column {cells.name!r} holds {cell!r}",
+                cure=f"Write {expected}",
+                file=file,
+                row=row,
+            ) from None
+    return values
+
+
+def numbers(cells: pd.Series, file: Path) -> list[float]:
+    """Finite numbers, NaN where empty; raises InputError naming the row."""
+    return convert(cells, _finite, "a plain number such as 1234.5", file)
+
+
+def require(table: pd.DataFrame, columns: Sequence[str], file: Path) -> None:
+    """Raise InputError naming the first row where one of `columns` is empty."""
+    empty = table[list(columns)].isna()
+    for column in columns:
+        if empty[column].any():
+            raise InputError(
+                f"column {column!r} is empty",
+                cure="Fill it in every row",
+                file=file,
+                row=int(empty[column].argmax()) + 2,
+            )
+
+
+def require_unique(table: pd.DataFrame, columns: Sequence[str], file: Path) -> None:
+    """Raise InputError naming the first row that repeats an earlier one in `columns`."""
+    repeated = table.duplicated(list(columns))
+    if repeated.any():
+        i = int(repeated.argmax())
+        values = ", ".join(f"{name} {table[name].iloc[i]}" for name in columns)
+        raise InputError(
+            f"{values} occurs in an earlier row too",
+            cure="Keep one of the rows",
+            file=file,
+            row=i + 2,
+        )
+
+
+def _records(file: Path) -> list[list[str]]:
+    """Trimmed cells of all rows; blank rows at the end, which spreadsheets leave, are dropped."""
+    if not file.is_file():
+        raise InputError("there is no such file", cure="Each shop needs it", file=file)
+    rows: list[list[str]] = []
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as stream:
+            for cells in csv.reader(stream, strict=True):
+                rows.append([cell.strip() for cell in cells])
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "the file is not UTF-8 text", cure="Save it as 'CSV UTF-8'", file=file
+        ) from error
+    except csv.Error as error:
+        raise InputError(
+            f"the row cannot be read ({error})",
+            cure='Check its quotes: a cell "in quotes" doubles those inside it',
+            file=file,
+            row=len(rows) + 1,
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"the file cannot be read ({error.strerror})", cure="Check its permissions", file=file
+        ) from error
+    while rows and not any(rows[-1]):
+        rows.pop()
+    if not rows:
+        raise InputError("the file is empty", cure="Begin with a row of column names", file=file)
+    return rows
+
+
+def _finite(cell: str) -> float:
+    value = float(cell)
+    if not math.isfinite(value):
+        raise ValueError(cell)
+    return value

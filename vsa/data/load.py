@@ -1,0 +1,77 @@
+"""One way in for every data set: tables, checked, of images that can be read."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from vsa.data.folder import load_folder
+from vsa.data.images import reject_unreadable
+from vsa.data.public import PUBLIC, load_public
+from vsa.data.schema import CATALOGUE, PVLOG, QUERIES, SPLITS, Dataset, check
+from vsa.data.stable import stable_sample
+from vsa.runtime.errors import InputError
+from vsa.runtime.profiles import Profile
+from vsa.runtime.run import DATASETS, FOLDER_PREFIX
+
+
+def load(name: str, profile: Profile, seed: int) -> Dataset:
+    """Load ``synthetic``, ``grocery``, ``clothing`` or ``folder:PATH`` (DESIGN, "Data contract").
+
+    The seed makes another synthetic shop; photographs, and which of them are catalogue or
+    query, stay the same for every seed. A profile with ``max_images_per_table`` keeps that many
+    rows of each table of a public data set. Images that cannot be decoded are listed in
+    ``rejected``.
+
+    Raises InputError for an unknown name, an absent or altered data set, a mistake in a
+    folder's files, or if no catalogue image or no query of some split is left.
+    """
+    if name == "synthetic":
+        # Imported here: rendering pulls in much that photographs do not need, and the reverse
+        from vsa.data.synthetic import load_synthetic
+
+        dataset = load_synthetic(profile.synthetic, seed)
+    elif name in PUBLIC:
+        dataset = load_public(name)
+        if profile.max_images_per_table is not None:
+            dataset = _sample(dataset, profile.max_images_per_table)
+    elif name.startswith(FOLDER_PREFIX):
+        dataset = load_folder(name.removeprefix(FOLDER_PREFIX))
+    else:
+        raise InputError(
+            f"unknown data set {name!r}",
+            cure=f"Choose one of {', '.join(DATASETS)}, or {FOLDER_PREFIX}PATH for your own",
+        )
+    dataset = reject_unreadable(_checked(dataset))
+    _refuse_empty(dataset)
+    return dataset
+
+
+def _sample(dataset: Dataset, n_max: int) -> Dataset:
+    """A smaller data set with every category, and every leaf and source of the catalogue."""
+    catalogue = stable_sample(
+        dataset.catalogue, n_max, ["category", "leaf", "source"], name="image_id"
+    )
+    queries = stable_sample(dataset.queries, n_max, ["split", "category"], name="query_id")
+    return dataclasses.replace(dataset, catalogue=catalogue, queries=queries)
+
+
+def _checked(dataset: Dataset) -> Dataset:
+    pvlog = dataset.pvlog
+    return dataclasses.replace(
+        dataset,
+        catalogue=check(dataset.catalogue, CATALOGUE, f"{dataset.name} catalogue"),
+        queries=check(dataset.queries, QUERIES, f"{dataset.name} queries"),
+        pvlog=None if pvlog is None else check(pvlog, PVLOG, f"{dataset.name} pvlog"),
+    )
+
+
+def _refuse_empty(dataset: Dataset) -> None:
+    counts = {"catalogue": len(dataset.catalogue)}
+    counts |= {f"{split} queries": int((dataset.queries.split == split).sum()) for split in SPLITS}
+    for what, n_rows in counts.items():
+        if n_rows == 0:
+            raise InputError(
+                f"no usable image is left in the {what}, {len(dataset.rejected)} could not be read",
+                cure="Add images there, or repair those that cannot be read",
+                file=dataset.root,
+            )
