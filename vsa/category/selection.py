@@ -1,0 +1,180 @@
+"""Image selection (paper 3.1): which pictures of the catalogue are worth indexing.
+
+Four steps, each on what the one before has left: attributes, image quality, identical pictures,
+near-identical pictures. The best seller of each group of duplicates survives, whoever sells it.
+A marketplace gains by that: many sellers upload the one picture of a maker. But where two
+products truly look alike, the one removed is lost from the gallery; ``same_product`` tells the
+two cases apart, so that the price of removal can be measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+import pandas as pd
+
+from vsa.data.descriptors import contrast, perceptual_hash, sharpness, weak_features
+
+MISSING, FLAT, BLURRED = "missing attribute", "low quality: flat", "low quality: blurred"
+IDENTICAL, NEAR_IDENTICAL = "identical", "near-identical"
+REASONS = ("", MISSING, FLAT, BLURRED, IDENTICAL, NEAR_IDENTICAL)
+_SEARCH_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """Thresholds: fixed values, no quantiles, so that a good catalogue loses nothing.
+
+    The quality limits lie far below what ordinary photographs reach, and remove only pictures
+    that show nothing. The duplicate limits admit a picture saved again, at half its size or at
+    JPEG quality 30, and stop short of pairs of unrelated photographs. No identity was looked at.
+    """
+
+    min_contrast: float = 4.0  # grey levels of 0 to 255, see descriptors.contrast
+    min_sharpness: float = 5.0  # squared grey levels, see descriptors.sharpness
+    max_hamming_bits: int = 6  # of the 64 of descriptors.perceptual_hash
+    max_distance: float = 0.2  # between features of unit length; set for weak_features
+
+
+def select(
+    catalogue: pd.DataFrame,
+    images: np.ndarray,
+    features: np.ndarray | None = None,
+    settings: SelectionSettings = SelectionSettings(),
+) -> pd.DataFrame:
+    """Judge each picture of the catalogue; the result has its rows, in its order.
+
+    `images` are uint8 of shape (n, s, s, 3), `features` float32 of shape (n, d) and unit length;
+    without them ``weak_features`` are taken. Columns of the result:
+
+    - ``image_id``, ``kept`` and ``reason``, which is one of ``REASONS`` and empty where kept;
+    - ``duplicate_of``: the picture that stands for a duplicate, else empty;
+    - ``same_product``: whether that one shows the same product; missing where not a duplicate;
+    - ``group``: number of the group of duplicates, the largest being 0; −1 outside any group.
+
+    Identical means equal decoded pixels, by SHA-256, so files that differ in metadata or lossless
+    compression count. Near-identical means at most `max_hamming_bits` between perceptual hashes,
+    confirmed by features no further apart than `max_distance`. Both limits hold between a removed
+    picture and the one that stands for it: chains of small differences do not add up.
+    """
+    reason = _filter(catalogue, images, settings)
+    rows = np.arange(len(catalogue))
+    survivor = rows.copy()
+
+    order = _best_first(catalogue)
+    order = order[reason[order] == ""]
+    first: dict[bytes, int] = {}
+    for i in order:
+        pixels = np.ascontiguousarray(images[i])
+        survivor[i] = first.setdefault(hashlib.sha256(pixels.data).digest(), i)
+    reason[survivor != rows] = IDENTICAL
+
+    order = order[survivor[order] == order]
+    vectors = weak_features(images) if features is None else features
+    leader = order[_leaders(perceptual_hash(images)[order], vectors[order], settings)]
+    reason[order[leader != order]] = NEAR_IDENTICAL
+    survivor[order] = leader
+    survivor = survivor[survivor]  # copies of a picture follow it to the one that stands for it
+
+    duplicate = survivor != rows
+    ids, products = catalogue.image_id.to_numpy(object), catalogue.product_id.to_numpy(object)
+    same_product = pd.array(products == products[survivor], dtype="boolean")
+    same_product[~duplicate] = pd.NA
+    return pd.DataFrame(
+        {
+            "image_id": pd.Series(ids, dtype=str),
+            "kept": reason == "",
+            "reason": pd.Series(reason, dtype=str),
+            "duplicate_of": pd.Series(np.where(duplicate, ids[survivor], ""), dtype=str),
+            "same_product": same_product,
+            "group": _groups(survivor, ids),
+        }
+    )
+
+
+def duplicate_clusters(selection: pd.DataFrame) -> list[list[str]]:
+    """Image ids of each group of duplicates, largest group first, its survivor first."""
+    members = selection[selection.group >= 0]
+    members = members.sort_values(["group", "kept", "image_id"], ascending=[True, False, True])
+    return [list(ids) for _, ids in members.groupby("group").image_id]
+
+
+def selection_summary(selection: pd.DataFrame) -> pd.DataFrame:
+    """Columns reason, n_images, share, n_other_product: a row per reason, none left out.
+
+    The reason is "kept" for what stays. ``n_other_product`` counts the duplicates of a picture
+    of another product.
+    """
+    groups = selection.groupby("reason")
+    n_images = groups.size().reindex(list(REASONS), fill_value=0)
+    other = (~selection.same_product).fillna(False).astype(int)
+    n_other = other.groupby(selection.reason).sum().reindex(list(REASONS), fill_value=0)
+    return pd.DataFrame(
+        {
+            "reason": ["kept", *REASONS[1:]],
+            "n_images": n_images.to_numpy(int),
+            "share": n_images.to_numpy(float) / max(len(selection), 1),
+            "n_other_product": n_other.to_numpy(int),
+        }
+    )
+
+
+def _filter(catalogue: pd.DataFrame, images: np.ndarray, settings: SelectionSettings) -> np.ndarray:
+    """The first reason of each row against it, or an empty text; a price may be unknown."""
+    no_category = catalogue.category.fillna("").str.strip() == ""
+    conditions = [
+        (no_category | (catalogue.price <= 0)).to_numpy(bool),
+        contrast(images) < settings.min_contrast,
+        sharpness(images) < settings.min_sharpness,
+    ]
+    return np.select(conditions, [MISSING, FLAT, BLURRED], default="").astype(object)
+
+
+def _best_first(catalogue: pd.DataFrame) -> np.ndarray:
+    """Rows by sales, most first and unknown last; ties by image_id."""
+    keys = catalogue[["sales", "image_id"]].reset_index(drop=True)
+    return keys.sort_values(["sales", "image_id"], ascending=[False, True]).index.to_numpy()
+
+
+def _leaders(hashes: np.ndarray, features: np.ndarray, settings: SelectionSettings) -> np.ndarray:
+    """For pictures in order of merit, the position of the one that stands for each.
+
+    The first that nobody stands for takes in every later one within both limits, and so on.
+    """
+    leader = np.arange(len(hashes))
+    for i, near in _neighbours(hashes, settings.max_hamming_bits, leader):
+        later = near[(near > i) & (leader[near] == near)]
+        distance = np.linalg.norm(features[later] - features[i], axis=1)
+        leader[later[distance <= settings.max_distance]] = i
+    return leader
+
+
+def _neighbours(
+    hashes: np.ndarray, max_bits: int, leader: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Each picture that still leads itself, with all within `max_bits` of its hash.
+
+    `leader` changes while this runs: a catalogue of duplicates costs one chunk of searches.
+    """
+    index = faiss.IndexBinaryFlat(64)
+    index.add(hashes)
+    for start in range(0, len(hashes), _SEARCH_ROWS):
+        rows = np.arange(start, min(start + _SEARCH_ROWS, len(hashes)))
+        rows = rows[leader[rows] == rows]
+        limits, _, found = index.range_search(hashes[rows], max_bits + 1)  # faiss: below, not at
+        for position, i in enumerate(rows):
+            if leader[i] == i:
+                yield int(i), found[limits[position] : limits[position + 1]]
+
+
+def _groups(survivor: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Number the groups of two and more, by size, then by the survivor's id; −1 for the rest."""
+    sizes = pd.Series(survivor).value_counts()
+    groups = pd.DataFrame({"size": sizes, "id": ids[sizes.index]})[sizes > 1]
+    groups = groups.sort_values(["size", "id"], ascending=[False, True])
+    number = pd.Series(np.arange(len(groups)), index=groups.index)
+    return pd.Series(survivor).map(number).fillna(-1).to_numpy(np.int64)
