@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsa.category.fusion import choose_fusion, fuse, log_loss
+from vsa.category.fusion import choose_fusion, fuse
 from vsa.category.search import vote
 
 
@@ -51,7 +51,3 @@ def test_a_useless_branch_gets_no_weight():
     wrong = np.repeat(((labels + 1) % 4)[:, None], 5, axis=1)
     choice = choose_fusion(perfect, np.zeros((40, 5)), wrong, labels)
     assert choice.weight == 1.0
-
-
-def test_log_loss_is_bounded_for_a_vote_without_the_truth():
-    assert np.isfinite(log_loss(np.array([[1.0, 0.0]]), np.array([1]))).all()

@@ -65,6 +65,7 @@ class SeedResult:
     refitted: np.ndarray  # (n, C): last layer fitted again on the whole reference set
     features: dict[str, np.ndarray]  # split or "reference" → (n, d), unit length
     log: pd.DataFrame
+    state: dict[str, torch.Tensor]  # of the trained CategoryNet
 
 
 def make_task(dataset: Dataset, kept_image_ids: pd.Series) -> CategoryTask:
@@ -133,7 +134,7 @@ def _train_and_query(
     settings: CategorySettings,
     device: Device,
     seed: int,
-) -> tuple[model.CategoryNet, SeedResult]:
+) -> SeedResult:
     chosen = np.flatnonzero(task.reference.is_training)
     labels = task.labels(task.reference)
     net, log = train_classifier(
@@ -150,14 +151,14 @@ def _train_and_query(
         for name, array in images.items()
     }
     features = {name: feature for name, (_, feature) in answers.items()}
-    result = SeedResult(
+    return SeedResult(
         seed,
         {split: answers[split][0] for split in ("val", "test")},
         _refit_last_layer(features, labels, task.labels(task.val), len(task.categories)),
         features,
         log,
+        {name: value.cpu() for name, value in net.state_dict().items()},
     )
-    return net, result
 
 
 def _refit_last_layer(
@@ -174,15 +175,12 @@ def _refit_last_layer(
     return probabilities
 
 
-def _save(trained: tuple[model.CategoryNet, SeedResult], folder: Path) -> None:
-    net, result = trained
-    torch.save(net.state_dict(), folder / "classifier.pth")
-    np.savez(
-        folder / "arrays.npz",
-        refitted=result.refitted,
-        **{f"model_{split}": array for split, array in result.model.items()},
-        **{f"features_{name}": array for name, array in result.features.items()},
-    )
+def _save(result: SeedResult, folder: Path) -> None:
+    torch.save(result.state, folder / "classifier.pth")
+    arrays = {"refitted": result.refitted}
+    arrays |= {f"model_{split}": array for split, array in result.model.items()}
+    arrays |= {f"features_{name}": array for name, array in result.features.items()}
+    np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
     result.log.to_parquet(folder / "log.parquet")
 
 
@@ -194,6 +192,7 @@ def _read(folder: Path, seed: int) -> SeedResult:
             arrays["refitted"],
             {name: arrays[f"features_{name}"] for name in ("reference", "val", "test")},
             pd.read_parquet(folder / "log.parquet"),
+            torch.load(folder / "classifier.pth", weights_only=True),
         )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsa.category.search import vote
+from vsa.evaluation.metrics import negative_log_likelihood
 
 DECAYS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 WEIGHTS = tuple(np.round(np.linspace(0, 1, 21), 2).tolist())
@@ -57,14 +58,6 @@ def choose_fusion(
     return FusionChoice(decay, weight)
 
 
-def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """−log of the true category's probability per query, (n,); probabilities floored at 1e-3.
-
-    The floor keeps a vote in which the true category got nothing from counting as infinite.
-    """
-    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-3))
-
-
 def _quality(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
-    return accuracy, -float(log_loss(probabilities, labels).mean())
+    return accuracy, -float(negative_log_likelihood(probabilities, labels).mean())

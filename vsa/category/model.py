@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD, make_backbone
-from vsa.runtime.device import Device, autocast
+from vsa.runtime.device import Device
 from vsa.runtime.progress import progress
 
 
@@ -66,7 +66,7 @@ def predict(
     probabilities, features = [], []
     for start in progress(range(0, len(images), batch_size), description):
         crop = np.ascontiguousarray(images[start : start + batch_size, window, window])
-        with autocast(device):
+        with device.autocast():
             logits, feature = net(to_tensor(crop, device))
         probabilities.append(torch.softmax(logits.float(), dim=1).cpu().numpy())
         features.append(nn.functional.normalize(feature.float(), dim=1).cpu().numpy())
@@ -77,8 +77,5 @@ def predict(
 
 
 def to_tensor(images: np.ndarray, device: Device) -> torch.Tensor:
-    """uint8 (B, H, W, 3) → uint8 tensor (B, 3, H, W) on the device, in its memory format."""
-    tensor = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory, at no cost
-    return (tensor if device.channels_last else tensor.contiguous()).to(
-        device.device, non_blocking=True
-    )
+    """uint8 (B, H, W, 3) → uint8 tensor (B, 3, H, W) on the device, channels last in memory."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(device.device, non_blocking=True)

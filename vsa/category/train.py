@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from vsa.category.model import CategoryNet, to_tensor
-from vsa.runtime.device import Device, autocast
+from vsa.runtime.device import Device
 from vsa.runtime.profiles import CategorySettings
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
@@ -40,10 +40,7 @@ def train_classifier(
     """
     torch.manual_seed(seed)
     net = CategoryNet(settings.architecture, n_classes, pretrained=settings.pretrained)
-    net = net.to(
-        device.device,
-        memory_format=torch.channels_last if device.channels_last else torch.contiguous_format,
-    )
+    net = net.to(device.device, memory_format=device.memory_format)
     optimizer = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.n_steps, pct_start=0.2
@@ -55,7 +52,7 @@ def train_classifier(
     ready = time.perf_counter()
     for step, (crop, target) in enumerate(progress(batches, description, settings.n_steps)):
         arrived = time.perf_counter()
-        with autocast(device):
+        with device.autocast():
             logits, _ = net(to_tensor(crop, device))
         loss = loss_function(logits.float(), torch.from_numpy(target).to(device.device))
         optimizer.zero_grad(set_to_none=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from urllib.error import URLError
 
@@ -73,9 +74,10 @@ def _imagenet_state(architecture: str, wanted: set[str]) -> dict[str, torch.Tens
             state = torch.hub.load_state_dict_from_url(
                 url, model_dir=str(weights_dir()), progress=os.environ.get("VSA_PROGRESS") != "off"
             )
-    except (URLError, OSError, RuntimeError, ValueError, EOFError) as error:
+    except (URLError, OSError, RuntimeError, ValueError, EOFError, pickle.PickleError) as error:
+        reason = str(error).split(". ")[0] or type(error).__name__
         raise InputError(
-            f"no usable ImageNet weights of {architecture} ({error})",
+            f"no usable ImageNet weights of {architecture} ({reason})",
             cure="Connect to the network, or set VSA_WEIGHTS_DIR to a folder that holds "
             f"{architecture}-imagenet.pth, a torchvision state dict",
             file=path or weights_dir(),

@@ -1,0 +1,117 @@
+import dataclasses
+import itertools
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from vsa.category.model import CategoryNet, predict
+from vsa.category.train import crop_batches, prefetch, train_classifier
+from vsa.runtime.device import pick_device
+from vsa.runtime.profiles import get_profile
+
+TINY = dataclasses.replace(
+    get_profile("smoke").category_scratch,
+    architecture="resnet18",
+    store_px=36,
+    crop_px=32,
+    n_steps=12,
+    batch_size=16,
+)
+
+
+@pytest.fixture
+def two_colours():
+    """Reddish and bluish pictures: the easiest labels there are."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 60, (48, 36, 36, 3), dtype=np.uint8)
+    labels = np.arange(48) % 2
+    images[labels == 0, ..., 0] += 150
+    images[labels == 1, ..., 2] += 150
+    return images, labels
+
+
+def test_training_learns_and_repeats_itself(two_colours):
+    images, labels = two_colours
+    device = pick_device()
+    net, log = train_classifier(images, labels, 2, TINY, device, seed=3)
+    probabilities, features = predict(net, images, TINY.crop_px, device)
+    assert (probabilities.argmax(axis=1) == labels).mean() > 0.9
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-4)
+    assert len(log) == TINY.n_steps
+    _, log_again = train_classifier(images, labels, 2, TINY, device, seed=3)
+    np.testing.assert_allclose(log.loss, log_again.loss, rtol=1e-4)
+    _, log_other = train_classifier(images, labels, 2, TINY, device, seed=4)
+    assert not np.allclose(log.loss, log_other.loss)
+
+
+def test_prediction_does_not_depend_on_the_batch(two_colours):
+    images, _ = two_colours
+    device = pick_device()
+    net = CategoryNet("resnet18", 2, pretrained=False)
+    whole, _ = predict(net, images, 32, device, batch_size=48)
+    parts, _ = predict(net, images, 32, device, batch_size=7)
+    np.testing.assert_allclose(whole, parts, atol=1e-2 if device.autocast_dtype else 1e-5)
+
+
+def test_prediction_of_nothing_is_empty():
+    net = CategoryNet("resnet18", 3, pretrained=False)
+    probabilities, features = predict(net, np.empty((0, 36, 36, 3), np.uint8), 32, pick_device())
+    assert probabilities.shape == (0, 3)
+    assert features.shape == (0, 512)
+
+
+def test_an_epoch_shows_every_image_once():
+    images = np.arange(32, dtype=np.uint8)[:, None, None, None] * np.ones((36, 36, 3), np.uint8)
+    batches = list(crop_batches(images, np.arange(32), TINY, seed=0))
+    assert len(batches) == TINY.n_steps
+    shown = np.concatenate([labels for _, labels in batches[:2]])
+    assert sorted(shown) == list(range(32))
+    for crop, labels in batches:
+        assert crop.shape == (16, 32, 32, 3)
+        assert (crop[:, 0, 0, 0] == labels).all()
+
+
+def test_a_diverging_loss_is_reported(two_colours):
+    images, labels = two_colours
+    hot = dataclasses.replace(TINY, learning_rate=1e30)
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        train_classifier(images, labels, 2, hot, pick_device(), seed=0)
+
+
+def test_pretrained_batch_norms_keep_their_statistics():
+    net = CategoryNet("resnet18", 2, pretrained=False)
+    net.pretrained = True
+    net.train()
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    assert not any(m.training for m in norms)
+    assert net.head.training
+
+
+def test_prefetch_keeps_order_and_works_ahead():
+    made = []
+    second = threading.Event()
+
+    def items():
+        for item in range(3):
+            made.append(item)
+            if item == 1:
+                second.set()
+            yield item
+
+    stream = prefetch(items())
+    assert next(stream) == 0
+    assert second.wait(5), "the next item is made while the first is in use"
+    assert list(itertools.chain([0], stream)) == [0, 1, 2]
+
+
+def test_prefetch_passes_errors_on():
+    def items():
+        yield 1
+        raise OSError("disk gone")
+
+    with pytest.raises(OSError, match="disk gone"):
+        list(prefetch(items()))

@@ -1,0 +1,99 @@
+"""The OFFLINE path: data set → catalogue → selection, and the click log that training learns from.
+
+Stages are wired here and in `vsa.engine`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vsa.category.selection import SelectionSettings, select
+from vsa.data.clicks import simulate_pvlog
+from vsa.data.descriptors import weak_features
+from vsa.data.images import load_images
+from vsa.data.load import load
+from vsa.data.schema import PVLOG, Dataset, check
+from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.errors import InputError
+from vsa.runtime.run import Run
+
+DESCRIPTOR_PX = 64  # classical descriptors, hashes and quality are computed at this size
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A data set after the offline stages that notebook 01 shows."""
+
+    dataset: Dataset
+    selection: pd.DataFrame  # one row per catalogue image: kept or why not (vsa.category.selection)
+    pvlog: pd.DataFrame | None  # page views and clicks; None where products are not known
+    pvlog_is_simulated: bool
+
+    @property
+    def kept(self) -> pd.DataFrame:
+        """The catalogue rows that selection kept."""
+        ids = self.selection.image_id[self.selection.kept]
+        return self.dataset.catalogue[self.dataset.catalogue.image_id.isin(ids)].reset_index(
+            drop=True
+        )
+
+
+def descriptor_images(run: Run, dataset: Dataset, table: pd.DataFrame) -> np.ndarray:
+    """Images of a table's rows, uint8 (n, 64, 64, 3), from the run's image store."""
+    cache = run.artifacts / "images"
+    return load_images(dataset.root, table.path.tolist(), DESCRIPTOR_PX, cache)
+
+
+def prepare_shop(run: Run) -> Shop:
+    """Load the data set, select catalogue images, obtain the click log, and store the tables.
+
+    Tables go to ``artifacts/<run>/tables``; `open_shop` reads them back.
+    """
+    dataset = load(run.dataset, run.profile, run.seed)
+    features = weak_features(descriptor_images(run, dataset, dataset.catalogue))
+    selection = select(
+        dataset.catalogue,
+        descriptor_images(run, dataset, dataset.catalogue),
+        features,
+        SelectionSettings(),
+    )
+    pvlog, is_simulated = dataset.pvlog, False
+    if pvlog is None and dataset.has_identities:
+        is_simulated = True
+        queries = dataset.queries.dropna(subset="product_id")
+        kept = selection.kept.to_numpy()
+        pvlog = simulate_pvlog(
+            queries,
+            dataset.catalogue[kept],
+            weak_features(descriptor_images(run, dataset, queries)),
+            features[kept],
+            run.profile.clicks,
+            run.seed,
+        )
+    with atomic_dir(run.artifacts / "tables") as draft:
+        dataset.catalogue.to_parquet(draft / "catalogue.parquet")
+        dataset.queries.to_parquet(draft / "queries.parquet")
+        dataset.rejected.to_parquet(draft / "rejected.parquet")
+        selection.to_parquet(draft / "selection.parquet")
+        if pvlog is not None:
+            name = "pvlog-simulated" if is_simulated else "pvlog"
+            check(pvlog, PVLOG, "pvlog").to_parquet(draft / f"{name}.parquet")
+    return Shop(dataset, selection, pvlog, is_simulated)
+
+
+def open_shop(run: Run) -> Shop:
+    """What `prepare_shop` stored; raises InputError if notebook 01 has not run."""
+    tables = run.artifacts / "tables"
+    if not tables.is_dir():
+        raise InputError(
+            "the catalogue is not prepared", cure="Run notebook 01_catalogue first", file=tables
+        )
+    dataset = load(run.dataset, run.profile, run.seed)
+    simulated, observed = tables / "pvlog-simulated.parquet", tables / "pvlog.parquet"
+    is_simulated = simulated.is_file()
+    path = simulated if is_simulated else observed
+    pvlog = pd.read_parquet(path) if path.is_file() else None
+    return Shop(dataset, pd.read_parquet(tables / "selection.parquet"), pvlog, is_simulated)
