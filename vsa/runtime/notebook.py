@@ -123,8 +123,16 @@ def read_parameters(notebook: Path) -> dict[str, Any]:
             cure="Tag exactly one",
             file=relative_to_root(notebook),
         )
+    try:
+        statements = ast.parse(tagged[0].source).body
+    except SyntaxError as error:
+        raise InputError(
+            f"the parameters cell is not Python, line {error.lineno}: {error.msg}",
+            cure="Write plain literals there, such as seed = 0",
+            file=relative_to_root(notebook),
+        ) from None
     parameters = {}
-    for statement in ast.parse(tagged[0].source).body:
+    for statement in statements:
         try:
             (target,) = statement.targets
             parameters[target.id] = ast.literal_eval(statement.value)

@@ -108,11 +108,16 @@ def _absolute(dataset: str) -> str:
 
 
 def _check_data(run: Run) -> None:
-    """Load one's own folder once, so that a bad table is named before a notebook runs."""
+    """Name an absent or altered data set, or a bad table, before a notebook runs."""
+    # Imported here: pandas is slow to import, and the synthetic shop needs no check.
     if run.dataset.startswith(FOLDER_PREFIX):
-        from vsa.data.load import load  # pandas is slow to import, and not needed otherwise
+        from vsa.data.load import load
 
         load(run.dataset, run.profile, run.seed)
+    elif run.dataset != "synthetic":
+        from vsa.data.public import PUBLIC, verify
+
+        verify(PUBLIC[run.dataset])
 
 
 @contextmanager

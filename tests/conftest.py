@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+PARAMETERS = 'dataset = "synthetic"\nprofile = "smoke"\nseed = 0'
+
+WriteNotebook = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes into the checkout, nor shows progress, unless it asks to."""
+    monkeypatch.setenv("VSA_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
+    monkeypatch.setenv("VSA_PROGRESS", "off")
+
+
+@pytest.fixture(scope="session")
+def write_notebook() -> WriteNotebook:
+    """Write a notebook of a parameters cell and code cells."""
+
+    def write(path: Path, *sources: str, parameters: str | None = PARAMETERS) -> Path:
+        cells = [new_code_cell(source) for source in sources]
+        if parameters is not None:
+            cells.insert(0, new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(new_notebook(cells=cells), path)
+        return path
+
+    return write
