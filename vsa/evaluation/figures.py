@@ -183,7 +183,7 @@ def _small_png(figure: Figure) -> bytes:
             return content
         with Image.open(io.BytesIO(content)) as picture:
             buffer = io.BytesIO()
-            picture.convert("RGB").quantize(256).save(buffer, "png", optimize=True)
+            picture.convert("RGB").quantize(256).save(buffer, "png", optimize=True, dpi=(dpi, dpi))
         if len(buffer.getvalue()) <= MAX_BYTES:
             return buffer.getvalue()
     raise ValueError(f"figure needs {len(content)} bytes even at {_DPI[-1]} dpi: show less in it")

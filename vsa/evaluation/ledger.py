@@ -82,7 +82,8 @@ class Ledger:
 
         Parameters
         ----------
-        experiment, variant : the table and the row it appears in.
+        experiment, variant : the table and the row it appears in. Where an experiment has one
+            metric and its variants read "row | column", the report shows a two-way table.
         metric : a name of the registry; it gives unit, direction and format.
         value : a finite number, or an interval, which brings its own value, bounds and n.
         ci : the interval, where `value` is its number only.
@@ -147,15 +148,17 @@ class Ledger:
     def dataset_card(self, card: Mapping[str, Any]) -> None:
         """Facts of the data set for the report, kept with the run.
 
-        Keys: ``title``, ``source``, ``licence`` (texts), ``simulated`` (sentences) and
-        ``rejected`` (number of images by reason); all may be missing.
+        Keys: ``title``, ``source``, ``licence`` (texts), ``simulated`` and ``left_out``
+        (sentences: what was not observed, which experiments the data do not allow), and
+        ``rejected`` (number of images by reason); each may be missing.
         """
-        unknown = set(card) - {"title", "source", "licence", "simulated", "rejected"}
+        unknown = set(card) - {"title", "source", "licence", "simulated", "left_out", "rejected"}
         if unknown:
             raise ValueError(f"unknown facts {sorted(unknown)}")
         self._card = {
             **card,
             "simulated": list(card.get("simulated", ())),
+            "left_out": list(card.get("left_out", ())),
             "rejected": {str(k): int(v) for k, v in dict(card.get("rejected", {})).items()},
         }
 

@@ -136,26 +136,24 @@ def thumbnail_scatter(
     low, high = points.min(axis=0), points.max(axis=0)
     span = float((high - low).max()) or 1.0
     side = thumbnail_share * span
-    figure, axis = new_figure(8.4, 7.2)
+    width, height = 7 * np.maximum((high - low + 2 * side) / span, 0.3)
+    figure, axis = new_figure(width + 1.8, height + 0.4)  # room for the legend and the title
     for label in np.unique(labels):
         member = labels == label
         style = class_style(int(label))
-        axis.scatter(*points[member].T, s=14, label=names[label], linewidths=0, **style)
+        axis.scatter(*points[member].T, s=20, label=names[label], linewidths=0, **style)
     for i in _apart(points, side):
-        x, y = points[i]
-        box = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
-        axis.imshow(np.asarray(images[i]), extent=box, zorder=3, aspect="equal")
-        colour = class_style(int(labels[i]))["color"]
-        corner = (x - side / 2, y - side / 2)
-        axis.add_patch(
-            Rectangle(corner, side, side, fill=False, color=colour, linewidth=2, zorder=4)
-        )
-    axis.set(
-        xlim=(low[0] - side, high[0] + side), ylim=(low[1] - side, high[1] + side), title=title
-    )
-    axis.set(xticks=[], yticks=[])
+        left, bottom = points[i] - side / 2
+        box = (left, left + side, bottom, bottom + side)
+        axis.imshow(np.asarray(images[i]), extent=box, zorder=3)
+        frame = Rectangle((left, bottom), side, side, fill=False, linewidth=2, zorder=4)
+        frame.set_edgecolor(class_style(int(labels[i]))["color"])
+        axis.add_patch(frame)
+    axis.set(xlim=(low[0] - side, high[0] + side), ylim=(low[1] - side, high[1] + side))
+    axis.set(title=title, xticks=[], yticks=[], aspect="equal")
     axis.grid(False)
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, markerscale=1.6)
+    axis.spines[:].set_visible(False)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, markerscale=1.4)
     return figure
 
 
