@@ -1,0 +1,6 @@
+"""The datasheet of the synthetic shop, rendered in notebook 01."""
+
+DATASHEET = """\
+### What it is
+A shop drawn by a program.
+"""

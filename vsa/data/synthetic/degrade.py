@@ -1,0 +1,71 @@
+"""What a telephone's camera and an upload do to a picture: light, blur, noise, JPEG."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from vsa.data.synthetic.backgrounds import smooth_noise
+
+
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    """Compress and decompress."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    buffer.seek(0)
+    return Image.open(buffer).convert("RGB")
+
+
+def blur(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
+    """Defocus, motion or neither; `strength` 1 is a blur of up to about 1.5 % of the side."""
+    kind = rng.random()
+    if kind < 0.4:
+        radius = rng.uniform(0.002, 0.013) * strength * image.width
+        return image.filter(ImageFilter.GaussianBlur(radius))
+    if kind < 0.65:
+        length = rng.uniform(0.008, 0.03) * strength * image.width
+        direction = rng.uniform(0, np.pi)
+        dx, dy = length * np.cos(direction), length * np.sin(direction)
+        moved = image.transform(
+            image.size,
+            Image.Transform.AFFINE,
+            (1, 0, dx, 0, 1, dy),
+            Image.Resampling.BILINEAR,
+        )
+        half = image.transform(
+            image.size,
+            Image.Transform.AFFINE,
+            (1, 0, dx / 2, 0, 1, dy / 2),
+            Image.Resampling.BILINEAR,
+        )
+        return Image.blend(Image.blend(image, moved, 0.5), half, 1 / 3)
+    return image
+
+
+def light_and_noise(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
+    """Uneven light, a shadow's edge, colour temperature, exposure, sensor noise."""
+    n_px = image.width
+    pixels = np.asarray(image, np.float32)
+    warmth, tint = rng.normal(0, (0.09, 0.03)) * strength
+    gain = np.array([1 + warmth, 1 + tint, 1 - warmth]) * np.exp(rng.normal(-0.04, 0.2) * strength)
+    field = 1 + 0.55 * strength * (smooth_noise(n_px, (2, 2), rng) - 0.5)
+    if rng.random() < 0.35 * strength:
+        field *= _cast_shadow(n_px, rng)
+    noise = rng.standard_normal(pixels.shape, np.float32) * np.float32(
+        rng.uniform(1, 11) * strength
+    )
+    pixels = pixels * field[..., None] * gain.astype(np.float32) + noise
+    contrast = np.float32(rng.uniform(1 - 0.25 * strength, 1.05))
+    pixels = (pixels - 118) * contrast + 118
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def _cast_shadow(n_px: int, rng: np.random.Generator) -> np.ndarray:
+    """A half plane in soft shadow, as a factor of shape (n_px, n_px)."""
+    angle, at, softness = rng.uniform(0, 2 * np.pi), rng.uniform(-0.3, 0.3), rng.uniform(8, 40)
+    axis = np.linspace(-0.5, 0.5, n_px, dtype=np.float32)
+    distance = axis[None] * np.cos(angle) + axis[:, None] * np.sin(angle) - at
+    depth = rng.uniform(0.2, 0.5)
+    return (1 - depth / (1 + np.exp(-softness * distance))).astype(np.float32)

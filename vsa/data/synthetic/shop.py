@@ -1,0 +1,156 @@
+"""The shop: which pictures each product has, who lists it, how it sells; and their rendering."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vsa.data.schema import BOX
+from vsa.data.synthetic.photos import Shot, main_shot, real_shot, relisting, sku_shot
+from vsa.data.synthetic.products import Product, make_products
+from vsa.runtime.progress import progress
+from vsa.runtime.seeds import generator
+
+N_QUERIES = 3  # real shots per product
+MAX_DISTRACTORS = 3
+RELISTING_EXPONENT = 2.0  # further listings of a product: P(n) ∝ (n + 1) ** −2, n ≤ 12; mean ≈ 1
+MAX_RELISTINGS = 12
+EXACT_SHARE = 0.15  # of the further listings: the very same file
+REVIEW_STRENGTH = 0.7  # shoppers' reviews are milder than queries
+CATALOGUE_DIR, QUERIES_DIR = "catalogue", "queries"
+
+# Median price by category, in the shop's currency.
+PRICES = {
+    "shirt": 90.0, "dress": 160.0, "pants": 120.0, "bags": 220.0, "shoes": 240.0,
+    "accessories": 110.0, "snacks": 18.0, "cosmetics": 85.0, "beverages": 14.0,
+    "furniture": 650.0, "toys": 60.0, "underdress": 45.0, "digital": 1400.0, "others": 35.0,
+}  # fmt: skip
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The rows of one product, in the order of the tables."""
+
+    catalogue: list[Row]
+    queries: list[Row]
+
+
+def render_shop(
+    n_per_category: int, image_px: int, seed: int, folder: Path, n_workers: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Render every picture into `folder`; return the catalogue and the queries tables.
+
+    The result is the same, byte for byte, for any number of workers.
+    """
+    products = make_products(n_per_category, seed)
+    (folder / CATALOGUE_DIR).mkdir()
+    (folder / QUERIES_DIR).mkdir()
+    catalogue: list[Row] = []
+    queries: list[Row] = []
+    done = _render_all(products, image_px, seed, folder, n_workers or os.cpu_count() or 1)
+    for rendered in progress(done, "rendering the shop", len(products)):
+        catalogue += rendered.catalogue
+        queries += rendered.queries
+    return pd.DataFrame(catalogue), pd.DataFrame(queries)
+
+
+def _render_all(
+    products: list[Product], image_px: int, seed: int, folder: Path, n_workers: int
+) -> Iterator[Rendered]:
+    work = partial(render_product, image_px=image_px, seed=seed, folder=folder)
+    if n_workers == 1:
+        _share(products)
+        yield from map(work, range(len(products)))
+        return
+    with ProcessPoolExecutor(n_workers, initializer=_share, initargs=(products,)) as pool:
+        yield from pool.map(work, range(len(products)), chunksize=8)
+
+
+_products: list[Product] = []  # in each worker: the whole shop, from which distractors come
+
+
+def _share(products: list[Product]) -> None:
+    _products[:] = products
+
+
+def render_product(index: int, image_px: int, seed: int, folder: Path) -> Rendered:
+    """Draw and save all pictures of one product; needs `_share` to have been called."""
+    product = _products[index]
+    plan = generator(seed, "plan", product.product_id)
+    quality = plan.normal()
+    rows: list[Row] = []
+
+    def save(shot: Shot, kind: str, number: int, listing: Row) -> Path:
+        image_id = f"{product.product_id}-{kind}{number}"
+        path = folder / CATALOGUE_DIR / f"{image_id}.png"
+        shot.image.save(path, compress_level=1)
+        row = {"image_id": image_id, "product_id": product.product_id}
+        row |= {"category": product.category, "leaf": product.leaf, "source": kind}
+        row |= {"path": f"{CATALOGUE_DIR}/{path.name}", **listing}
+        rows.append({**row, **dict(zip(BOX, shot.box, strict=True))})
+        return path
+
+    def rng(kind: str, number: int) -> np.random.Generator:
+        return generator(seed, "picture", product.product_id, kind, number)
+
+    price = PRICES[product.category] * np.exp(plan.normal(0.1 * quality, 0.5))
+    own = _listing(price, quality, plan)
+    main = main_shot(product, image_px, rng("main", 0))
+    first = save(main, "main", 0, own)
+    for i in range(1 + int(plan.random() < 0.4)):
+        save(sku_shot(product, image_px, rng("sku", i)), "sku", i, own)
+    for i in range(int(plan.integers(0, 3))):
+        save(_photo(product, image_px, rng("review", i), REVIEW_STRENGTH), "review", i, own)
+    n_more = min(int(plan.zipf(RELISTING_EXPONENT)) - 1, MAX_RELISTINGS)
+    for i in range(1, n_more + 1):
+        listing = _listing(price * np.exp(plan.normal(0, 0.12)), quality, plan)
+        if plan.random() < EXACT_SHARE:
+            shutil.copyfile(first, save(main, "main", i, listing))
+        else:
+            save(relisting(main, rng("main", i)), "main", i, listing)
+    queries = [_query(product, i, image_px, rng("query", i), folder) for i in range(N_QUERIES)]
+    return Rendered(rows, queries)
+
+
+def _query(
+    product: Product, number: int, image_px: int, rng: np.random.Generator, folder: Path
+) -> Row:
+    shot = _photo(product, image_px, rng, 1.0)
+    query_id = f"q{product.product_id.removeprefix('p')}-{number}"
+    path = f"{QUERIES_DIR}/{query_id}.png"
+    shot.image.save(folder / path, compress_level=1)
+    row = {"query_id": query_id, "path": path, "product_id": product.product_id}
+    row |= {"category": product.category, **dict(zip(BOX, shot.box, strict=True))}
+    return row | {"split": product.split}
+
+
+def _photo(product: Product, image_px: int, rng: np.random.Generator, strength: float) -> Shot:
+    n_around = int(rng.integers(0, MAX_DISTRACTORS + 1))
+    around = [_products[i] for i in rng.integers(0, len(_products), n_around)]
+    return real_shot(product, around, image_px, rng, strength)
+
+
+def _listing(price: float, quality: float, rng: np.random.Generator) -> Row:
+    """Quality signals of one listing; they depend on a hidden quality, never on appearance.
+
+    Sales are log-normal (a heavy tail); conversion is some per cent, applause mostly above 0.8.
+    """
+    seller = 0.8 * quality + 0.6 * rng.normal()
+    a, b, c = rng.normal(size=3)
+    return {
+        "sales": float(np.floor(np.exp(3.2 + 0.9 * seller + 1.2 * a))),
+        "conversion_rate": float(1 / (1 + np.exp(3.4 - 0.5 * seller - 0.4 * b))),
+        "applause_rate": float(1 / (1 + np.exp(-2.6 - 0.7 * seller - 0.5 * c))),
+        "price": round(float(price), 2),
+    }
