@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,13 +34,10 @@ from vsa.runtime.paths import artifacts_dir
 from vsa.runtime.progress import progress
 
 Source = str | Path | bytes | Image.Image
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG includes MPO
 MAX_PIXELS = 100_000_000  # 300 MB decoded: more than most cameras take, less than a bomb
 _REJECT_PX = 32  # every byte of a file is read at this size too, and JPEG decodes quicker
-_SMALL = 32  # fewer images than this are decoded without a thread pool
 
 # Pillow logs what it finds odd in a file; with no handler at all that lands on standard error.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -50,7 +47,7 @@ class ImageError(InputError):
     """An image that cannot be used. ``reason`` is short and stable, to be counted and compared.
 
     It is one of: missing, a directory, not a regular file, unreadable, empty file, not an image,
-    too large, truncated, damaged, unsupported colours.
+    too large, truncated, damaged.
     """
 
     def __init__(self, reason: str, *, file: str | Path | None = None) -> None:
@@ -110,10 +107,7 @@ def load_images(
     target = cache / f"images-{size_px}px-{_fingerprint(files, size_px=size_px)}.npy"
     if not target.exists():
         with atomic_file(target) as draft:
-            store = np.lib.format.open_memmap(draft, "w+", np.uint8, shape)
-            _fill(store, files, description)
-            store.flush()
-            del store
+            _fill(np.lib.format.open_memmap(draft, "w+", np.uint8, shape), files, description)
     return np.load(target, mmap_mode="r")
 
 
@@ -124,40 +118,24 @@ def reject_unreadable(dataset: Dataset) -> Dataset:
     folder until a file, by path, size and time of change, is another. Raises InputError if
     nothing readable remains of a table that had rows.
     """
-    tables = {"catalogue": dataset.catalogue, "queries": dataset.queries}
-    ids = {"catalogue": "image_id", "queries": "query_id"}
-    paths = sorted({path for table in tables.values() for path in table.path})
-    reasons = _unreadable(dataset.root, paths)
+    paths = pd.concat([dataset.catalogue.path, dataset.queries.path])
+    reasons = _unreadable(dataset.root, sorted(paths.unique()))
     if not reasons:
         return dataset
-    kept, rejected = {}, [dataset.rejected]
-    for name, table in tables.items():
-        reason = table.path.map(reasons)
-        bad = table[reason.notna()]
-        columns = {"table": name, "id": bad[ids[name]], "path": bad.path}
-        rejected.append(pd.DataFrame({**columns, "reason": reason[reason.notna()]}))
-        kept[name] = table[reason.isna()].reset_index(drop=True)
-        if len(bad) and kept[name].empty:
-            raise InputError(
-                f"none of the {len(bad)} images of the {name} table can be read; "
-                f"the first, {bad.path.iloc[0]}: {reasons[bad.path.iloc[0]]}",
-                cure="Check that the paths are relative to this folder",
-                file=dataset.root,
-            )
+    catalogue, no_images = _split(dataset, "catalogue", "image_id", reasons)
+    queries, no_queries = _split(dataset, "queries", "query_id", reasons)
+    rejected = [part for part in (dataset.rejected, no_images, no_queries) if len(part)]
     pvlog = dataset.pvlog
     if pvlog is not None:
-        known = pvlog.query_id.isin(kept["queries"].query_id)
-        known &= pvlog.image_id.isin(kept["catalogue"].image_id)
-        pvlog = pvlog[known].reset_index(drop=True)
+        gone = pvlog.query_id.isin(no_queries.id) | pvlog.image_id.isin(no_images.id)
+        pvlog = pvlog[~gone].reset_index(drop=True)
     return dataclasses.replace(
         dataset,
-        **kept,
+        catalogue=catalogue,
+        queries=queries,
         pvlog=pvlog,
-        rejected=pd.concat([part for part in rejected if len(part)], ignore_index=True),
+        rejected=pd.concat(rejected, ignore_index=True),
     )
-
-
-# Decoding one image
 
 
 @contextmanager
@@ -197,8 +175,8 @@ def _open(source: str | Path | bytes) -> Image.Image:
     try:
         status = os.stat(source)
     except PermissionError:
-        raise ImageError("unreadable") from None
-    except (OSError, ValueError):  # a name that is too long, or holds a null character
+        raise
+    except (OSError, ValueError):  # also a name that is too long, or holds a null character
         raise ImageError("missing") from None
     if stat.S_ISDIR(status.st_mode):
         raise ImageError("a directory")
@@ -206,10 +184,7 @@ def _open(source: str | Path | bytes) -> Image.Image:
         raise ImageError("not a regular file")
     if status.st_size == 0:
         raise ImageError("empty file")
-    try:
-        return Image.open(source, formats=FORMATS)
-    except PermissionError:
-        raise ImageError("unreadable") from None
+    return Image.open(source, formats=FORMATS)
 
 
 def _reason(error: Exception) -> str:
@@ -217,6 +192,8 @@ def _reason(error: Exception) -> str:
         return "not an image"
     if isinstance(error, Image.DecompressionBombError):
         return "too large"
+    if isinstance(error, PermissionError):
+        return "unreadable"
     return "truncated" if "truncated" in str(error).lower() else "damaged"
 
 
@@ -235,10 +212,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    try:
-        return image.convert("RGB")
-    except ValueError:  # Lab, for one, has no conversion
-        raise ImageError("unsupported colours") from None
+    return image.convert("RGB")
 
 
 def _from_wide_grey(image: Image.Image) -> Image.Image:
@@ -249,34 +223,44 @@ def _from_wide_grey(image: Image.Image) -> Image.Image:
     """
     values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
     low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (values.min(), values.max())
-    grey = (values - low) * (255 / max(high - low, np.finfo(np.float64).tiny))
+    grey = (values - low) * (255 / ((high - low) or 1))
     return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
 
 
 def _to_square(source: Source, size_px: int) -> np.ndarray:
     image = _decode(source, MAX_PIXELS, size_px)
-    return np.asarray(image.resize((size_px, size_px), Image.Resampling.BICUBIC))
+    return np.array(image.resize((size_px, size_px), Image.Resampling.BICUBIC))
 
 
-# Many images
-
-
-def _map(
-    work: Callable[[Item], Result], items: Sequence[Item], description: str
-) -> Iterator[Result]:
-    """``work`` of each item, in order, with a progress bar; in threads where that pays."""
-    with _quiet():
-        if len(items) < _SMALL:
-            yield from progress(map(work, items), description, len(items))
-            return
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            yield from progress(pool.map(work, items), description, len(items))
+def _map(work: Callable[[Path], Any], files: Sequence[Path], description: str) -> Iterator[Any]:
+    """``work`` of each file, in order, in as many threads as there are cores."""
+    with _quiet(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from progress(pool.map(work, files), description, len(files))
 
 
 def _fill(images: np.ndarray, files: Sequence[Path], description: str) -> None:
     size_px = images.shape[1]
     for i, image in enumerate(_map(lambda file: _to_square(file, size_px), files, description)):
         images[i] = image
+
+
+def _split(
+    dataset: Dataset, name: str, id_column: str, reasons: dict[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of a table that can be read, and the others in the form of ``rejected``."""
+    table: pd.DataFrame = getattr(dataset, name)
+    is_bad = table.path.isin(list(reasons))
+    bad = table[is_bad]
+    if len(bad) and len(bad) == len(table):
+        path = bad.path.iloc[0]
+        raise InputError(
+            f"no image of the {name} table can be used; {path}: {reasons[path]}",
+            cure="Check that the paths are relative to this folder",
+            file=dataset.root,
+        )
+    columns = {"table": name, "id": bad[id_column], "path": bad.path}
+    rejected = pd.DataFrame({**columns, "reason": bad.path.map(reasons)})
+    return table[~is_bad].reset_index(drop=True), rejected
 
 
 def _unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
@@ -300,13 +284,14 @@ def _reject_reason(file: Path) -> str:
 
 
 def _fingerprint(files: Sequence[Path], **parameters: int) -> str:
-    """Changes with the files (by path, size and time of change), this module and Pillow."""
-    states = []
+    """Changes with the files (by path, size, time and permissions), this module and Pillow."""
+    states: list[tuple[str | int, ...]] = []
     for file in files:
         try:
             status = os.stat(file)
         except (OSError, ValueError):
-            states.append((str(file), -1, -1))
+            states.append((str(file.absolute()),))
         else:
-            states.append((str(file.absolute()), status.st_size, status.st_mtime_ns))
+            state = (status.st_size, status.st_mtime_ns, status.st_mode)
+            states.append((str(file.absolute()), *state))
     return fingerprint(sys.modules[__name__], files=states, pillow=PIL.__version__, **parameters)

@@ -1,0 +1,513 @@
+import io
+import os
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image, ImageOps
+
+from vsa.data import images as images_module
+from vsa.data.images import ImageError, decode, load_image, load_images, reject_unreadable
+from vsa.data.schema import BOX, CATALOGUE, PVLOG, QUALITY, QUERIES, Dataset, check
+from vsa.runtime.errors import InputError
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+@pytest.fixture(autouse=True)
+def _artifacts(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSA_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("VSA_PROGRESS", "off")
+
+
+def encode(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def photo(width=40, height=24, seed=0):
+    """A smooth picture without any symmetry."""
+    noise = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), np.uint8)
+    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def pixels(image):
+    assert image.mode == "RGB"
+    return np.asarray(image).astype(int)
+
+
+def reason_of(source, **options):
+    with pytest.raises(ImageError) as caught:
+        decode(source, **options)
+    return caught.value.reason
+
+
+# Formats and colours
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG", "MPO", "AVIF"])
+def test_every_format_decodes(kind, tmp_path):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    file = tmp_path / "photo.upload"  # the contents decide, not the suffix
+    file.write_bytes(encode(photo(), kind, **options))
+    mean_loss = 12 if kind in {"JPEG", "MPO", "AVIF", "GIF"} else 0
+    for source in (file, str(file), file.read_bytes()):
+        assert np.abs(pixels(decode(source)) - pixels(photo())).mean() <= mean_loss
+
+
+def test_other_formats_are_refused():
+    assert reason_of(encode(photo(), "PPM")) == "not an image"
+    assert reason_of(encode(photo(), "ICO")) == "not an image"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr"])
+def test_opaque_modes_equal_their_rgb(mode):
+    image = photo().convert(mode)
+    kind = "JPEG" if mode == "YCbCr" else "TIFF"
+    mean_loss = 12 if kind == "JPEG" else 0
+    expected = pixels(image.convert("RGB"))
+    assert np.abs(pixels(decode(encode(image, kind))) - expected).mean() <= mean_loss
+    assert np.array_equal(pixels(decode(image)), expected)
+
+
+def test_cmyk_jpeg_is_not_inverted():
+    red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    assert np.abs(pixels(decode(encode(red, "JPEG"))) - RED).max() < 10
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "RGBa"])
+def test_transparency_lies_on_white(mode):
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    if mode == "PA":
+        image = Image.new("L", image.size).convert(mode)
+        image.putpixel((0, 0), (0, 0))
+    assert pixels(decode(image.convert(mode))).tolist() == [[[255] * 3, [0] * 3]]
+
+
+def test_half_transparency_is_mixed():
+    image = Image.new("RGBA", (1, 1), (0, 0, 0, 128))
+    assert np.abs(pixels(decode(encode(image))) - 127).max() <= 1
+
+
+def test_palette_with_a_transparent_colour():
+    image = Image.new("P", (2, 1), 0)
+    image.putpalette([0, 0, 0, *RED])
+    image.putpixel((1, 0), 1)
+    assert pixels(decode(encode(image, transparency=0))).tolist() == [[[*WHITE], [*RED]]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_greys_are_scaled_and_not_clipped(kind):
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None]
+    decoded = pixels(decode(encode(Image.fromarray(ramp), kind)))
+    assert np.abs(decoded[0, :, 0] - np.arange(256)).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_wider_greys_are_stretched(dtype):
+    ramp = np.linspace(-1000, 70000, 256).astype(dtype)[None]
+    decoded = pixels(decode(encode(Image.fromarray(ramp), "TIFF")))
+    assert np.abs(decoded[0, :, 0] - np.arange(256)).max() <= 1
+    assert np.ptp(pixels(decode(encode(Image.fromarray(ramp * 0 + 5), "TIFF")))) == 0
+
+
+def test_float_image_with_nan_decodes():
+    values = np.array([[np.nan, 0, 1, np.inf]], np.float32)
+    assert pixels(decode(Image.fromarray(values)))[0, :, 0].tolist() == [0, 0, 255, 0]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_first_frame_of_an_animation(kind):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, WHITE)]
+    data = encode(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert np.abs(pixels(decode(data)) - RED).max() <= 3
+
+
+# Orientation
+
+
+def stored_for(upright, orientation):
+    """Pixels which, shown as EXIF orientation says, look like `upright` (h, w, 3).
+
+    From the standard's words: where the stored first row and first column lie when shown.
+    """
+    return {
+        1: upright,  # top, left
+        2: upright[:, ::-1],  # top, right
+        3: upright[::-1, ::-1],  # bottom, right
+        4: upright[::-1],  # bottom, left
+        5: upright.swapaxes(0, 1),  # left, top
+        6: upright[:, ::-1].swapaxes(0, 1),  # right, top
+        7: upright[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+        8: upright[::-1].swapaxes(0, 1),  # left, bottom
+    }[orientation]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation, kind):
+    upright = np.asarray(photo(64, 32))
+    stored = Image.fromarray(np.ascontiguousarray(stored_for(upright, orientation)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
+    shown = pixels(decode(encode(stored, kind, exif=exif, **options)))
+    assert shown.shape == upright.shape
+    assert np.abs(shown - upright.astype(int)).mean() < 5
+
+
+@pytest.mark.parametrize("exif", [b"", b"rubbish", b"Exif\0\0rubbish", b"Exif\0\0MM\0*\0\0\0\xff"])
+def test_damaged_exif_does_not_spoil_the_pixels(exif):
+    assert decode(encode(photo(), "JPEG", exif=exif)).size == photo().size
+
+
+# Hostile and broken files
+
+
+def png_chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_with_header(width, height):
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(b"\0" * 100))
+
+
+@pytest.mark.parametrize("side", [10_001, 50_000, 2**31 - 1])
+def test_decompression_bomb_is_refused_by_its_header(side, monkeypatch):
+    def must_not_load(self):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", must_not_load)
+    assert reason_of(png_with_header(side, side)) == "too large"
+
+
+def test_own_size_limit_holds_without_pillows(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert reason_of(png_with_header(50_000, 50_000)) == "too large"
+    assert reason_of(encode(photo(40, 24)), max_pixels=40 * 24 - 1) == "too large"
+    assert reason_of(photo(40, 24), max_pixels=40 * 24 - 1) == "too large"
+    assert decode(encode(photo(40, 24)), max_pixels=40 * 24).size == (40, 24)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+def test_truncated_files_never_pass_for_half_a_picture(kind):
+    data = encode(photo(64, 64), kind)
+    for length in range(0, len(data) * 9 // 10, max(1, len(data) // 60)):
+        assert reason_of(data[:length]) in {"empty file", "not an image", "truncated", "damaged"}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_truncation_shows_at_a_reduced_size_too(kind):
+    data = encode(photo(640, 640), kind)
+    for share in (0.5, 0.9, 0.99):
+        assert reason_of(data[: int(len(data) * share)], min_px=32) in {"truncated", "damaged"}
+
+
+HEADS = [encode(photo(32, 32), kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")]
+HEADS.append(encode(photo(32, 32).quantize(16), "PNG", transparency=0))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(HEADS), st.integers(0, 4000), st.binary(max_size=200), st.booleans())
+def test_any_bytes_give_an_image_or_an_image_error(data, position, junk, keep_tail):
+    position %= len(data) + 1
+    tail = data[position + len(junk) :] if keep_tail else b""
+    try:
+        image = decode(data[:position] + junk + tail)
+    except ImageError:
+        return
+    assert image.mode == "RGB"
+
+
+def test_paths_that_are_no_image(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "page.jpg").write_text("<html>not found</html>")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert reason_of(tmp_path / "empty.jpg") == "empty file"
+    assert reason_of(b"") == "empty file"
+    assert reason_of(tmp_path / "page.jpg") == "not an image"
+    assert reason_of(tmp_path / "none.jpg") == "missing"
+    assert reason_of(tmp_path / "empty.jpg" / "none.jpg") == "missing"
+    assert reason_of(tmp_path / "link.jpg") == "missing"
+    assert reason_of(tmp_path / ("long" * 100)) == "missing"
+    assert reason_of("null\0.jpg") == "missing"
+    assert reason_of(tmp_path) == "a directory"
+    assert reason_of(tmp_path / "pipe.jpg") == "not a regular file"
+
+
+def test_file_without_permission(tmp_path, monkeypatch):
+    file = tmp_path / "secret.png"
+    photo().save(file)
+    file.chmod(0)
+    if os.access(file, os.R_OK):  # the superuser reads it all the same
+
+        def forbidden(*_, **__):
+            raise PermissionError
+
+        monkeypatch.setattr("PIL.Image.open", forbidden)
+    assert reason_of(file) == "unreadable"
+
+
+def test_error_names_file_reason_and_cure(tmp_path):
+    with pytest.raises(InputError, match=r"none\.jpg.*missing.*JPEG"):
+        decode(tmp_path / "none.jpg")
+
+
+def test_no_noise_and_warnings_never_raise(capfd):
+    odd = encode(photo(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\xff\xff\0\0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        decode(odd)
+        decode(Image.new("P", (2, 2)))
+        with pytest.raises(ImageError):
+            decode(encode(photo(64, 64), "TIFF", compression="tiff_lzw")[:-300])
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        decode(odd)
+    assert not shown
+    assert capfd.readouterr() == ("", "")
+
+
+def test_opened_image_is_left_as_it_was(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(io.BytesIO(encode(photo(40, 24), "JPEG", exif=exif))) as image:
+        assert decode(image, min_px=8).size == (24, 40)
+        assert image.size == (40, 24)
+        assert image.getexif()[0x0112] == 6
+
+
+def test_opened_but_truncated_image_is_refused():
+    data = encode(photo(64, 64), "PNG")
+    assert reason_of(Image.open(io.BytesIO(data[: len(data) // 2]))) in {"truncated", "damaged"}
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(("min_px", "side"), [(None, 512), (300, 512), (200, 256), (64, 64)])
+def test_jpeg_is_decoded_at_a_reduced_size(min_px, side):
+    assert decode(encode(photo(512, 512), "JPEG"), min_px=min_px).size == (side, side)
+
+
+def test_reduced_size_keeps_the_shorter_side():
+    assert min(decode(encode(photo(1000, 130), "JPEG"), min_px=100).size) >= 100
+
+
+def test_reduced_size_hardly_changes_the_picture():
+    data = encode(photo(512, 384), "JPEG", quality=95)
+    full = decode(data).resize((64, 64), Image.Resampling.BICUBIC)
+    assert np.abs(load_image(data, 64).astype(int) - pixels(full)).max() <= 4
+
+
+def test_square_holds_the_whole_picture():
+    wide = Image.new("RGB", (100, 10), RED)
+    wide.paste(WHITE, (50, 0, 100, 10))
+    square = load_image(wide, 20)
+    assert square.shape == (20, 20, 3)
+    assert square.dtype == np.uint8
+    assert (square[:, :8] == RED).all()
+    assert (square[:, 12:] == WHITE).all()
+    square[0] = 0  # a caller may write into it
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))),
+    st.integers(1, 48),
+)
+def test_any_shape_fits_the_square(array, size_px):
+    square = load_image(Image.fromarray(array), size_px)
+    assert square.shape == (size_px, size_px, 3)
+    assert np.array_equal(square, load_image(encode(Image.fromarray(array)), size_px))
+
+
+# Many images
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A folder of 40 pictures of several kinds, and their names."""
+    root = tmp_path / "shop"
+    root.mkdir()
+    names = []
+    for i in range(40):
+        kind = ("JPEG", "PNG", "WEBP")[i % 3]
+        names.append(f"{i}.{kind.lower()}")
+        photo(30 + i, 50 - i // 2, seed=i).save(root / names[-1], kind)
+    return root, names
+
+
+def test_parallel_load_equals_one_by_one(shop):
+    root, names = shop
+    many = load_images(root, names, 16)
+    assert many.dtype == np.uint8
+    assert np.array_equal(many, np.stack([load_image(root / name, 16) for name in names]))
+
+
+def test_cached_load_is_the_same_and_read_only(shop, tmp_path, monkeypatch):
+    root, names = shop
+    cache = tmp_path / "cache"
+    first = load_images(root, names, 16, cache)
+    monkeypatch.setattr(images_module, "_fill", None)  # nothing may be decoded again
+    second = load_images(root, names, 16, cache)
+    monkeypatch.undo()
+    assert isinstance(second, np.memmap)
+    assert not second.flags.writeable
+    assert np.array_equal(first, load_images(root, names, 16))
+    assert np.array_equal(first, second)
+    assert [file.suffix for file in cache.iterdir()] == [".npy"]
+
+
+@pytest.mark.parametrize("change", ["contents", "order", "size_px", "root"])
+def test_cache_notices_every_change(shop, tmp_path, change):
+    root, names = shop
+    cache, size_px = tmp_path / "cache", 16
+    load_images(root, names, size_px, cache)
+    if change == "contents":
+        photo(seed=99).save(root / names[0], "JPEG")
+    elif change == "order":
+        names = names[::-1]
+    elif change == "size_px":
+        size_px = 17
+    else:
+        root = root.rename(tmp_path / "moved")
+    again = load_images(root, names, size_px, cache)
+    assert np.array_equal(again, load_images(root, names, size_px))
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_unreadable_image_is_named_and_leaves_no_cache(shop, tmp_path):
+    root, names = shop
+    (root / names[7]).write_bytes(b"broken")
+    with pytest.raises(ImageError, match=names[7]):
+        load_images(root, names, 16, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_no_images(tmp_path, cached):
+    cache = tmp_path / "cache" if cached else None
+    assert load_images(tmp_path, [], 8, cache).shape == (0, 8, 8, 3)
+
+
+# Rejection
+
+
+def make_dataset(root, image_paths, query_paths, pvlog=None):
+    catalogue = pd.DataFrame({"path": image_paths, "category": "toys", "leaf": "toys"})
+    catalogue["image_id"] = [f"i{i}" for i in range(len(image_paths))]
+    catalogue["product_id"], catalogue["source"] = catalogue.image_id, "main"
+    queries = pd.DataFrame({"path": query_paths, "category": "toys", "split": "test"})
+    queries["query_id"] = [f"q{i}" for i in range(len(query_paths))]
+    queries["product_id"] = "i0"
+    catalogue[QUALITY + BOX] = np.nan
+    queries[BOX] = np.nan
+    none = pd.DataFrame(columns=["table", "id", "path", "reason"], dtype=str)
+    return Dataset(
+        name="test",
+        root=root,
+        catalogue=check(catalogue, CATALOGUE, "catalogue"),
+        queries=check(queries, QUERIES, "queries"),
+        rejected=none,
+        pvlog=pvlog,
+    )
+
+
+def page_views(query_ids, image_ids):
+    rows = [(q, q, rank, i, False) for q in query_ids for rank, i in enumerate(image_ids, 1)]
+    pvlog = pd.DataFrame(rows, columns=["session_id", "query_id", "rank", "image_id", "clicked"])
+    return check(pvlog.assign(timestamp=pd.Timestamp("2018-01-01")), PVLOG, "pvlog")
+
+
+def test_rejected_rows_leave_every_table(shop):
+    root, names = shop
+    (root / names[1]).write_bytes(b"")
+    (root / names[5]).write_bytes(b"no image")
+    pvlog = page_views(["q0", "q1"], ["i0", "i1", "i2"])
+    dataset = reject_unreadable(make_dataset(root, names[:5], [names[5], names[6]], pvlog))
+    assert dataset.catalogue.image_id.tolist() == ["i0", "i2", "i3", "i4"]
+    assert dataset.queries.query_id.tolist() == ["q1"]
+    assert dataset.rejected.to_numpy().tolist() == [
+        ["catalogue", "i1", names[1], "empty file"],
+        ["queries", "q0", names[5], "not an image"],
+    ]
+    assert dataset.pvlog[["query_id", "image_id"]].to_numpy().tolist() == [
+        ["q1", "i0"],
+        ["q1", "i2"],
+    ]
+    check(dataset.catalogue, CATALOGUE, "catalogue")
+    check(dataset.queries, QUERIES, "queries")
+    check(dataset.pvlog, PVLOG, "pvlog")
+
+
+def test_sound_dataset_is_unchanged(shop):
+    root, names = shop
+    dataset = make_dataset(root, names[:5], names[5:8], page_views(["q0"], ["i0", "i1"]))
+    assert reject_unreadable(dataset) is dataset
+
+
+def test_rejection_is_remembered_until_a_file_changes(shop, monkeypatch):
+    root, names = shop
+    (root / names[1]).write_bytes(b"")
+    dataset = make_dataset(root, names[:5], names[5:8])
+    with monkeypatch.context() as patch:
+        first = reject_unreadable(dataset)
+        patch.setattr(images_module, "_decode", None)  # nothing may be decoded again
+        second = reject_unreadable(dataset)
+    pd.testing.assert_frame_equal(first.rejected, second.rejected)
+    photo().save(root / names[1], "PNG")
+    assert reject_unreadable(dataset).rejected.empty
+
+
+def test_missing_files_are_rejected_and_noticed_when_they_come(shop):
+    root, names = shop
+    dataset = make_dataset(root, [*names[:3], "late.png"], names[5:8])
+    assert reject_unreadable(dataset).rejected.reason.tolist() == ["missing"]
+    photo().save(root / "late.png")
+    assert len(reject_unreadable(dataset).catalogue) == 4
+
+
+def test_earlier_rejections_are_kept(shop):
+    root, names = shop
+    dataset = make_dataset(root, [*names[:3], "gone.png"], names[5:8])
+    earlier = pd.DataFrame(
+        [["queries", "q9", "x", "missing"]], columns=["table", "id", "path", "reason"]
+    )
+    object.__setattr__(dataset, "rejected", earlier)
+    assert reject_unreadable(dataset).rejected.id.tolist() == ["q9", "i3"]
+
+
+def test_nothing_readable_is_an_input_error(shop):
+    root, names = shop
+    dataset = make_dataset(root / "elsewhere", names[:3], names[3:5])
+    with pytest.raises(InputError, match=r"catalogue.*missing.*relative"):
+        reject_unreadable(dataset)
+
+
+def test_dataset_without_queries(shop):
+    root, names = shop
+    dataset = make_dataset(root, [*names[:3], "gone.png"], [])
+    assert len(reject_unreadable(dataset).catalogue) == 3
+
+
+def test_real_photos_decode(monkeypatch):
+    folder = os.environ.get("VSA_DATA_DIR", "")
+    files = sorted(images_module.Path(folder).rglob("*.jpg"))[:20] if folder else []
+    if not files:
+        pytest.skip("no photographs in VSA_DATA_DIR")
+    stack = load_images(images_module.Path(), [str(file) for file in files], 64)
+    for file, square in zip(files, stack, strict=True):
+        with Image.open(file) as image:
+            full = ImageOps.exif_transpose(image).convert("RGB").resize((64, 64))
+        assert np.abs(square.astype(int) - pixels(full)).mean() < 6
