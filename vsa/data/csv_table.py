@@ -47,8 +47,14 @@ def read_csv(file: Path, columns: Mapping[str, bool]) -> pd.DataFrame:
                 file=file,
                 row=number,
             )
-    table = pd.DataFrame(rows, columns=header, dtype="str").replace("", None)
-    return table.reindex(columns=list(columns))
+    cells_of = dict(zip(header, zip(*rows, strict=True), strict=True))
+    absent = [""] * len(rows)
+    return pd.DataFrame(
+        {
+            name: pd.Series([cell or None for cell in cells_of.get(name, absent)], dtype="str")
+            for name in columns
+        }
+    )
 
 
 def rows_of(cells: pd.Series) -> Iterator[tuple[int, str]]:
