@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.selection import SelectionSettings, select
-from vsa.data.clicks import simulate_pvlog
+from vsa.data.clicks import pvlog_statistics, simulate_pvlog
 from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
 from vsa.data.load import load
-from vsa.data.schema import PVLOG, Dataset, check
+from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
+from vsa.evaluation.ledger import Ledger
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.errors import InputError
 from vsa.runtime.run import Run
@@ -31,6 +32,11 @@ class Shop:
     selection: pd.DataFrame  # one row per catalogue image: kept or why not (vsa.category.selection)
     pvlog: pd.DataFrame | None  # page views and clicks; None where products are not known
     pvlog_is_simulated: bool
+
+    @property
+    def has_quality(self) -> bool:
+        """Whether listings carry sales, rates or prices."""
+        return bool(self.dataset.catalogue[QUALITY].notna().any(axis=None))
 
     @property
     def kept(self) -> pd.DataFrame:
@@ -97,3 +103,70 @@ def open_shop(run: Run) -> Shop:
     path = simulated if is_simulated else observed
     pvlog = pd.read_parquet(path) if path.is_file() else None
     return Shop(dataset, pd.read_parquet(tables / "selection.parquet"), pvlog, is_simulated)
+
+
+def record_shop(ledger: Ledger, shop: Shop) -> None:
+    """Write what the data set holds, what selection removed and what the click log is like."""
+    dataset, selection = shop.dataset, shop.selection
+    _record_counts(ledger, dataset)
+    for reason, rows in selection[~selection.kept].groupby("reason"):
+        ledger.record("selection", str(reason), "removed images", len(rows))
+        precision = rows.same_product.astype(float).mean()
+        if dataset.has_identities and np.isfinite(precision):
+            ledger.record("selection", str(reason), "removal precision", precision, n=len(rows))
+    ledger.record("selection", "all reasons", "removed images", int((~selection.kept).sum()))
+    simulated, left_out = list(dataset.simulated), []
+    if shop.pvlog is None:
+        left_out.append("Click-mined training and retrieval: products are not known.")
+    else:
+        _record_clicks(ledger, shop)
+        if shop.pvlog_is_simulated:
+            simulated.append(
+                "The click log: a weak engine lists results and a click model picks among them."
+            )
+    if not shop.has_quality:
+        left_out.append("Quality-aware re-ranking: listings carry no sales, rates or prices.")
+    if not dataset.products_disjoint:
+        left_out.append(
+            "Retrieval of unseen products: the same products occur in training and test photos."
+        )
+    ledger.dataset_card(
+        {
+            "title": dataset.title,
+            "source": dataset.source,
+            "licence": dataset.licence,
+            "simulated": simulated,
+            "left_out": left_out,
+            "rejected": dataset.rejected.reason.value_counts().to_dict(),
+        }
+    )
+
+
+def _record_counts(ledger: Ledger, dataset: Dataset) -> None:
+    tables = {"catalogue": dataset.catalogue} | {
+        f"queries, {split}": dataset.queries[dataset.queries.split == split] for split in SPLITS
+    }
+    for name, table in tables.items():
+        ledger.record("data set", name, "images", len(table))
+        if dataset.has_identities:
+            ledger.record("data set", name, "products", table.product_id.nunique())
+        ledger.record("data set", name, "categories", table.category.nunique())
+    for name in ("catalogue", "queries"):
+        n_rejected = int((dataset.rejected.table == name).sum())
+        ledger.record("unreadable", name, "rejected images", n_rejected)
+
+
+def _record_clicks(ledger: Ledger, shop: Shop) -> None:
+    statistics = pvlog_statistics(shop.pvlog, shop.dataset.queries, shop.dataset.catalogue)
+    variant = "simulated" if shop.pvlog_is_simulated else "observed"
+    names = {
+        "sessions": "sessions",
+        "impressions": "impressions",
+        "clicks": "clicks",
+        "click_through_rate": "click-through rate",
+        "click_precision": "click precision",
+        "false_negatives": "false-negative rate",
+    }
+    for key, metric in names.items():
+        if np.isfinite(statistics[key]):
+            ledger.record("click log", variant, metric, statistics[key])

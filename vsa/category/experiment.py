@@ -47,6 +47,21 @@ class CategoryTask:
         """Category codes of a table's rows, int64 (n,)."""
         return pd.Categorical(table.category, categories=self.categories).codes.astype(np.int64)
 
+    def summary(self) -> pd.DataFrame:
+        """Images and categories of each part, one row per part."""
+        parts = {
+            "training": self.reference[self.reference.is_training],
+            "reference": self.reference,
+            "val": self.val,
+            "test": self.test,
+        }
+        return pd.DataFrame(
+            {
+                name: {"images": len(table), "categories": table.category.nunique()}
+                for name, table in parts.items()
+            }
+        ).T
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -20,8 +20,10 @@ from vsa.evaluation.claims import judge_all
 from vsa.evaluation.ledger import Ledger
 from vsa.evaluation.metrics import (
     accuracy_at_k,
+    confusion,
     expected_calibration_error,
     negative_log_likelihood,
+    reliability,
 )
 
 MODEL, SEARCH, FUSION = "model", "search", "fusion"
@@ -45,7 +47,23 @@ class CategoryOutcome:
     probabilities: dict[str, np.ndarray]  # method → float32 (n_seeds, n, C)
     choices: list[FusionChoice]  # per seed, with the whole reference set
     neighbour_rows: np.ndarray  # int64 (n, 30) of the first seed, rows of the reference table
-    growth: dict[float, dict[str, np.ndarray]]  # share → method → float32 (n_seeds, n, C)
+    growth: dict[int, dict[str, np.ndarray]]  # n references → method → float32 (n_seeds, n, C)
+
+    def confusion(self, method: str) -> np.ndarray:
+        """Counts (C, C) of all seeds together; rows are true categories."""
+        predictions = self.probabilities[method].argmax(axis=2)
+        labels = np.broadcast_to(self.labels, predictions.shape)
+        n_classes = self.probabilities[method].shape[2]
+        return confusion(labels.ravel(), predictions.ravel(), n_classes)
+
+    def reliability(self, n_bins: int) -> dict[str, pd.DataFrame]:
+        """Reliability tables of model, search and fusion, of all seeds together."""
+        tables = {}
+        for method in (MODEL, SEARCH, FUSION):
+            n_seeds, _, n_classes = self.probabilities[method].shape
+            flat = self.probabilities[method].reshape(-1, n_classes)
+            tables[method] = reliability(flat, np.tile(self.labels, n_seeds), n_bins)
+        return tables
 
 
 def answer_test_queries(
@@ -68,7 +86,8 @@ def answer_test_queries(
             ],
             strict=True,
         )
-        growth[fraction] = {SEARCH: np.stack(grown_search), FUSION: np.stack(grown_fusion)}
+        size = len(growing_references(task, fraction, results[0].seed))
+        growth[size] = {SEARCH: np.stack(grown_search), FUSION: np.stack(grown_fusion)}
     return CategoryOutcome(
         task.labels(task.test),
         {
@@ -105,8 +124,7 @@ def record(
     for method, probabilities in outcome.probabilities.items():
         judge.quality(method, probabilities)
     judge.differences()
-    for fraction, methods in outcome.growth.items():
-        size = len(growing_references(task, fraction, results[0].seed))
+    for size, methods in outcome.growth.items():
         for method, probabilities in methods.items():
             judge.accuracy("reference growth", f"{size:,} images | {method}", probabilities)
     for code, category in enumerate(task.categories):
@@ -209,3 +227,14 @@ def accuracy_by_category(task: CategoryTask, outcome: CategoryOutcome) -> pd.Dat
     }
     names = np.array(task.categories)[outcome.labels]
     return pd.DataFrame(columns).groupby(names).mean()
+
+
+def growth_curves(
+    ledger: Ledger, outcome: CategoryOutcome
+) -> tuple[list[int], dict[str, list[Interval]]]:
+    """Reference sizes, and method → recorded Accuracy@1 at each size."""
+    sizes = list(outcome.growth)
+    recorded = ledger.intervals("reference growth", "Accuracy@1")
+    curves = {m: [recorded[f"{size:,} images | {m}"] for size in sizes] for m in (SEARCH, FUSION)}
+    model = ledger.intervals("accuracy", "Accuracy@1")[MODEL]
+    return sizes, {MODEL: [model] * len(sizes), **curves}

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from vsa.category.judge import FUSION, MODEL, SEARCH, CategoryOutcome
 from vsa.category.predictor import CategoryPrediction
@@ -33,7 +34,7 @@ def telling_query(outcome: CategoryOutcome, *, repaired: bool) -> int:
 
 @mpl.rc_context(STYLE)
 def prediction_plot(
-    photo: np.ndarray,
+    photo: Image.Image | np.ndarray,
     prediction: CategoryPrediction,
     neighbour_images: np.ndarray,
     true_category: str | None,
@@ -43,17 +44,17 @@ def prediction_plot(
 
     Parameters
     ----------
-    photo : uint8 (h, w, 3).
+    photo : the query, of any size.
     prediction : what the category stage says of the photo.
     neighbour_images : uint8 (m, s, s, 3) with m ≥ 10, nearest first.
     true_category : framed in green among neighbours and printed; None where unknown.
     title : what to see.
     """
-    figure, _ = new_figure(11, 5.4)
+    figure, _ = new_figure(11, 3.9)
     figure.clf()
-    outer = figure.add_gridspec(1, 3, width_ratios=[1.5, 3.4, 2.4])
+    outer = figure.add_gridspec(1, 3, width_ratios=[1.7, 3.6, 2.2])
     axis = figure.add_subplot(outer[0])
-    axis.imshow(photo)
+    axis.imshow(np.asarray(photo))
     axis.set_title(f"query\n{true_category or 'category unknown'}", loc="center")
     _bare(axis)
     inner = outer[1].subgridspec(2, N_SHOWN // 2)
@@ -90,7 +91,7 @@ def _draw_distributions(
     axis.invert_yaxis()
     axis.set(xlabel="probability", xlim=(0, 1))
     axis.grid(False, axis="y")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.14), ncols=3, fontsize=9)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.35, -0.18), ncols=3, fontsize=9)
 
 
 @mpl.rc_context(STYLE)
@@ -103,9 +104,8 @@ def accuracy_by_category_plot(table: pd.DataFrame, title: str = "") -> Figure:
     for i, method in enumerate((MODEL, SEARCH, FUSION)):
         axis.plot(ordered[method], rows, markersize=7, label=method, ls="", **class_style(i))
     axis.set_yticks(rows, ordered.index)
-    axis.invert_yaxis()
-    axis.set(xlabel="Accuracy@1", xlim=(-0.02, 1.02), title=title)
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / (1 + 0.12 * len(rows))), ncols=3)
+    axis.set(xlabel="Accuracy@1", xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6), title=title)
+    figure.legend(loc="outside upper right", ncols=3)
     return figure
 
 

@@ -130,6 +130,7 @@ class Dataset:
     rejected: pd.DataFrame
     pvlog: pd.DataFrame | None = None  # observed clicks; None where they must be simulated
     title: str = ""
+    datasheet: str = ""  # Markdown: what it is, how it was made, what a sceptic should distrust
     source: str = ""
     licence: str = ""
     simulated: Sequence[str] = field(default_factory=tuple)

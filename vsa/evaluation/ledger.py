@@ -173,6 +173,28 @@ class Ledger:
             raise InputError(f"{record_key(entry)} has no interval", cure="Record it with ci=...")
         return Interval(entry["value"], entry["ci_low"], entry["ci_high"], entry["n"])
 
+    def intervals(self, experiment: str, metric: str) -> dict[str, Interval]:
+        """Variant → interval of an experiment of this section, in the order of recording."""
+        return {
+            record["variant"]: self.interval(self.section, experiment, record["variant"], metric)
+            for record in self._records.values()
+            if record["experiment"] == experiment and record["metric"] == metric
+        }
+
+    def verdict(self, claim_id: str) -> str:
+        """A claim of this section in one sentence of Markdown: verdict, effect, interval."""
+        if claim_id not in self._claims:
+            raise InputError(f"claim {claim_id} was not judged", cure="Call claim(...) first")
+        claim = self._claims[claim_id]
+        effects = "; ".join(
+            f"{name or 'effect'} {part['effect']:+.3f} [{part['ci_low']:+.3f}, "
+            f"{part['ci_high']:+.3f}]"
+            for name, part in claim["effects"].items()
+        )
+        return (
+            f"**{claim_id} {claim['verdict']}**: {claim['statement']} ({effects} {claim['unit']})."
+        )
+
     def table(self, experiment: str, *, as_text: bool = False) -> pd.DataFrame:
         """An experiment of this section: variants by metrics, as numbers or with intervals."""
         chosen = [r for r in self._records.values() if r["experiment"] == experiment]

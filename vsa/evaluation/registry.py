@@ -44,7 +44,12 @@ _METRICS = [
     _count("categories", "Different categories"),
     _count("rejected images", "Images that could not be read"),
     _count("removed images", "Catalogue images that selection removed"),
-    Metric("removal precision", "", "higher", "Share of the removed images that deserved removal"),
+    Metric(
+        "removal precision",
+        "",
+        "higher",
+        "Share of the removed copies that show the product of the image they gave way to",
+    ),
     Metric(
         "duplicate rate", "", "lower", "Share of images that repeat another one of the same list"
     ),
@@ -72,6 +77,9 @@ _METRICS = [
         for k in (1, 5, 20, 60)
     ),
     Metric("mAP", "", "higher", "Mean over queries of the average precision of identical items"),
+    _count("sessions", "Page views in the click log"),
+    _count("impressions", "Results listed in the click log"),
+    _count("clicks", "Results clicked in the click log"),
     Metric("click-through rate", "", "none", "Share of the listed results that were clicked"),
     Metric("click precision", "", "higher", "Share of the clicks that fell on an identical item"),
     Metric(
