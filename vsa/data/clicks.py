@@ -152,7 +152,7 @@ def _clicks(
     settings: ClickSettings,
 ) -> np.ndarray:
     """Which results are clicked; all but `n_wanted` are of shape (n_sessions, n_listed)."""
-    ranks = np.arange(1, identical.shape[1] + 1)
+    ranks = np.arange(1.0, identical.shape[1] + 1)
     examined = examine < ranks**-settings.position_bias
     found = examined & identical
     n_found_above = np.cumsum(found, axis=1) - found
