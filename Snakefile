@@ -13,10 +13,11 @@ from vsa.runtime.run import FOLDER_PREFIX, make_run
 RUN = make_run(config["dataset"], config["profile"], config["seed"])
 PARAMETERS = {"dataset": RUN.dataset, "profile": RUN.profile.name, "seed": RUN.seed}
 PYTHON = sys.executable
-# exec: no shell stands between Snakemake and the process that watches it
+# exec: no shell stands between Snakemake and the process that watches it.
+# 2>&1: Snakemake's standard error is its log, which vsa keeps apart.
 EXECUTE = (
     "exec {PYTHON:q} -m vsa.cli notebook {input.notebook:q} {output:q}"
-    " --dataset {params.dataset:q} --profile {params.profile:q} --seed {params.seed}"
+    " --dataset {params.dataset:q} --profile {params.profile:q} --seed {params.seed} 2>&1"
 )
 
 
@@ -53,7 +54,7 @@ rule report:
     params:
         run=RUN.name,
     shell:
-        "exec {PYTHON:q} -m vsa.cli report {params.run:q}"
+        "exec {PYTHON:q} -m vsa.cli report {params.run:q} 2>&1"
 
 
 rule catalogue:

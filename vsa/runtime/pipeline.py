@@ -150,18 +150,18 @@ def _locked(run: Run) -> Iterator[int]:
 
 def _snakemake(run: Run, target: Path, lock: int) -> None:
     """Make `target`; raises NotebookError with the message of what failed."""
-    state = run.artifacts / ".snakemake"
     config, failure = run.artifacts / "config.json", run.artifacts / ".failure.json"
     failure.unlink(missing_ok=True)
+    for draft in (run.artifacts / "notebooks").glob(".*.ipynb"):  # of a run that was killed
+        draft.unlink()
     with atomic_file(config) as draft:
         values = {"dataset": run.dataset, "profile": run.profile.name, "seed": run.seed}
         draft.write_text(json.dumps(values))
     command = [
         *(sys.executable, "-m", "snakemake", str(target)),
         *("--snakefile", str(ROOT / "Snakefile"), "--directory", str(run.artifacts)),
-        *("--configfile", str(config), "--runtime-source-cache-path", str(state / "sources")),
-        *("--cores", os.environ.get("OMP_NUM_THREADS") or "all"),
-        *("--rerun-incomplete", "--nolock", "--quiet", "all"),
+        *("--configfile", str(config), "--cores", os.environ.get("OMP_NUM_THREADS") or "all"),
+        *("--rerun-incomplete", "--nolock", "--nocolor"),
     ]
     if not (run.reports / "metrics.json").exists():  # the notebooks' numbers have been removed
         command.append("--forceall")
@@ -173,9 +173,15 @@ def _snakemake(run: Run, target: Path, lock: int) -> None:
         "VSA_FAILURE": str(failure),
         "VSA_PIPELINE_PID": str(os.getpid()),
     }
+    # Snakemake's own words go to a file, those of the notebooks (its standard output) to ours.
     # The lock goes on to Snakemake, which may outlive us by a moment.
-    done = subprocess.run(command, env=environment, pass_fds=[lock], check=False)
+    log = run.artifacts / "snakemake.log"
+    with open(log, "w") as stream:
+        done = subprocess.run(
+            command, env=environment, stdout=2, stderr=stream, pass_fds=[lock], check=False
+        )
     if failure.exists():
         raise NotebookError(**json.loads(failure.read_text()))
     if done.returncode:
-        raise NotebookError(f"Snakemake ended with status {done.returncode}", status=1)
+        last = "\n".join(log.read_text().splitlines()[-12:])
+        raise NotebookError(f"Snakemake failed:\n{last}\nIts log: {log}", status=1)
