@@ -197,6 +197,16 @@ def test_download_mistrusts_a_server_that_ignores_if_range(server: LocalServer, 
     assert "Range" not in server.seen[1]
 
 
+def test_download_forgets_the_etag_of_what_it_threw_away(server: LocalServer, tmp_path):
+    (tmp_path / "file.part").write_bytes(b"old half")
+    (tmp_path / "file.part.etag").write_text('"v0"')
+    server.etag, server.script = None, ["truncate", "ok"]
+    download(server.url, tmp_path / "file", **QUICK)
+    assert "Range" in server.seen[0]
+    assert "Range" not in server.seen[1]
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
 def test_download_mistrusts_another_range_than_it_asked_for(server: LocalServer, tmp_path):
     server.script = ["truncate", "wrong-place", "ok"]
     download(server.url, tmp_path / "file", **QUICK)

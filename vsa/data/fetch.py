@@ -179,7 +179,7 @@ def _transfer(url: str, part: Path, timeout_s: tuple[float, float]) -> None:
                 etag_file.write_text(etag, "latin-1")
         length = response.headers.get("Content-Length", "")
         n_mib = math.ceil(int(length) / MIB) if length.isdecimal() else None
-        with open(part, "ab" if resumed else "wb") as stream:
+        with open(part, "ab") as stream:
             for _ in progress(_write(response, stream), f"{part.stem} (MiB)", n_mib):
                 pass
         n_received = part.stat().st_size - offset
