@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,17 +48,16 @@ STYLE: dict[str, Any] = {
     "image.interpolation": "antialiased",
 }
 MAX_BYTES = 300_000
-_DPI = (144, 100, 72, 50)  # tried in turn until the file is small enough
+_DPI, _MIN_DPI = 144, 50
 
 
 def new_figure(
     width: float, height: float, n_rows: int = 1, n_columns: int = 1, **options: Any
 ) -> tuple[Figure, Any]:
     """A figure of that size in inches and its axes, (n_rows, n_columns) or one, in house style."""
+    options.setdefault("layout", "constrained")
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            n_rows, n_columns, figsize=(width, height), layout="constrained", **options
-        )
+        figure, axes = plt.subplots(n_rows, n_columns, figsize=(width, height), **options)
     plt.close(figure)
     return figure, axes
 
@@ -79,7 +80,7 @@ def image_grid(
     Parameters
     ----------
     images : PIL images or (h, w, 3) uint8 arrays, of any sizes.
-    titles : one text per image; colour alone should carry no meaning, so say it here too.
+    titles : one text per image, wrapped to the cell; say here too what a frame's colour says.
     n_columns : images per row.
     frame_colours : one matplotlib colour, or None for no frame, per image.
     cell_inches : width of a cell.
@@ -87,10 +88,15 @@ def image_grid(
     if not len(images):
         raise ValueError("an image grid needs at least one image")
     n_rows = -(-len(images) // n_columns)
-    n_lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
+    titles = [_wrapped(title, n_characters=int(12 * cell_inches)) for title in titles or ()]
+    n_lines = max((title.count("\n") + 1 for title in titles), default=0)
     cell_height = cell_inches + 0.2 * n_lines
-    figure, axes = new_figure(
-        n_columns * cell_inches, n_rows * cell_height, n_rows, n_columns, squeeze=False
+    width, height = n_columns * cell_inches, n_rows * cell_height
+    # laid out by hand: constrained layout takes seconds for so many axes
+    figure, axes = new_figure(width, height, n_rows, n_columns, squeeze=False, layout=None)
+    title_share = (cell_height - cell_inches) / height
+    figure.subplots_adjust(
+        0.01, 0.01, 0.99, 0.99 - title_share, 0.06, 0.06 + (cell_height / cell_inches - 1)
     )
     for i, axis in enumerate(axes.flat):
         axis.set(xticks=[], yticks=[])
@@ -100,7 +106,7 @@ def image_grid(
             axis.set_axis_off()
             continue
         axis.imshow(np.asarray(images[i]))
-        if titles is not None:
+        if titles:
             axis.set_title(titles[i], fontsize=9, loc="center", pad=4)
         if frame_colours is not None and frame_colours[i] is not None:
             axis.spines[:].set(visible=True, color=frame_colours[i], linewidth=3)
@@ -169,6 +175,10 @@ def forget_figures(run: Run, section: str) -> None:
             (run.figures / f"{entry['name']}.png").unlink(missing_ok=True)
 
 
+def _wrapped(text: str, n_characters: int) -> str:
+    return "\n".join(textwrap.fill(line, n_characters) for line in text.splitlines())
+
+
 def _write_figures(run: Run, entries: list[dict[str, str]]) -> None:
     with atomic_file(run.figures / "figures.json") as draft:
         text = json.dumps(entries, indent=1, ensure_ascii=False)
@@ -176,21 +186,24 @@ def _write_figures(run: Run, entries: list[dict[str, str]]) -> None:
 
 
 def _small_png(figure: Figure) -> bytes:
-    content = b""
-    for dpi in _DPI:
-        content = _png(figure, dpi)
+    """As rendered if that is small enough; else with a palette and as large as may be."""
+    rendered = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(rendered, format="png", dpi=_DPI, metadata={"Software": None})
+    content = rendered.getvalue()
+    if len(content) <= MAX_BYTES:
+        return content
+    with Image.open(rendered) as picture:
+        full = picture.convert("RGB")
+    scale = min(1.0, math.sqrt(MAX_BYTES / (0.3 * len(content))))  # a palette saves some 70 %
+    while scale * _DPI >= _MIN_DPI:
+        dpi = int(scale * _DPI)
+        size = (full.width * dpi // _DPI, full.height * dpi // _DPI)
+        buffer = io.BytesIO()
+        small = full.resize(size, Image.Resampling.LANCZOS).quantize(256)
+        small.save(buffer, "png", optimize=True, dpi=(dpi, dpi))
+        content = buffer.getvalue()
         if len(content) <= MAX_BYTES:
             return content
-        with Image.open(io.BytesIO(content)) as picture:
-            buffer = io.BytesIO()
-            picture.convert("RGB").quantize(256).save(buffer, "png", optimize=True, dpi=(dpi, dpi))
-        if len(buffer.getvalue()) <= MAX_BYTES:
-            return buffer.getvalue()
-    raise ValueError(f"figure needs {len(content)} bytes even at {_DPI[-1]} dpi: show less in it")
-
-
-def _png(figure: Figure, dpi: int) -> bytes:
-    buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
+        scale *= 0.97 * math.sqrt(MAX_BYTES / len(content))
+    raise ValueError(f"{len(content)} bytes even at {_MIN_DPI} dpi: show less in one figure")
