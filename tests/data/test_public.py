@@ -9,7 +9,7 @@ import pytest
 from local_server import local_server
 
 from vsa.data import public
-from vsa.data.fetch import git_tree_hash
+from vsa.data.git_tree import git_tree_hash
 from vsa.data.public import CLOTHING, GROCERY, PUBLIC, download_dataset, load_public, verify
 from vsa.data.schema import BOX, CATALOGUE, QUALITY, QUERIES, check
 from vsa.runtime.errors import InputError

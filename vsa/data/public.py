@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vsa.data.fetch import fetch_repository, tree_mismatch
+from vsa.data.fetch import fetch_repository
+from vsa.data.git_tree import tree_mismatch
 from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.data.stable import stable_position
 from vsa.runtime.errors import InputError
