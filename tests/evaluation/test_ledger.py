@@ -141,6 +141,28 @@ def test_reading_back_own_and_other_sections(run):
         catalogue.table("nothing")
 
 
+def test_intervals_of_an_experiment_come_in_order_of_recording(run):
+    ledger = filled(run)
+    ledger.record("accuracy", "another", "Accuracy@1", Interval(0.5, 0.4, 0.6, 50))
+    ledger.record("accuracy", "another", "run time", 3.0)
+    assert list(ledger.intervals("accuracy", "Accuracy@1").items()) == [
+        ("fusion", Interval(0.8, 0.7, 0.9, 50)),
+        ("another", Interval(0.5, 0.4, 0.6, 50)),
+    ]
+    with pytest.raises(InputError, match="no interval"):
+        ledger.intervals("accuracy", "run time")
+
+
+def test_a_verdict_in_a_sentence(run):
+    ledger = filled(run)
+    with pytest.raises(InputError, match="was not judged"):
+        ledger.verdict("C1")
+    ledger.claim(judge("C1", Interval(-0.1, -0.2, -0.05, 50), "Accuracy@1", [KEY]))
+    sentence = ledger.verdict("C1")
+    assert sentence.startswith("**C1 not reproduced**: Fusing ")
+    assert sentence.endswith("(effect -0.100 [-0.200, -0.050] Accuracy@1).")
+
+
 @pytest.mark.parametrize(
     ("metric", "value", "ci"),
     [

@@ -168,15 +168,12 @@ class Ledger:
 
     def interval(self, section: str, experiment: str, variant: str, metric: str) -> Interval:
         """A recorded number with its confidence interval."""
-        entry = self._find(section, experiment, variant, metric)
-        if entry["ci_low"] is None:
-            raise InputError(f"{record_key(entry)} has no interval", cure="Record it with ci=...")
-        return Interval(entry["value"], entry["ci_low"], entry["ci_high"], entry["n"])
+        return _interval(self._find(section, experiment, variant, metric))
 
     def intervals(self, experiment: str, metric: str) -> dict[str, Interval]:
         """Variant → interval of an experiment of this section, in the order of recording."""
         return {
-            record["variant"]: self.interval(self.section, experiment, record["variant"], metric)
+            record["variant"]: _interval(record)
             for record in self._records.values()
             if record["experiment"] == experiment and record["metric"] == metric
         }
@@ -191,9 +188,8 @@ class Ledger:
             f"{part['ci_high']:+.3f}]"
             for name, part in claim["effects"].items()
         )
-        return (
-            f"**{claim_id} {claim['verdict']}**: {claim['statement']} ({effects} {claim['unit']})."
-        )
+        statement = claim["statement"].rstrip(".")
+        return f"**{claim_id} {claim['verdict']}**: {statement} ({effects} {claim['unit']})."
 
     def table(self, experiment: str, *, as_text: bool = False) -> pd.DataFrame:
         """An experiment of this section: variants by metrics, as numbers or with intervals."""
@@ -274,6 +270,12 @@ class Ledger:
                 cure="Record it first, or run the notebook of that section",
             )
         return records[key]
+
+
+def _interval(record: Record) -> Interval:
+    if record["ci_low"] is None:
+        raise InputError(f"{record_key(record)} has no interval", cure="Record it with ci=...")
+    return Interval(record["value"], record["ci_low"], record["ci_high"], record["n"])
 
 
 def _public_name(dataset: str) -> str:
