@@ -149,6 +149,17 @@ def test_interval_plot_prints_what_it_draws():
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(INTERVALS)
 
 
+def test_many_classes_and_long_names_fit_a_page():
+    figure = confusion_plot(np.eye(81, dtype=int), [f"class {i}" for i in range(81)])
+    assert max(figure.get_size_inches()) < 12
+    assert texts(figure) == set()
+    long = "fusion − model, reference = training images"
+    figure = interval_plot({long: INTERVALS["b"]}, "difference", 0)
+    (label,) = figure.axes[0].get_yticklabels()
+    assert label.get_text().replace("\n", " ") == long
+    assert "\n" in label.get_text()
+
+
 def test_curve_plot_draws_each_method_with_its_band():
     figure = curve_plot([1, 10], {"a": list(INTERVALS.values())}, "images", "Accuracy@1", True)
     (axis,) = figure.axes

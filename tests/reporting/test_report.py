@@ -153,6 +153,15 @@ def test_tables_have_rows_and_columns_where_variants_say_so(run):
     assert "| search | – | 0.732 |" in markdown  # what was not recorded is a dash, not a zero
 
 
+def test_an_interval_of_no_width_is_explained(run):
+    add_category(run)
+    assert "no width" not in "".join(written(run))
+    ledger = Ledger.open(run, "01_catalogue")
+    ledger.record("selection", "copies", "removal precision", Interval(0, 0, 0, 3))
+    ledger.save()
+    assert all("no width says only" in text for text in written(run))
+
+
 def test_a_changed_number_changes_the_report(run):
     add_category(run)
     before = written(run)

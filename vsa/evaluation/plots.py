@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,12 +25,13 @@ def confusion_plot(matrix: npt.NDArray[np.int64], names: Sequence[str], title: s
     """
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     n = len(names)
-    size = 2.2 + 0.42 * n
+    size = 2.2 + min(0.42 * n, 8)  # many classes share 8 inches, so that a page can hold them
+    font = 11 if n <= 19 else 7
     figure, axis = new_figure(size + 0.6, size)
     shown = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axis.grid(False)
-    axis.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(n), names)
+    axis.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=font)
+    axis.set_yticks(range(n), names, fontsize=font)
     axis.set(xlabel="predicted", ylabel="true", title=title)
     figure.colorbar(shown, ax=axis, label="share of the true class", shrink=0.8)
     if n <= 15:
@@ -70,7 +72,9 @@ def interval_plot(
 
     `reference` draws a vertical line, 0 for differences.
     """
-    figure, axis = new_figure(7.0, 1.1 + 0.42 * len(intervals))
+    labels = [textwrap.fill(name, 26) for name in intervals]
+    n_lines = max((name.count("\n") + 1 for name in labels), default=1)
+    figure, axis = new_figure(7.4, 1.1 + (0.24 + 0.18 * n_lines) * len(intervals))
     if reference is not None:
         axis.axvline(reference, color=GREY, linestyle="--", linewidth=1)
     sign = "+" if reference == 0 else ""
@@ -80,7 +84,7 @@ def interval_plot(
         text = f"{interval.value:{sign}.3f} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
         where = axis.get_yaxis_transform()
         axis.text(1.02, row, text, va="center", fontsize=10, transform=where)
-    axis.set_yticks(range(len(intervals)), list(intervals))
+    axis.set_yticks(range(len(labels)), labels)
     axis.set(xlabel=label, title=title, ylim=(len(intervals) - 0.5, -0.5))
     axis.grid(False, axis="y")
     return figure

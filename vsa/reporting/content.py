@@ -155,6 +155,10 @@ def _note(records: Sequence[Record]) -> str:
             parts.append(f"{name} = {span}")
     if any(record["ci_low"] is not None for record in records):
         parts.append("in brackets: 95 % bootstrap interval")
+    if any(
+        record["ci_low"] is not None and record["ci_low"] == record["ci_high"] for record in records
+    ):
+        parts.append("an interval of no width says only that all queries came out alike")
     return "; ".join(parts)
 
 
