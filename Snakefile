@@ -29,10 +29,12 @@ def executed(name):
     return RUN.artifacts / "notebooks" / f"{name}.ipynb"
 
 
-def package(*names):
-    """Source files, templates included, of those sub-packages of vsa."""
-    files = [path for name in names for path in sorted((ROOT / "vsa" / name).rglob("*.*"))]
-    return [path for path in files if path.parent.name != "__pycache__"]
+def vsa(*names):
+    """Source files, templates included, of sub-packages and modules of vsa."""
+    files = []
+    for name in names:
+        files += [ROOT / "vsa" / name] if name.endswith(".py") else (ROOT / "vsa" / name).rglob("*.*")
+    return sorted(path for path in files if path.parent.name != "__pycache__")
 
 
 def tables():
@@ -47,7 +49,7 @@ rule report:
         executed("01_catalogue"),
         executed("02_category_fusion"),
         executed("00_tour"),
-        package("evaluation", "reporting", "runtime"),
+        vsa("evaluation", "reporting", "runtime"),
     output:
         RUN.reports / "report.html",
         RUN.reports / "RESULTS.md",
@@ -59,7 +61,7 @@ rule report:
 
 rule catalogue:
     input:
-        package("data", "evaluation", "runtime"),
+        vsa("data", "evaluation", "runtime", "category/selection.py", "offline.py"),
         tables(),
         notebook=notebook("01_catalogue"),
     output:
@@ -74,7 +76,7 @@ rule catalogue:
 rule category_fusion:
     input:
         executed("01_catalogue"),
-        package("category", "data", "evaluation", "runtime"),
+        vsa("category", "data", "evaluation", "runtime", "offline.py"),
         notebook=notebook("02_category_fusion"),
     output:
         executed("02_category_fusion"),
@@ -90,7 +92,7 @@ rule tour:
     input:
         executed("01_catalogue"),
         executed("02_category_fusion"),
-        package("category", "data", "evaluation", "runtime"),
+        vsa("category", "data", "evaluation", "runtime", "engine.py", "offline.py"),
         notebook=notebook("00_tour"),
     output:
         executed("00_tour"),

@@ -10,7 +10,7 @@ import typer
 
 from vsa.runtime import pipeline
 from vsa.runtime.errors import InputError, NotebookError
-from vsa.runtime.paths import relative_to_root, reports_dir
+from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
 from vsa.runtime.run import make_run
 
 # Heavy modules are imported inside the commands that need them, so that --help is instant.
@@ -49,17 +49,16 @@ def data(name: Annotated[str, typer.Argument(help="grocery or clothing")]) -> No
 
 @app.command()
 def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'all'")]) -> None:
-    """Write report.html and RESULTS.md anew from the numbers of a run."""
-    from vsa.reporting import write_report
+    """Write report.html and RESULTS.md anew from a run's numbers; 'all' does the README too."""
+    from vsa.reporting import update_readme, write_report
 
-    folders = (
-        sorted(path.parent for path in reports_dir().glob("*/metrics.json"))
-        if run == "all"
-        else [reports_dir() / run]
-    )
-    for folder in folders:
+    all_folders = sorted(path.parent for path in reports_dir().glob("*/metrics.json"))
+    for folder in all_folders if run == "all" else [reports_dir() / run]:
         write_report(folder)
         print(f"vsa: wrote {relative_to_root(folder / 'report.html')}", file=sys.stderr)
+    published = [folder for folder in all_folders if not folder.name.endswith("-smoke")]
+    if run == "all" and published:
+        update_readme(ROOT / "README.md", published)
 
 
 @app.command()

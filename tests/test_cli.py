@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vsa
+from vsa import cli
+from vsa.runtime import pipeline
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Exit status of ``vsa ARGUMENTS``; Snakemake must not be reached."""
+    monkeypatch.setattr(pipeline, "_snakemake", pytest.fail)
+    monkeypatch.setattr(sys, "argv", ["vsa", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--dataset", "shoes"], "unknown data set 'shoes'. Choose one of synthetic,"),
+        (["--profile", "huge"], "unknown profile 'huge'. Choose one of smoke,"),
+        (["--seed", "-1"], "seed -1 is not a whole number"),
+        (["--dataset", "folder:no such place"], "no such"),
+        (["--until", "99_end"], "no notebook '99_end'. Choose one of"),
+        (["--dataset", "grocery"], "make data DATASET=grocery"),
+    ],
+)
+def test_bad_input_is_one_paragraph_and_leaves_nothing(
+    tmp_path, monkeypatch, capsys, arguments, problem
+):
+    monkeypatch.setenv("VSA_DATA_DIR", str(tmp_path / "data"))
+    assert run(monkeypatch, "reproduce", *arguments) == 2
+    announced, complaint = capsys.readouterr().err.splitlines()
+    assert announced.startswith("vsa: ")
+    assert problem in complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_table_is_named_before_anything_runs(tmp_path, monkeypatch, capsys):
+    shop = tmp_path / "my shop"
+    shop.mkdir()
+    (shop / "catalogue.csv").write_text("image_path,category\na.jpg,bags\n")
+    (shop / "queries.csv").write_text("image_path\nb.jpg\n")
+    assert run(monkeypatch, "reproduce", "--dataset", f"folder:{shop}") == 2
+    shown = capsys.readouterr().err
+    assert "catalogue.csv" in shown
+    assert "'product_id'" in shown
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_the_package_offers_the_same_with_the_same_errors():
+    with pytest.raises(vsa.InputError, match="unknown profile"):
+        vsa.reproduce(profile="huge")
+
+
+@pytest.mark.parametrize("command", [["data", "synthetic"], ["report", "nowhere-smoke"]])
+def test_other_commands_explain_bad_input(monkeypatch, capsys, command):
+    assert run(monkeypatch, *command) == 2
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert complaint.startswith("vsa: ")
+
+
+def test_an_unknown_option_is_refused(monkeypatch, capsys):
+    assert run(monkeypatch, "reproduce", "--epochs", "3") == 2
+    assert "--epochs" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, vsa.cli; print(*{m.split('.')[0] for m in sys.modules})"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    heavy = {"torch", "numpy", "pandas", "papermill", "snakemake", "matplotlib"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_a_relative_folder_is_resolved_where_the_command_was_given(tmp_path, monkeypatch):
+    asked = []
+    (tmp_path / "my shop").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "_check_data", asked.append)
+    monkeypatch.setattr(pipeline, "_snakemake", lambda run, target, lock: None)
+    report = pipeline.reproduce("folder:my shop", "smoke")
+    assert asked[0].dataset == f"folder:{tmp_path / 'my shop'}"
+    assert report == Path(tmp_path, "reports", "folder-my-shop-smoke", "report.html")

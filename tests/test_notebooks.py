@@ -1,0 +1,120 @@
+"""What a reader may rely on in the committed notebooks."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from vsa.runtime.notebook import normalise, read_parameters
+from vsa.runtime.paths import NOTEBOOKS, ROOT
+
+ABSOLUTE_PATH = re.compile(r"(?<![\w/.<:~])[~]?/[\w.-]+/[\w.-]+|\b[A-Z]:\\")
+MAX_LINES = 25
+MAX_MB = 2
+
+every_notebook = pytest.mark.parametrize(
+    "path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem
+)
+
+
+def code_cells(path: Path) -> list[Any]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+def texts(cell: Any) -> list[str]:
+    """What a cell has printed or shown, pictures apart."""
+    shown = [output.get("text", "") for output in cell.outputs]
+    for output in cell.outputs:
+        shown += [text for kind, text in output.get("data", {}).items() if "image" not in kind]
+    return shown
+
+
+@every_notebook
+def test_thin(path):
+    work = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While)
+    for cell in code_cells(path):
+        assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
+        done = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, work)]
+        assert not done, f"this belongs in vsa/: {ast.unparse(done[0])}"
+
+
+@every_notebook
+def test_opens_with_prose_and_takes_the_parameters_of_a_smoke_run(path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    assert read_parameters(path) == {"dataset": "synthetic", "profile": "smoke", "seed": 0}
+    assert any(
+        f'start(dataset, profile, seed, "{path.stem}")' in c.source for c in code_cells(path)
+    )
+
+
+@every_notebook
+def test_metadata_tell_nothing_of_a_machine(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook == normalise(nbformat.read(path, as_version=4))
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@every_notebook
+def test_outputs_are_small_complete_and_of_no_machine(path):
+    assert path.stat().st_size < MAX_MB * 1e6
+    for cell in code_cells(path):
+        assert not [output for output in cell.outputs if output.output_type == "error"]
+        assert not [output for output in cell.outputs if output.get("name") == "stderr"]
+        if "NBVAL_CHECK_OUTPUT" in cell.source:
+            assert cell.outputs, f"nothing to compare; run `make notebooks`: {cell.source}"
+        for text in texts(cell):
+            found = ABSOLUTE_PATH.search(text)
+            assert not found, f"an absolute path: {found}"
+
+
+@every_notebook
+def test_its_rule_in_the_snakefile_names_all_it_rests_on(path):
+    rules = (ROOT / "Snakefile").read_text().split("\nrule ")
+    (rule,) = [rule for rule in rules if f'notebook=notebook("{path.stem}")' in rule]
+    named = re.findall(r'"([\w./]+)"', re.search(r"vsa\((.*?)\)", rule, re.DOTALL)[1])
+    code = "\n".join(cell.source for cell in code_cells(path))
+    files = {file.relative_to(ROOT / "vsa") for file in imported(code)}
+    assert len(files) > 10
+    missing = [file for file in files if not any(file.is_relative_to(name) for name in named)]
+    assert not missing
+
+
+def imported(code: str) -> set[Path]:
+    """Files of the package that `code` imports, and those that they import."""
+    found: set[Path] = set()
+    pending = [code]
+    while pending:
+        for node in ast.walk(ast.parse(pending.pop())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vsa."):
+                module = ROOT.joinpath(*node.module.split("."))
+                bases = [module, *(module / name.name for name in node.names)]
+                files = {base.with_suffix(".py") for base in bases} | {module / "__init__.py"}
+                new = {file for file in files if file.is_file()} - found
+                found |= new
+                pending += [file.read_text() for file in new]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "is_path"),
+    [
+        ("wrote /home/ann/vsa/x.png", True),
+        ("~/shop/catalogue.csv", True),
+        ("C:\\shop", True),
+        ("reports/synthetic-smoke/figures/a.png", False),
+        ("<td>3</td><br/>", False),
+        ("https://example.org/a/b", False),
+        ("images/second, 1/2/3", False),
+    ],
+)
+def test_absolute_paths_are_told_from_others(text, is_path):
+    assert bool(ABSOLUTE_PATH.search(text)) == is_path
