@@ -1,4 +1,5 @@
 import io
+import logging
 import os
 import struct
 import warnings
@@ -278,6 +279,12 @@ def test_no_noise_and_warnings_never_raise(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_log_of_pillow_stays_off_standard_error(capfd, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])  # as where nobody has set up logging
+    logging.getLogger("PIL.TiffImagePlugin").error("odd file")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_opened_image_is_left_as_it_was(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -385,6 +392,14 @@ def test_cache_notices_every_change(shop, tmp_path, change):
     again = load_images(root, names, size_px, cache)
     assert np.array_equal(again, load_images(root, names, size_px))
     assert len(list(cache.iterdir())) == 2
+
+
+def test_cache_notices_a_change_that_keeps_the_size(tmp_path):
+    file, cache = tmp_path / "photo.bmp", tmp_path / "cache"
+    for second, colour in enumerate((RED, WHITE)):
+        Image.new("RGB", (8, 8), colour).save(file)
+        os.utime(file, (second, second))
+        assert (load_images(tmp_path, ["photo.bmp"], 4, cache) == colour).all()
 
 
 def test_unreadable_image_is_named_and_leaves_no_cache(shop, tmp_path):
