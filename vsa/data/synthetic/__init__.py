@@ -7,7 +7,9 @@ import pandas as pd
 from vsa.data.schema import CATALOGUE, QUERIES, Dataset, check
 from vsa.data.synthetic import (
     backgrounds,
+    carried,
     degrade,
+    families,
     goods,
     home,
     photos,
@@ -16,6 +18,7 @@ from vsa.data.synthetic import (
     shop,
     sketch,
     sprites,
+    things,
     wear,
 )
 from vsa.data.synthetic.datasheet import DATASHEET
@@ -28,7 +31,9 @@ __all__ = ["DATASHEET", "load_synthetic"]
 
 MODULES = (
     backgrounds,
+    carried,
     degrade,
+    families,
     goods,
     home,
     photos,
@@ -37,6 +42,7 @@ MODULES = (
     shop,
     sketch,
     sprites,
+    things,
     wear,
 )
 SIMULATED = (

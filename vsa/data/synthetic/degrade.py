@@ -27,39 +27,34 @@ def blur(image: Image.Image, rng: np.random.Generator, strength: float) -> Image
     if kind < 0.65:
         length = rng.uniform(0.008, 0.03) * strength * image.width
         direction = rng.uniform(0, np.pi)
-        dx, dy = length * np.cos(direction), length * np.sin(direction)
-        moved = image.transform(
-            image.size,
-            Image.Transform.AFFINE,
-            (1, 0, dx, 0, 1, dy),
-            Image.Resampling.BILINEAR,
-        )
-        half = image.transform(
-            image.size,
-            Image.Transform.AFFINE,
-            (1, 0, dx / 2, 0, 1, dy / 2),
-            Image.Resampling.BILINEAR,
-        )
+        step = length * np.array([np.cos(direction), np.sin(direction)])
+        moved, half = (_shifted(image, *(step * part)) for part in (1, 0.5))
         return Image.blend(Image.blend(image, moved, 0.5), half, 1 / 3)
     return image
+
+
+def _shifted(image: Image.Image, dx: float, dy: float) -> Image.Image:
+    coefficients = (1, 0, dx, 0, 1, dy)
+    return image.transform(
+        image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+    )
 
 
 def light_and_noise(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
     """Uneven light, a shadow's edge, colour temperature, exposure, sensor noise."""
     n_px = image.width
-    pixels = np.asarray(image, np.float32)
+    pixels = np.array(image, np.float32)
     warmth, tint = rng.normal(0, (0.09, 0.03)) * strength
     gain = np.array([1 + warmth, 1 + tint, 1 - warmth]) * np.exp(rng.normal(-0.04, 0.2) * strength)
     field = 1 + 0.55 * strength * (smooth_noise(n_px, (2, 2), rng) - 0.5)
     if rng.random() < 0.35 * strength:
         field *= _cast_shadow(n_px, rng)
-    noise = rng.standard_normal(pixels.shape, np.float32) * np.float32(
-        rng.uniform(1, 11) * strength
-    )
-    pixels = pixels * field[..., None] * gain.astype(np.float32) + noise
-    contrast = np.float32(rng.uniform(1 - 0.25 * strength, 1.05))
-    pixels = (pixels - 118) * contrast + 118
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    contrast = rng.uniform(1 - 0.25 * strength, 1.05)
+    pixels *= field[..., None] * (contrast * gain).astype(np.float32)
+    pixels += np.float32(118 * (1 - contrast))
+    sigma = np.float32(rng.uniform(1, 11) * strength)
+    pixels += rng.standard_normal(pixels.shape, np.float32) * sigma
+    return Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8))
 
 
 def _cast_shadow(n_px: int, rng: np.random.Generator) -> np.ndarray:

@@ -113,8 +113,8 @@ def relisting(main: Shot, rng: np.random.Generator) -> Shot:
 
 def _scaled(image: Image.Image, factor: float) -> Image.Image:
     """Every grey level times `factor`, clipped to 255."""
-    table = np.clip(np.arange(256) * factor, 0, 255).astype(np.uint8).tolist()
-    return image.point(table * len(image.getbands()))
+    pixels = np.asarray(image) * np.float32(factor)
+    return Image.fromarray(np.minimum(pixels, 255, out=pixels).astype(np.uint8))
 
 
 def _place(
@@ -130,8 +130,8 @@ def _place(
 ) -> Image.Image:
     """The product's layer: its quad has the bounding box area `area` (fraction of the picture)."""
     x, y = centre
-    longest = int(n_px * oversample * min(limit, 1.0))
-    sprite = draw_sprite(product, max(24, longest))
+    longest = min(limit, 1.25 * np.sqrt(area)) * n_px * oversample
+    sprite = draw_sprite(product, max(24, int(longest)))
     if flip:
         sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     side = np.sqrt(area) * n_px

@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image
 
 VISIBLE = 64  # an alpha from which a pixel counts as part of the object
-_IS_VISIBLE = [0] * VISIBLE + [255] * (256 - VISIBLE)
 
 Box = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max, fractions of the picture
 
@@ -19,7 +18,7 @@ def quad(
     skew: np.ndarray,
     limit_px: float,
 ) -> np.ndarray:
-    """Corners (4, 2), in pixels of the picture, of a sprite of `size`; clockwise from the upper left.
+    """Where the corners of a sprite of `size` go, in pixels, (4, 2), clockwise from the upper left.
 
     The corners are turned by `degrees`, moved by `skew` (4, 2) in fractions of the sprite, and
     scaled so that their bounding box has the area box_px[0] · box_px[1], yet no side beyond
@@ -74,8 +73,9 @@ def _homography(to: np.ndarray, source: np.ndarray) -> list[float]:
 
 def tight_box(mask: Image.Image) -> Box:
     """The smallest box around the pixels of an alpha mask ("L") that are VISIBLE or more."""
-    bounds = mask.point(_IS_VISIBLE).getbbox()
-    if bounds is None:
+    visible = np.asarray(mask) >= VISIBLE
+    columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(visible.any(1))
+    if not len(columns):
         raise ValueError("nothing of the object is visible in its mask")
-    x0, y0, x1, y1 = bounds
-    return x0 / mask.width, y0 / mask.height, x1 / mask.width, y1 / mask.height
+    x_max, y_max = (int(columns[-1]) + 1) / mask.width, (int(rows[-1]) + 1) / mask.height
+    return int(columns[0]) / mask.width, int(rows[0]) / mask.height, x_max, y_max

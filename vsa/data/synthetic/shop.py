@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.schema import BOX
+from vsa.data.synthetic.families import make_products
 from vsa.data.synthetic.photos import Shot, main_shot, real_shot, relisting, sku_shot
-from vsa.data.synthetic.products import Product, make_products
+from vsa.data.synthetic.products import Product
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 
@@ -95,7 +96,7 @@ def render_product(index: int, image_px: int, seed: int, folder: Path) -> Render
         image_id = f"{product.product_id}-{kind}{number}"
         path = folder / CATALOGUE_DIR / f"{image_id}.png"
         shot.image.save(path, compress_level=1)
-        row = {"image_id": image_id, "product_id": product.product_id}
+        row: Row = {"image_id": image_id, "product_id": product.product_id}
         row |= {"category": product.category, "leaf": product.leaf, "source": kind}
         row |= {"path": f"{CATALOGUE_DIR}/{path.name}", **listing}
         rows.append({**row, **dict(zip(BOX, shot.box, strict=True))})
@@ -130,9 +131,9 @@ def _query(
     query_id = f"q{product.product_id.removeprefix('p')}-{number}"
     path = f"{QUERIES_DIR}/{query_id}.png"
     shot.image.save(folder / path, compress_level=1)
-    row = {"query_id": query_id, "path": path, "product_id": product.product_id}
-    row |= {"category": product.category, **dict(zip(BOX, shot.box, strict=True))}
-    return row | {"split": product.split}
+    row: Row = {"query_id": query_id, "path": path, "product_id": product.product_id}
+    row |= {"category": product.category, "split": product.split}
+    return {**row, **dict(zip(BOX, shot.box, strict=True))}
 
 
 def _photo(product: Product, image_px: int, rng: np.random.Generator, strength: float) -> Shot:

@@ -1,7 +1,8 @@
 """Vector sketches: a product's outline as a list of filled polygons and strokes.
 
 Coordinates have x to the right and y down, in any unit: a sketch is fitted to its canvas when it
-is drawn. A builder of ``wear.py``, ``goods.py`` or ``home.py`` turns a `Knobs` (the continuous
+is drawn. A builder of ``wear.py``, ``carried.py``, ``goods.py``, ``home.py`` or
+``things.py`` turns a `Knobs` (the continuous
 proportions of one product) into a `Sketch`.
 """
 

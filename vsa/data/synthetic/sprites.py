@@ -8,12 +8,13 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from vsa.data.synthetic.products import Product
-from vsa.data.synthetic.sketch import Material, Sketch, curve, ellipse, rect, turn
+from vsa.data.synthetic.sketch import Material, Sketch, ellipse, rect
 
 N_LEVELS = 16
-FLOWER = curve([np.array([np.cos(a), np.sin(a)]) * r for a, r in
-                zip(np.arange(10) * np.pi / 5, (1, 0.5) * 5, strict=True)], n=4)  # fmt: skip
-BILINEAR = Image.Resampling.BILINEAR
+_FLOWER_ANGLE = np.linspace(0, 2 * np.pi, 30, endpoint=False)
+# Five petals, as complex numbers x + iy.
+FLOWER = (0.75 + 0.25 * np.cos(5 * _FLOWER_ANGLE)) * np.exp(1j * _FLOWER_ANGLE)
+NEAREST = Image.Resampling.NEAREST
 
 # RGBA of the materials whose colour does not come from the palette; all but CLEAR are opaque.
 FIXED = np.zeros((len(Material) + N_LEVELS, 4), np.uint8)
@@ -39,12 +40,12 @@ def draw_sprite(product: Product, longest_px: int) -> Image.Image:
         # The shades between main and second colour are appended to the table of colours.
         level = pattern_level(product, *materials.shape)
         index = np.where(materials == Material.BODY, level + len(Material), materials)
-    rgba = palette.view(np.uint32)[:, 0][index].view(np.uint8)
+    rgba = palette.view(np.uint32)[:, 0].take(index, mode="clip").view(np.uint8)
     sprite = Image.fromarray(rgba.reshape(*materials.shape, 4))
-    return ImageChops.multiply(sprite, _light(sketch.form).resize(sprite.size, BILINEAR))
+    return ImageChops.multiply(sprite, _light(sketch.form).resize(sprite.size, NEAREST))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _labelled(product: Product) -> Sketch:
     sketch = product.sketch()
     _add_glyph(sketch, product.glyph)
@@ -125,22 +126,25 @@ def _flowers(product: Product, height: int, width: int) -> np.ndarray:
     draw = ImageDraw.Draw(image)
     n = 1 + round(min(product.frequency, 8) / 2)  # flowers along the longer side
     step = max(height, width) / n
-    for (y0, x0), (jx, jy, spin, size) in zip(
-        np.ndindex(n, n), rng.random((n * n, 4)), strict=True
-    ):
-        x, y = (x0 + 0.2 + 0.6 * jx) * step, (y0 + 0.2 + 0.6 * jy) * step
-        r = step * (0.3 + 0.14 * size)
-        petals = turn(FLOWER, 72 * spin) * r + (x, y)
-        draw.polygon(petals.ravel().tolist(), N_LEVELS - 1)
-        draw.ellipse((x - r * 0.3, y - r * 0.3, x + r * 0.3, y + r * 0.3), N_LEVELS // 3)
+    jitter = rng.random((n * n, 4))
+    centres = (np.stack([np.arange(n * n) % n, np.arange(n * n) // n], 1) + 0.2) * step
+    centres += 0.6 * step * jitter[:, :2]
+    radii = step * (0.3 + 0.14 * jitter[:, 2])
+    spin = 2 * np.pi / 5 * jitter[:, 3]
+    turned = FLOWER * np.exp(1j * spin)[:, None] * radii[:, None]  # (n * n, points), complex
+    petals = np.stack([turned.real, turned.imag], 2) + centres[:, None]
+    hearts = np.concatenate([centres - 0.3 * radii[:, None], centres + 0.3 * radii[:, None]], 1)
+    for flower, heart in zip(petals.reshape(n * n, -1).tolist(), hearts.tolist(), strict=True):
+        draw.polygon(flower, N_LEVELS - 1)
+        draw.ellipse(heart, N_LEVELS // 3)
     return np.asarray(image)
 
 
 @cache
 def _light(form: str) -> Image.Image:
-    """How light falls on a form: grey levels to multiply by; alpha stays. 64 × 64, RGBA."""
-    x = np.linspace(-1, 1, 64)[None]
-    y = np.linspace(-1, 1, 64)[:, None]
+    """How light falls on a form: grey levels to multiply by; alpha stays. 256 × 256, RGBA."""
+    x = np.linspace(-1, 1, 256)[None]
+    y = np.linspace(-1, 1, 256)[:, None]
     if form == "round":  # a cylinder lit from the upper left, with a highlight
         shine = 0.16 * np.exp(-(((x + 0.42) / 0.14) ** 2))
         light = 0.58 + 0.28 * np.sqrt(1 - 0.85 * x**2) + shine - 0.03 * y
@@ -149,8 +153,8 @@ def _light(form: str) -> Image.Image:
     else:  # cloth
         folds = 0.03 * np.sin(5 * x + 2.2 * y) + 0.02 * np.sin(-3 * x + 6 * y)
         light = 0.94 - 0.07 * y - 0.05 * x**2 + folds
-    grey = np.clip(255 * light, 0, 255)
-    return Image.fromarray(np.dstack([grey] * 3 + [np.full((64, 64), 255.0)]).astype(np.uint8))
+    grey = np.clip(255 * np.broadcast_to(light, (256, 256)), 0, 255)
+    return Image.fromarray(np.dstack([grey] * 3 + [np.full((256, 256), 255.0)]).astype(np.uint8))
 
 
 def _add_glyph(sketch: Sketch, glyph: int) -> None:

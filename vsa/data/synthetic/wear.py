@@ -1,4 +1,4 @@
-"""Silhouettes of what is worn: shirt, dress, pants, underdress, shoes."""
+"""Silhouettes of clothes: shirt, dress, pants, underdress."""
 
 from __future__ import annotations
 
@@ -172,16 +172,16 @@ def joggers(s: Sketch, k: Knobs) -> None:
 
 
 def bra(s: Sketch, k: Knobs) -> None:
-    cup, rise, gap = k(0.34, 0.46), k(0.3, 0.5), k(0.02, 0.07)
-    s.pair_line([(cup * 1.25, 0.1), (cup * k(0.7, 1.1), -rise - 0.35)], k(0.04, 0.09), M.SECOND)
-    band = k(0.08, 0.2)
-    s.pair(
-        [(gap, cup * 0.7), (cup * 2.6, 0.2), (cup * 2.6, 0.2 + band), (gap, cup * 0.9)], M.SECOND
+    cup, rise, gap, band = k(0.36, 0.46), k(0.3, 0.55), k(0.03, 0.08), k(0.1, 0.2)
+    s.pair_line([(cup * 1.3, -0.1), (cup * k(0.9, 1.3), -rise - 0.45)], k(0.05, 0.1), M.SECOND)
+    s.pair([(gap, cup * 0.75), (cup * 2.5, 0.22), (cup * 2.5, 0.22 + band), (gap, cup)], M.SECOND)
+    outer = [(cup * 2.05, cup * 0.35), (cup * 1.75, cup * 0.85), (cup, cup * 1.1)]
+    s.pair(curve([(gap, cup * 0.35), (cup * 0.75, -cup * 0.2), (cup * 1.35, -cup * 0.45), *outer,
+                  (gap + 0.04, cup * 0.9)]))  # fmt: skip
+    s.pair_line(
+        curve([(gap, cup * 0.5), (cup, cup * k(0.1, 0.5)), (cup * 2, cup * 0.4)], False), 0.02
     )
-    s.pair(
-        curve([(gap, 0.12), (cup * 1.25, 0.05), (cup * 2.1, 0.25), (cup, cup), (gap, cup * 0.8)])
-    )
-    s.add(ellipse(0, cup * 0.55, 0.06), M.ACCENT)
+    s.add(ellipse(0, cup * 0.7, 0.07), M.ACCENT)
 
 
 def briefs(s: Sketch, k: Knobs) -> None:
@@ -220,73 +220,7 @@ def boxers(s: Sketch, k: Knobs) -> None:
     s.pair_line([(0.12, 0.16), (0.1, crotch)], 0.02)
 
 
-def sneaker(s: Sketch, k: Knobs) -> None:
-    top, toe, sole = k(0.55, 0.85), k(0.25, 0.4), k(0.1, 0.2)
-    upper = [(-0.95, 0.65), (-0.95, 0.65 - top), (-0.55, 0.6 - top), (-0.35, 0.25), (0.2, 0.35)]
-    s.add(curve([*upper, (0.7, 0.7 - toe), (1.0, 0.65)]))
-    s.add(rect(-1.0, 0.62, 1.05, 0.62 + sole, 0.08), M.WHITE)
-    s.line([(-0.98, 0.62 + sole * 0.6), (1.03, 0.62 + sole * 0.6)], 0.04, M.SECOND)
-    for x in np.linspace(-0.25, 0.15, 4):
-        s.line([(x - 0.06, 0.18 + x * 0.3), (x + 0.12, 0.36 + x * 0.3)], 0.04, M.WHITE)
-    s.add(curve([(-0.6, 0.5), (-0.1, 0.42), (0.3, k(0.36, 0.5)), (-0.1, 0.58)]), M.ACCENT)
-    if k.pick(2):
-        s.add(curve([(0.65, 0.62), (0.75, 0.46), (0.98, 0.52), (1.02, 0.62)]), M.SECOND)
-    s.add([(-0.97, 0.6), (-0.97, 0.25), (-0.72, 0.3), (-0.68, 0.6)], M.SECOND)
-
-
-def boot(s: Sketch, k: Knobs) -> None:
-    shaft, width, heel = k(0.7, 1.7), k(0.5, 0.7), k(0.08, 0.3)
-    s.add([(-0.6, 0.6), (-0.6, -shaft), (-0.6 + width, -shaft), (-0.5 + width, 0.1), (0.4, 0.28),
-           (0.62, 0.5), (0.62, 0.62)])  # fmt: skip
-    s.add(rect(-0.6, 0.6, 0.66, 0.68), M.BLACK)
-    s.add(rect(-0.6, 0.66, -0.2, 0.66 + heel), M.BLACK)
-    s.add(rect(-0.63, -shaft - 0.03, -0.57 + width, -shaft + k(0.06, 0.25)), M.SECOND)
-    if k.pick(2):
-        s.line([(-0.6, 0.2), (-0.5 + width, 0.12)], 0.09, M.ACCENT)
-
-
-def heel(s: Sketch, k: Knobs) -> None:
-    height, front = k(0.45, 1.0), k(0.0, 0.12)
-    y = 0.7 - height
-    sole = [(-0.9, y), (-0.5, y + 0.12), (0.2, 0.6 - front), (0.95, 0.66)]
-    s.add(curve([(-0.92, y + 0.02), (-0.85, y - 0.3), (-0.5, y - 0.02), (0.1, 0.42), (0.5, 0.36),
-                 (0.95, 0.62), (0.6, 0.68), (0.1, 0.62), (-0.5, y + 0.2)]))  # fmt: skip
-    s.line(curve(sole, False), 0.06, M.MAIN_DARK)
-    s.add([(-0.92, y), (-0.68, y + 0.1), (-0.78, 0.7), (-0.88, 0.7)], M.SECOND)
-    if k.pick(2):
-        s.line(
-            curve([(-0.85, y - 0.25), (-0.6, y - 0.42), (-0.4, y - 0.15)], False), 0.05, M.SECOND
-        )
-    s.add(ellipse(0.55, 0.42, k(0.04, 0.1)), M.ACCENT)
-
-
-def sandal(s: Sketch, k: Knobs) -> None:
-    sole, wedge = k(0.1, 0.2), k(0.0, 0.3)
-    s.add(
-        [(-0.95, 0.5 - wedge), (0.3, 0.5), (1, 0.48), (1, 0.5 + sole), (-0.95, 0.5 + sole)],
-        M.SECOND,
-    )
-    width = k(0.12, 0.24)
-    s.line(curve([(0.75, 0.5), (0.5, 0.12), (0.1, 0.5)], False), width, M.MAIN)
-    s.line(curve([(0.35, 0.5), (0.05, 0.02), (-0.3, 0.45)], False), width, M.MAIN)
-    ankle = curve([(-0.9, 0.45 - wedge), (-0.75, -0.25), (-0.4, -0.22), (-0.35, 0.4)], False)
-    s.line(ankle, k(0.07, 0.16), M.MAIN_DARK)
-    s.add(ellipse(0.45, 0.2, 0.07), M.ACCENT)
-
-
-def loafer(s: Sketch, k: Knobs) -> None:
-    top, toe = k(0.32, 0.45), k(0.2, 0.34)
-    s.add(curve([(-0.95, 0.6), (-0.95, 0.6 - top), (-0.5, 0.4), (-0.05, 0.32), (0.15, 0.62 - top),
-                 (0.7, 0.62 - toe), (1.0, 0.6)]))  # fmt: skip
-    s.add(rect(-0.97, 0.58, 1.0, 0.66 + k(0, 0.06)), M.BLACK)
-    s.add(rect(-0.95, 0.62, -0.5, 0.62 + k(0.08, 0.2)), M.BLACK)
-    s.line([(-0.02, 0.34), (0.3, 0.56)], k(0.06, 0.14), M.SECOND)
-    if k.pick(2):
-        s.add(ellipse(0.15, 0.44, 0.06), M.ACCENT)
-
-
 SHIRT: tuple[Builder, ...] = (tee, button_shirt, hoodie, tank_top)
 DRESS: tuple[Builder, ...] = (a_line_dress, sheath_dress, long_sleeve_dress, strap_dress)
 PANTS: tuple[Builder, ...] = (jeans, wide_trousers, shorts, joggers)
 UNDERDRESS: tuple[Builder, ...] = (bra, briefs, camisole, slip, boxers)
-SHOES: tuple[Builder, ...] = (sneaker, boot, heel, sandal, loafer)
