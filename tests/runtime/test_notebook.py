@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -49,21 +51,34 @@ def test_runs_this_interpreter_with_the_parameters_in_the_notebooks_folder(
     assert [path.name for path in output.parent.iterdir()] == ["a.ipynb"]
 
 
-def test_progress_of_the_kernel_reaches_standard_error(
-    tmp_path, monkeypatch, capfd, write_notebook
-):
+def test_progress_of_the_kernel_reaches_the_log(tmp_path, monkeypatch, capfd, write_notebook):
     monkeypatch.delenv("VSA_PROGRESS")
+    monkeypatch.setattr(executor, "_LOG_EVERY_S", 0.1)
     source = write_notebook(
         tmp_path / "a.ipynb",
+        "import time\n"
         "from vsa.runtime.progress import progress\n"
-        "print(sum(progress(range(4), 'counting apples')))",
+        "print(sum(progress(range(4), 'counting apples')))\n"
+        "time.sleep(0.5)",
     )
     execute(source, RUN, tmp_path / "out.ipynb")
-    shown = capfd.readouterr().err
-    assert shown.startswith("a: started\n")
-    assert "counting apples" in shown
-    assert shown.rstrip().splitlines()[-1].startswith("a: done in ")
+    first, *bars, last = capfd.readouterr().err.splitlines()
+    assert first == "a: started"
+    assert all(bar.startswith("  counting apples: ") for bar in bars)
+    assert bars
+    assert last.startswith("a: done in ")
     assert printed(tmp_path / "out.ipynb") == "6\n"
+
+
+def test_a_terminal_sees_every_word_of_the_kernel(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("VSA_PROGRESS")
+    with executor._kernel_progress_copied(), open(os.environ["VSA_PROGRESS"], "a") as kernel:
+        for word in ("\rone", "\rtwo"):
+            print(word, end="", file=kernel, flush=True)
+            time.sleep(0.5)
+    assert capsys.readouterr().err.startswith("\rone\rtwo\r")
+    assert "VSA_PROGRESS" not in os.environ
 
 
 def test_a_failing_cell_is_named_and_shown(tmp_path, write_notebook):

@@ -28,6 +28,7 @@ from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.paths import relative_to_root
 from vsa.runtime.run import Run
 
+_LOG_EVERY_S = 20.0
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -202,9 +203,15 @@ def _kernel_progress_copied() -> Iterator[None]:
 
 
 def _copy_growth(stream: TextIO, stop: threading.Event) -> None:
-    """Copy what is appended to `stream` to standard error until `stop` is set."""
-    stopping = False
-    while not stopping:
-        stopping = stop.wait(0.2)  # read once more after it is set, for the last words
-        sys.stderr.write(stream.read())
-        sys.stderr.flush()
+    """Copy what is appended to `stream` to standard error until `stop` is set.
+
+    A terminal sees the bars move; a log gets the state of the last one now and then.
+    """
+    if sys.stderr.isatty():
+        while not stop.wait(0.2):
+            print(stream.read(), end="", file=sys.stderr, flush=True)
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)  # no half-drawn bar stays behind
+        return
+    while not stop.wait(_LOG_EVERY_S):
+        if bars := [bar for bar in re.split(r"[\r\n]+", stream.read()) if bar.strip()]:
+            _say(f"  {bars[-1].strip()}")
