@@ -189,7 +189,9 @@ def _kernel_progress_copied() -> Iterator[None]:
     if os.environ.get("VSA_PROGRESS"):  # "off", or a file that someone else reads
         yield
         return
-    with tempfile.NamedTemporaryFile("r", prefix="vsa-progress-") as stream:
+    with tempfile.NamedTemporaryFile(
+        "r", prefix="vsa-progress-", encoding="utf-8", errors="replace", newline=""
+    ) as stream:  # newline="": a bar's carriage returns stay what they are
         stop = threading.Event()
         tail = threading.Thread(target=_copy_growth, args=(stream, stop), daemon=True)
         os.environ["VSA_PROGRESS"] = stream.name
