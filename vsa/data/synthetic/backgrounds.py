@@ -25,8 +25,8 @@ def smooth_noise(n_px: int, cells: tuple[int, int], rng: np.random.Generator) ->
 def _tone(rng: np.random.Generator) -> np.ndarray:
     """A colour for surroundings: a pool colour, mostly greyed."""
     colour = POOL[rng.integers(len(POOL))].astype(np.float32)
-    grey = rng.uniform(70, 225)
-    return colour + rng.uniform(0.25, 0.9) * (grey - colour)
+    grey = rng.uniform(90, 215)
+    return colour + rng.uniform(0.5, 0.95) * (grey - colour)
 
 
 def _mix(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> Image.Image:
@@ -101,7 +101,8 @@ def _shelf(n_px: int, rng: np.random.Generator) -> Image.Image:
         x = rng.uniform(-0.1, 0.1) * n_px
         while x < n_px:
             w, h = rng.uniform(0.05, 0.18) * n_px, rng.uniform(0.35, 0.85) * n_px / rows
-            colour = tuple(np.clip(_tone(rng) * 0.9, 0, 255).astype(int).tolist())
+            # Between the shelf's colour and the thing's: what stands further back is dim.
+            colour = tuple((0.45 * tone + 0.45 * _tone(rng)).astype(int).tolist())
             if rng.random() < 0.3:
                 draw.ellipse((x, bottom - h, x + w, bottom), colour)
             else:

@@ -22,7 +22,7 @@ def blur(image: Image.Image, rng: np.random.Generator, strength: float) -> Image
     """Defocus, motion or neither; `strength` 1 is a blur of up to about 1.5 % of the side."""
     kind = rng.random()
     if kind < 0.4:
-        radius = rng.uniform(0.002, 0.013) * strength * image.width
+        radius = rng.uniform(0.002, 0.011) * strength * image.width
         return image.filter(ImageFilter.GaussianBlur(radius))
     if kind < 0.65:
         length = rng.uniform(0.008, 0.03) * strength * image.width
@@ -44,15 +44,15 @@ def light_and_noise(image: Image.Image, rng: np.random.Generator, strength: floa
     """Uneven light, a shadow's edge, colour temperature, exposure, sensor noise."""
     n_px = image.width
     pixels = np.array(image, np.float32)
-    warmth, tint = rng.normal(0, (0.09, 0.03)) * strength
-    gain = np.array([1 + warmth, 1 + tint, 1 - warmth]) * np.exp(rng.normal(-0.04, 0.2) * strength)
-    field = 1 + 0.55 * strength * (smooth_noise(n_px, (2, 2), rng) - 0.5)
+    warmth, tint = rng.normal(0, (0.06, 0.02)) * strength
+    gain = np.array([1 + warmth, 1 + tint, 1 - warmth]) * np.exp(rng.normal(-0.02, 0.11) * strength)
+    field = 1 + 0.4 * strength * (smooth_noise(n_px, (2, 2), rng) - 0.5)
     if rng.random() < 0.35 * strength:
         field *= _cast_shadow(n_px, rng)
-    contrast = rng.uniform(1 - 0.25 * strength, 1.05)
+    contrast = rng.uniform(1 - 0.18 * strength, 1.05)
     pixels *= field[..., None] * (contrast * gain).astype(np.float32)
     pixels += np.float32(118 * (1 - contrast))
-    sigma = np.float32(rng.uniform(1, 11) * strength)
+    sigma = np.float32(rng.uniform(1, 9) * strength)
     pixels += rng.standard_normal(pixels.shape, np.float32) * sigma
     return Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8))
 
@@ -62,5 +62,5 @@ def _cast_shadow(n_px: int, rng: np.random.Generator) -> np.ndarray:
     angle, at, softness = rng.uniform(0, 2 * np.pi), rng.uniform(-0.3, 0.3), rng.uniform(8, 40)
     axis = np.linspace(-0.5, 0.5, n_px, dtype=np.float32)
     distance = axis[None] * np.cos(angle) + axis[:, None] * np.sin(angle) - at
-    depth = rng.uniform(0.2, 0.5)
+    depth = rng.uniform(0.15, 0.4)
     return (1 - depth / (1 + np.exp(-softness * distance))).astype(np.float32)

@@ -13,7 +13,7 @@ from vsa.data.synthetic.sprites import draw_sprite
 from vsa.runtime.seeds import generator
 
 SPLIT_SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}
-PATTERN_ODDS = (0.34, 0.16, 0.13, 0.13, 0.10, 0.14)
+PATTERN_ODDS = (0.40, 0.15, 0.12, 0.12, 0.10, 0.11)
 MAX_FAMILY = 8
 MIN_DIFFERENCE = 2.5  # grey levels, on average over a thumbnail, between any two siblings
 

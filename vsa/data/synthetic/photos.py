@@ -79,7 +79,7 @@ def real_shot(
     layer = _object(product, n_px, rng, strength)
     _add_layer(image, layer, rng)
     mask = layer.getchannel("A")
-    if rng.random() < 0.45 * strength:
+    if rng.random() < 0.3 * strength:
         _occlude(image, mask, rng)
     image = blur(image, rng, strength)
     image = light_and_noise(image, rng, strength)
@@ -141,21 +141,21 @@ def _place(
 
 def _object(product: Product, n_px: int, rng: np.random.Generator, strength: float) -> Image.Image:
     """The photographed product; its box covers roughly 12 to 70 % of the picture."""
-    area = rng.uniform(0.17, 0.72)
+    area = 0.17 + 0.56 * rng.beta(2.4, 1.2)
     side = np.sqrt(area)
-    reach = max(0.0, (1 - side) / 2) + 0.04  # a part may stick out
+    reach = max(0.0, (1 - side) / 2) + 0.02  # a part may stick out
     centre = tuple((0.5 + rng.uniform(-reach, reach, 2)) * n_px)
-    degrees = float(rng.normal(0, 17 * strength))
-    skew = rng.uniform(-0.11, 0.11, (4, 2)) * strength
+    degrees = float(rng.normal(0, 9 * strength))
+    skew = rng.uniform(-0.07, 0.07, (4, 2)) * strength
     flip = rng.random() < 0.2
     return _place(product, n_px, centre, area, degrees, skew, 1.0, 2, flip)
 
 
 def _distractor(product: Product, n_px: int, rng: np.random.Generator) -> Image.Image:
     """Another product, smaller, towards an edge of the picture and often cut by it."""
-    angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 0.55)
+    angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.42, 0.6)
     centre = (0.5 + distance * np.cos(angle)) * n_px, (0.5 + distance * np.sin(angle)) * n_px
-    side = rng.uniform(0.2, 0.42)
+    side = rng.uniform(0.18, 0.36)
     skew = rng.uniform(-0.1, 0.1, (4, 2))
     return _place(product, n_px, centre, side**2, float(rng.normal(0, 25)), skew, 0.5, 2)
 

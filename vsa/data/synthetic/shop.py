@@ -22,7 +22,7 @@ from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 
 N_QUERIES = 3  # real shots per product
-MAX_DISTRACTORS = 3
+DISTRACTOR_ODDS = (0.45, 0.33, 0.15, 0.07)  # of 0, 1, 2, 3 other products in the picture
 RELISTING_EXPONENT = 2.0  # further listings of a product: P(n) ∝ (n + 1) ** −2, n ≤ 12; mean ≈ 1
 MAX_RELISTINGS = 12
 EXACT_SHARE = 0.15  # of the further listings: the very same file
@@ -137,7 +137,7 @@ def _query(
 
 
 def _photo(product: Product, image_px: int, rng: np.random.Generator, strength: float) -> Shot:
-    n_around = int(rng.integers(0, MAX_DISTRACTORS + 1))
+    n_around = int(rng.choice(len(DISTRACTOR_ODDS), p=DISTRACTOR_ODDS))
     around = [_products[i] for i in rng.integers(0, len(_products), n_around)]
     return real_shot(product, around, image_px, rng, strength)
 
