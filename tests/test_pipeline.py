@@ -29,6 +29,7 @@ run.reports.mkdir(parents=True, exist_ok=True)
 """
 WAIT = "import vsa.category\nwhile not (root / 'leave').exists():\n    time.sleep(0.05)"
 REPORTING = """\
+update_readme = None  # asked for with ``vsa report all`` alone
 def write_report(folder):
     for name in ("report.html", "RESULTS.md"):
         (folder / name).write_text((folder / "metrics.json").read_text())
