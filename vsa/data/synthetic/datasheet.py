@@ -26,9 +26,9 @@ identity and every duplicate is known.
   re-encoded, or (15 %) byte for byte. The number n of further listings has P(n) ∝ 1/(n+1)²,
   cut at 12: about one on average, a dozen at times. Re-uploads share the `product_id`.
 - **Queries.** Textured clutter (wood, tiles, cloth, room, shelf, speckle), up to three other
-  products around, random place and scale (the box covers roughly 12 to 70 % of the picture),
-  rotation, perspective, a hand or a strip over at most a quarter of the object, uneven light,
-  colour temperature, shadows, blur, noise, JPEG.
+  products around, random place and scale (the box covers roughly 12 to 70 % of the
+  picture, a little under half in the median), rotation, perspective, a hand or a strip over at
+  most a quarter of the object, uneven light, colour temperature, shadows, blur, noise, JPEG.
 - **Boxes** are the tight bounds of the object's alpha mask after all transformations and before
   occlusion, cut at the picture's edge.
 - **Quality signals.** Sales (log-normal), conversion rate, applause rate and price come from a

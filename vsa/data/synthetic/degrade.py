@@ -34,9 +34,11 @@ def blur(image: Image.Image, rng: np.random.Generator, strength: float) -> Image
 
 
 def _shifted(image: Image.Image, dx: float, dy: float) -> Image.Image:
-    coefficients = (1, 0, dx, 0, 1, dy)
+    """Moved by that many pixels, and enlarged just enough to leave no gap at the edge."""
+    n_px = image.width
+    across, down = (1 - abs(dx) / n_px, 0, max(dx, 0)), (0, 1 - abs(dy) / n_px, max(dy, 0))
     return image.transform(
-        image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+        image.size, Image.Transform.AFFINE, (*across, *down), Image.Resampling.BILINEAR
     )
 
 

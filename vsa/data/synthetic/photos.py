@@ -141,7 +141,7 @@ def _place(
 
 def _object(product: Product, n_px: int, rng: np.random.Generator, strength: float) -> Image.Image:
     """The photographed product; its box covers roughly 12 to 70 % of the picture."""
-    area = 0.17 + 0.56 * rng.beta(2.4, 1.2)
+    area = 0.14 + 0.6 * rng.beta(2.4, 1.2)
     side = np.sqrt(area)
     reach = max(0.0, (1 - side) / 2) + 0.02  # a part may stick out
     centre = tuple((0.5 + rng.uniform(-reach, reach, 2)) * n_px)
