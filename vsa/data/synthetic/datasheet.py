@@ -41,8 +41,12 @@ share of occlusion, law of the listings: constants at the top of `vsa/data/synth
 `photos.py`, `degrade.py` and `families.py`. They were set by looking at the pictures and at two
 kinds of numbers only: the accuracy of a small category classifier after a short training, which
 should be neither hopeless nor perfect, and Recall@1 of generic features (colour histogram with
-thumbnail; an ImageNet network), which should be above chance and well below one half. This was
-done before any of the paper's methods were compared, and not touched to favour one of them.
+thumbnail; an ImageNet network), which should be above chance and well below one half. There were
+four rounds of measuring; the photos were made easier after the first and after the second. The
+classifier still ended below the band that was aimed at, so the shop is harder to classify after
+a short training than was planned. The last change (a slightly wider range of box sizes, and a
+fault at the picture's edge mended) came after the last round and was not measured. No comparison
+of the paper's methods was looked at while these knobs were set.
 
 ### What a sceptic should distrust
 - **It is a drawing.** A few dozen silhouettes, flat materials, one light model, no real texture,
