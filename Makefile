@@ -42,8 +42,8 @@ data: $(READY)  ## DATASET=grocery or clothing
 report: $(READY)  ## RUN=synthetic-laptop, say; all by default
 	$(BIN)/vsa report "$$RUN"
 
-bench:  ## every public data set at one profile
-	for dataset in synthetic grocery clothing; do $(MAKE) reproduce DATASET=$$dataset || exit; done
+bench: $(READY)  ## speed, as ratios within one run
+	$(BIN)/python benchmarks/foundation.py
 
 format: $(READY)
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

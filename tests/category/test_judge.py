@@ -145,7 +145,7 @@ def test_predictor_is_what_was_saved(task, ledger, tmp_path):
     net = CategoryNet(settings.architecture, 3, pretrained=False)
     result = seed_result(task, 0, 1.0, 1.0)
     rng = np.random.default_rng(0)
-    wide = rng.normal(size=(N_REFERENCES, 1024)).astype(np.float32)
+    wide = rng.normal(size=(N_REFERENCES, net.head.in_features)).astype(np.float32)
     result.features["reference"] = wide / np.linalg.norm(wide, axis=1, keepdims=True)
     result.state.update(net.state_dict())
     choice = answer_test_queries(task, [seed_result(task, 0, 1.0, 1.0)], (1.0,)).choices[0]

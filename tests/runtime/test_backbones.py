@@ -7,11 +7,15 @@ from vsa.runtime.errors import InputError
 
 @pytest.mark.parametrize(
     ("architecture", "length"),
-    [("googlenet", 1024), ("resnet18", 512), ("resnet50", 2048), ("mobilenet_v2", 1280)],
+    [
+        ("googlenet", 1024),
+        ("googlenet_4a", 512),
+        ("resnet18", 512),
+        ("resnet50", 2048),
+        ("mobilenet_v2", 1280),
+    ],
 )
 def test_features_have_the_stated_length(architecture, length):
-    if architecture == "googlenet":  # its random initialisation is slow; any weights will do
-        torch.manual_seed(0)
     network, n_features = make_backbone(architecture, pretrained=False)
     assert n_features == length
     assert network.eval()(torch.zeros(2, 3, 64, 64)).shape == (2, length)

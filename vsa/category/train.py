@@ -41,11 +41,10 @@ def train_classifier(
     torch.manual_seed(seed)
     net = CategoryNet(settings.architecture, n_classes, pretrained=settings.pretrained)
     net = net.to(device.device, memory_format=device.memory_format)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.n_steps, pct_start=0.2
+        optimizer, settings.learning_rate, total_steps=settings.n_steps, pct_start=0.25
     )
-    loss_function = nn.CrossEntropyLoss(label_smoothing=0.1)
     net.train()
     log = []
     batches = prefetch(crop_batches(images, labels, settings, seed))
@@ -54,7 +53,8 @@ def train_classifier(
         arrived = time.perf_counter()
         with device.autocast():
             logits, _ = net(to_tensor(crop, device))
-        loss = loss_function(logits.float(), torch.from_numpy(target).to(device.device))
+        labels_here = torch.from_numpy(target).to(device.device)
+        loss = nn.functional.cross_entropy(logits.float(), labels_here)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -31,7 +31,10 @@ def make_backbone(architecture: str, *, pretrained: bool) -> tuple[nn.Module, in
 
     Parameters
     ----------
-    architecture : one of googlenet (the paper's), resnet18, resnet50, mobilenet_v2.
+    architecture : one of googlenet (the paper's), resnet18, resnet50, mobilenet_v2; or
+        googlenet_4a, GoogLeNet up to its inception block 4a, from random weights only: of a
+        64-pixel image the whole network leaves 2 × 2 positions, and it learns too slowly from
+        scratch for a short training.
     pretrained : start from ImageNet-1k weights. ``VSA_WEIGHTS_DIR`` is searched for
         ``<architecture>-imagenet.pth`` or torchvision's own file; otherwise torchvision
         downloads it into that folder.
@@ -39,15 +42,16 @@ def make_backbone(architecture: str, *, pretrained: bool) -> tuple[nn.Module, in
     Returns
     -------
     network : (B, 3, H, W) float → (B, d) float.
-    d : 1024 for googlenet, 512 / 2048 for resnet18 / 50, 1280 for mobilenet_v2.
+    d : 1024 for googlenet, 512 up to block 4a, 512 / 2048 for resnet18 / 50, 1280 for
+        mobilenet_v2.
     """
+    if architecture == "googlenet_4a" and not pretrained:
+        return _googlenet_up_to_4a()
     if architecture not in _HEADS:
         raise InputError(
             f"unknown architecture {architecture!r}", cure=f"Choose one of {', '.join(_HEADS)}"
         )
-    extra = (
-        {"aux_logits": False, "init_weights": not pretrained} if architecture == "googlenet" else {}
-    )
+    extra = {"aux_logits": False, "init_weights": False} if architecture == "googlenet" else {}
     network = models.get_model(architecture, weights=None, **extra)
     if pretrained:
         network.load_state_dict(_imagenet_state(architecture, set(network.state_dict())))
@@ -55,6 +59,14 @@ def make_backbone(architecture: str, *, pretrained: bool) -> tuple[nn.Module, in
     n_features = next(m.in_features for m in head.modules() if isinstance(m, nn.Linear))
     setattr(network, _HEADS[architecture], nn.Identity())
     return network, n_features
+
+
+def _googlenet_up_to_4a() -> tuple[nn.Module, int]:
+    whole = models.googlenet(weights=None, aux_logits=False, init_weights=False)
+    blocks = ["conv1", "maxpool1", "conv2", "conv3", "maxpool2"]
+    blocks += ["inception3a", "inception3b", "maxpool3", "inception4a"]
+    stages = [getattr(whole, name) for name in blocks]
+    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 512
 
 
 def weights_file(architecture: str) -> Path | None:

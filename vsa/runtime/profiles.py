@@ -34,7 +34,7 @@ class ClickSettings:
 class CategorySettings:
     """Training of the category classifier and the set-up of its comparisons."""
 
-    architecture: str
+    architecture: str  # see vsa.runtime.backbones
     pretrained: bool  # start from ImageNet weights
     store_px: int  # images are kept at this size ...
     crop_px: int  # ... and cropped to this (the paper: 256 and 227)
@@ -72,13 +72,13 @@ PROFILES = {
             max_clicks=2,
         ),
         category_scratch=CategorySettings(
-            architecture="googlenet",
+            architecture="googlenet_4a",
             pretrained=False,
             store_px=72,
             crop_px=64,
-            n_steps=30,
-            batch_size=64,
-            learning_rate=2e-3,
+            n_steps=60,
+            batch_size=32,
+            learning_rate=3e-3,
             n_seeds=3,
             reference_fractions=(0.1, 1.0),
         ),
@@ -98,7 +98,7 @@ PROFILES = {
     ),
     "laptop": Profile(
         name="laptop",
-        synthetic=SyntheticSize(n_products_per_category=120, image_px=64),
+        synthetic=SyntheticSize(n_products_per_category=100, image_px=64),
         clicks=ClickSettings(
             n_results=60,
             n_sessions_per_query=2,
@@ -107,13 +107,13 @@ PROFILES = {
             max_clicks=2,
         ),
         category_scratch=CategorySettings(
-            architecture="googlenet",
+            architecture="googlenet_4a",
             pretrained=False,
             store_px=72,
             crop_px=64,
-            n_steps=220,
+            n_steps=380,
             batch_size=64,
-            learning_rate=2e-3,
+            learning_rate=3e-3,
             n_seeds=3,
             reference_fractions=_GROWTH,
         ),
