@@ -69,6 +69,7 @@ def load_folder(path: str | Path) -> Dataset:
         title=root.name,
         source=f"the folder {root.name}",
         licence="not stated",
+        datasheet=f"Pictures and tables of one's own, from the folder `{root.name}`.",
         has_identities=bool(queries.product_id.dropna().isin(catalogue.product_id).any()),
     )
 

@@ -34,6 +34,7 @@ class PublicDataset:
     commit: str
     licence: str
     trees: tuple[tuple[str, str], ...]  # sub-folder that is used, its git tree hash
+    datasheet: str  # Markdown: how it is used here, what a sceptic should distrust
 
     @property
     def folder(self) -> Path:
@@ -57,6 +58,20 @@ GROCERY = PublicDataset(
     commit="fc80ba90f803d79d0383df52c5a4ac5de99ff6fc",
     licence="MIT",
     trees=(("dataset", "e7756d505f53e3eef89ae1ee97f3a799a9885475"),),
+    datasheet="""\
+Photos taken with a phone in grocery stores, 81 fine classes in 43 coarse ones, and one clean
+catalogue picture per fine class. Here the fine class is the product and the coarse class the
+category. The catalogue holds the 81 clean pictures and half of the training photos, as if shoppers
+had attached them to a listing; the other half are training queries.
+
+**What a sceptic should distrust.**
+- Only packages are identical products; fruit and vegetables are varieties, so "the identical item"
+  is a looser notion here than in a shop.
+- The same 81 products occur in every split. Nothing here says how well unseen products are found.
+- Photos were taken in series, in few shops: neighbours in the reference set can show the very same
+  crate as a training photo. Searching among them is easier than among a stranger's photos.
+- Each photo fills the frame with its subject, so there is little to localise.
+""",
 )
 CLOTHING = PublicDataset(
     name="clothing",
@@ -70,6 +85,17 @@ CLOTHING = PublicDataset(
         ("validation", "d64391f0dd7a926616fd01c77a65d4b9d3fc78d9"),
         ("test", "4244b1e77de7016ecac9b89f87c993381f0a448d"),
     ),
+    datasheet="""\
+Photos of clothes taken at home by volunteers, ten categories. There are no identities, so this
+data set can judge category prediction only. Half of the training photos play the catalogue, the
+other half are training queries.
+
+**What a sceptic should distrust.**
+- Catalogue and queries come from the same cameras and rooms: there is no gap to bridge.
+- Categories are broad and balanced by hand; long-sleeved and other shirts, or skirts and dresses,
+  shade into each other.
+- It is small: the intervals say how small.
+""",
 )
 PUBLIC = {spec.name: spec for spec in (GROCERY, CLOTHING)}
 
@@ -235,5 +261,6 @@ def _dataset(
         title=spec.title,
         source=spec.source,
         licence=spec.licence,
+        datasheet=spec.datasheet,
         has_identities=has_identities,
     )

@@ -76,5 +76,6 @@ def load_synthetic(size: SyntheticSize, seed: int) -> Dataset:
         title="Synthetic shop",
         source="drawn by vsa.data.synthetic",
         licence="Apache-2.0, as the code that draws it",
+        datasheet=DATASHEET,
         simulated=SIMULATED,
     )
