@@ -208,3 +208,11 @@ def test_where_products_are_shared_all_main_images_train():
     task = make_task(make_dataset("p1"), pd.Series(["c1", "c2"]))
     assert set(task.reference.id[task.reference.is_training]) == {"c1", "c2", "q1"}
     assert "c3" not in set(task.reference.id), "selection removed it"
+
+
+def test_cases_of_agreement_cover_all_queries(task, ledger):
+    judged(task, ledger, 1.0, 1.0)
+    cases = ledger.table("why: who is right when")["share of queries"]
+    whole = ["both right", "only the model right", "only search right", "both wrong"]
+    assert cases[whole].sum() == pytest.approx(1, abs=1e-3)
+    assert cases["only search right, and fusion too"] <= cases["only search right"]

@@ -124,6 +124,7 @@ def record(
     for method, probabilities in outcome.probabilities.items():
         judge.quality(method, probabilities)
     judge.differences()
+    judge.agreement()
     for size, methods in outcome.growth.items():
         for method, probabilities in methods.items():
             judge.accuracy("reference growth", f"{size:,} images | {method}", probabilities)
@@ -203,6 +204,24 @@ class _Judge:
             for method in (MODEL, SEARCH, FUSION)
         ]
         self.ledger.claim(judge_all("C1", beaten, "Accuracy@1", evidence))
+
+    def agreement(self) -> None:
+        """Who is right when: fusion can gain only where exactly one of its parts is."""
+        model, search, fusion = (
+            hits(self.outcome.probabilities[method], self.outcome.labels).astype(bool)
+            for method in (MODEL, SEARCH, FUSION)
+        )
+        cases = {
+            "both right": model & search,
+            "only the model right": model & ~search,
+            "only the model right, and fusion too": model & ~search & fusion,
+            "only search right": ~model & search,
+            "only search right, and fusion too": ~model & search & fusion,
+            "both wrong": ~model & ~search,
+        }
+        for case, holds in cases.items():
+            interval = self.mean(holds.astype(float))
+            self.note("why: who is right when", case, "share of queries", interval)
 
     def training(self, result: SeedResult, choice: FusionChoice) -> None:
         steady = result.log.iloc[len(result.log) // 4 :]

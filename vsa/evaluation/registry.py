@@ -60,6 +60,7 @@ _METRICS = [
     Metric(
         "Accuracy@1 difference", "", "higher", "Accuracy@1 of the first minus the second", "+.3f"
     ),
+    Metric("share of queries", "", "none", "Share of all queries for which this holds"),
     Metric(
         "expected calibration error",
         "",
