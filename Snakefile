@@ -61,7 +61,8 @@ rule report:
 
 rule catalogue:
     input:
-        vsa("data", "evaluation", "runtime", "category/selection.py", "offline.py"),
+        vsa("data", "evaluation", "runtime", "offline.py"),
+        vsa("category/selection.py", "category/task.py"),
         tables(),
         notebook=notebook("01_catalogue"),
     output:

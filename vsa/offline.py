@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.selection import SelectionSettings, select
+from vsa.category.task import make_task, require_labels
 from vsa.data.clicks import pvlog_statistics, simulate_pvlog
 from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
@@ -18,7 +19,7 @@ from vsa.data.load import load
 from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
 from vsa.evaluation.ledger import Ledger
 from vsa.runtime.atomic import atomic_dir
-from vsa.runtime.errors import InputError
+from vsa.runtime.errors import InputError, NotApplicable
 from vsa.runtime.run import Run
 
 DESCRIPTOR_PX = 64  # classical descriptors, hashes and quality are computed at this size
@@ -116,6 +117,10 @@ def record_shop(ledger: Ledger, shop: Shop) -> None:
             ledger.record("selection", str(reason), "removal precision", precision, n=len(rows))
     ledger.record("selection", "all reasons", "removed images", int((~selection.kept).sum()))
     simulated, left_out = list(dataset.simulated), []
+    try:
+        require_labels(make_task(dataset, shop.kept.image_id))
+    except NotApplicable as reason:
+        left_out.append(str(reason))
     if shop.pvlog is None:
         left_out.append("Click-mined training and retrieval: products are not known.")
     else:

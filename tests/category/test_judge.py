@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vsa.category.experiment import CategoryTask, SeedResult, growing_references, make_task
+from vsa.category.experiment import SeedResult, growing_references
 from vsa.category.judge import (
     accuracy_by_category,
     answer_test_queries,
@@ -12,10 +12,11 @@ from vsa.category.judge import (
 )
 from vsa.category.plots import prediction_plot, telling_query
 from vsa.category.predictor import open_predictor, save_predictor
+from vsa.category.task import CategoryTask, make_task, require_labels
 from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.evaluation.ledger import Ledger
 from vsa.runtime.device import pick_device
-from vsa.runtime.errors import InputError
+from vsa.runtime.errors import InputError, NotApplicable
 from vsa.runtime.profiles import get_profile
 from vsa.runtime.run import make_run
 
@@ -216,3 +217,11 @@ def test_cases_of_agreement_cover_all_queries(task, ledger):
     whole = ["both right", "only the model right", "only search right", "both wrong"]
     assert cases[whole].sum() == pytest.approx(1, abs=1e-3)
     assert cases["only search right, and fusion too"] <= cases["only search right"]
+
+
+def test_a_task_without_labelled_test_queries_is_left_out(task):
+    require_labels(task)
+    with pytest.raises(NotApplicable, match="no test query"):
+        require_labels(CategoryTask(task.reference, task.val, task.test.iloc[:0], CATEGORIES))
+    with pytest.raises(NotApplicable, match="one category"):
+        require_labels(CategoryTask(task.reference, task.val, task.test, CATEGORIES[:1]))

@@ -108,6 +108,15 @@ def test_bad_input_found_in_a_cell_is_one_paragraph(tmp_path, write_notebook):
     assert "\n" not in str(caught.value)
 
 
+def test_what_the_data_rule_out_is_left_out_and_no_failure(tmp_path, capfd, write_notebook):
+    cell = "from vsa.runtime.errors import NotApplicable\nraise NotApplicable('no labels here')"
+    output = tmp_path / "out.ipynb"
+    execute(write_notebook(tmp_path / "a.ipynb", cell, "print('never')"), RUN, output)
+    assert output.is_file()
+    assert not output.with_suffix(".failed.ipynb").exists()
+    assert "left out. no labels here" in capfd.readouterr().err
+
+
 def test_a_dead_kernel_is_explained(tmp_path, write_notebook):
     source = write_notebook(tmp_path / "a.ipynb", "import os\nos._exit(1)")
     with pytest.raises(NotebookError, match="memory ran out"):

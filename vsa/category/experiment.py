@@ -1,9 +1,6 @@
 """The category experiment (paper section 3.1, claim C1): model, search and their fusion.
 
-The classifier is trained on `training` images; the search branch votes over the larger
-`reference` set, which holds those and every other labelled catalogue image, as the paper's
-reference set is larger than its training set. Each seed is kept on disk, so an interrupted
-experiment continues with the next seed.
+Each seed is kept on disk, so an interrupted experiment continues with the next seed.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ from vsa.category import fusion, model, search, train
 from vsa.category.fusion import FusionChoice, choose_fusion, fuse
 from vsa.category.model import predict
 from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
+from vsa.category.task import CategoryTask
 from vsa.category.train import train_classifier
 from vsa.data.images import load_images
 from vsa.data.schema import Dataset
@@ -32,35 +30,6 @@ from vsa.runtime.fingerprint import fingerprint
 from vsa.runtime.profiles import CategorySettings
 from vsa.runtime.run import Run
 from vsa.runtime.seeds import generator
-
-
-@dataclass(frozen=True)
-class CategoryTask:
-    """Who is trained on, searched, and judged. Tables have columns id, path, category, split."""
-
-    reference: pd.DataFrame  # all labelled images; column is_training marks the classifier's
-    val: pd.DataFrame
-    test: pd.DataFrame
-    categories: list[str]
-
-    def labels(self, table: pd.DataFrame) -> np.ndarray:
-        """Category codes of a table's rows, int64 (n,)."""
-        return pd.Categorical(table.category, categories=self.categories).codes.astype(np.int64)
-
-    def summary(self) -> pd.DataFrame:
-        """Images and categories of each part, one row per part."""
-        parts = {
-            "training": self.reference[self.reference.is_training],
-            "reference": self.reference,
-            "val": self.val,
-            "test": self.test,
-        }
-        return pd.DataFrame(
-            {
-                name: {"images": len(table), "categories": table.category.nunique()}
-                for name, table in parts.items()
-            }
-        ).T
 
 
 @dataclass(frozen=True)
@@ -81,34 +50,6 @@ class SeedResult:
     features: dict[str, np.ndarray]  # split or "reference" → (n, d), unit length
     log: pd.DataFrame
     state: dict[str, torch.Tensor]  # of the trained CategoryNet
-
-
-def make_task(dataset: Dataset, kept_image_ids: pd.Series) -> CategoryTask:
-    """Split labelled images into training, reference, validation and test.
-
-    Training images are the labelled queries of the train split and the main catalogue images,
-    less those of products that val or test queries show where splits are disjoint by product.
-    """
-    catalogue = dataset.catalogue[dataset.catalogue.image_id.isin(kept_image_ids)]
-    queries = dataset.queries.dropna(subset="category").rename(columns={"query_id": "id"})
-    judged = queries[queries.split != "train"]
-    trainable = catalogue.source == "main"
-    if dataset.products_disjoint:
-        trainable &= ~catalogue.product_id.isin(judged.product_id)
-    columns = ["id", "path", "category", "product_id", "is_training"]
-    reference = pd.concat(
-        [
-            catalogue.rename(columns={"image_id": "id"}).assign(is_training=trainable)[columns],
-            queries[queries.split == "train"].assign(is_training=True)[columns],
-        ],
-        ignore_index=True,
-    )
-    return CategoryTask(
-        reference,
-        queries[queries.split == "val"].reset_index(drop=True),
-        queries[queries.split == "test"].reset_index(drop=True),
-        dataset.categories,
-    )
 
 
 def settings_for(run: Run) -> CategorySettings:

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vsa.category.experiment import (
-    CategoryTask,
-    SeedResult,
-    fuse_with,
-    gather_evidence,
-    growing_references,
-)
+from vsa.category.experiment import SeedResult, fuse_with, gather_evidence, growing_references
 from vsa.category.fusion import FusionChoice
+from vsa.category.task import CategoryTask
 from vsa.evaluation.bootstrap import Interval, mean_interval, paired_difference
 from vsa.evaluation.claims import judge_all
 from vsa.evaluation.ledger import Ledger

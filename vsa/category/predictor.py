@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vsa.category.experiment import CategoryTask, SeedResult
+from vsa.category.experiment import SeedResult
 from vsa.category.fusion import FusionChoice, fuse
 from vsa.category.model import CategoryNet, predict
 from vsa.category.search import nearest_references, vote
+from vsa.category.task import CategoryTask
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError

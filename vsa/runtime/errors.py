@@ -1,4 +1,4 @@
-"""Errors that end a run: bad input, which the user can mend, and a cell that failed."""
+"""What ends a notebook early: bad input, a cell that failed, an experiment the data rule out."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ class InputError(Exception):
         where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
         super().__init__(f"{where}{problem.rstrip('.')}. {cure.rstrip('.')}.")
         self.problem, self.cure, self.file, self.row = problem, cure, file, row
+
+
+class NotApplicable(Exception):
+    """The data set lacks what an experiment needs, so the rest of its notebook is left out.
+
+    For the pipeline this is no failure: the report says what was left out, and why.
+    """
 
 
 class NotebookError(Exception):

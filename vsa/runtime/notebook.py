@@ -48,7 +48,8 @@ def execute(notebook: Path, run: Run, output: Path) -> None:
     """Execute a notebook with the run's parameters, in the notebook's own folder.
 
     `output` appears only when every cell has succeeded; after a failure the executed part is in
-    ``<name>.failed.ipynb`` beside it. Raises InputError, before anything is run, if the notebook
+    ``<name>.failed.ipynb`` beside it. A cell that raises NotApplicable ends the notebook without
+    failing it. Raises InputError, before anything is run, if the notebook
     does not take ``dataset``, ``profile`` and ``seed``, and NotebookError if a cell fails.
     """
     parameters = {"dataset": run.dataset, "profile": run.profile.name, "seed": run.seed}
@@ -105,6 +106,9 @@ def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, An
                 progress_bar=False,
             )
         except (PapermillExecutionError, DeadKernelError) as error:
+            if isinstance(error, PapermillExecutionError) and error.ename == "NotApplicable":
+                _say(f"{notebook.stem}: left out. {error.evalue}")
+                return
             shutil.copyfile(draft, failed)
             raise _notebook_error(notebook, error, failed) from None
     _say(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s")
