@@ -93,7 +93,7 @@ _METRICS = [
     Metric("step time", "ms", "lower", "Median time of a training step", ".0f"),
     Metric("wait for data", "", "lower", "Share of a training step spent waiting for images"),
     Metric("throughput", "images/s", "higher", "Images processed per second", ".0f"),
-    Metric("training loss", "", "lower", "Mean loss over the last epoch of training"),
+    Metric("training loss", "", "lower", "Mean loss over the last 20 steps"),
     Metric("chosen lambda", "", "none", "λ of the search branch, chosen on validation", ".3g"),
     Metric(
         "chosen fusion weight",
