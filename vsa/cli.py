@@ -56,7 +56,11 @@ def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'al
     for folder in all_folders if run == "all" else [reports_dir() / run]:
         write_report(folder)
         print(f"vsa: wrote {relative_to_root(folder / 'report.html')}", file=sys.stderr)
-    published = [folder for folder in all_folders if not folder.name.endswith("-smoke")]
+    published = [
+        folder
+        for folder in all_folders
+        if not folder.name.endswith("-smoke") and not folder.name.startswith("folder-")
+    ]
     if run == "all" and published:
         update_readme(ROOT / "README.md", published)
 

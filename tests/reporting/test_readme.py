@@ -1,4 +1,5 @@
 import json
+import subprocess
 
 import pytest
 
@@ -7,6 +8,7 @@ from vsa.evaluation.claims import judge
 from vsa.evaluation.ledger import Ledger
 from vsa.reporting import read_block, readme_block, update_readme
 from vsa.runtime.errors import InputError
+from vsa.runtime.paths import ROOT
 from vsa.runtime.run import make_run
 
 TEXT = "# Title\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nThe end.\n"
@@ -90,3 +92,13 @@ def test_without_any_verdict_there_is_no_table(tmp_path, monkeypatch):
     ledger.save()
     with pytest.raises(InputError, match="make reproduce"):
         readme_block([run.reports])
+
+
+def test_the_published_readme_is_what_the_ledgers_give():
+    git = ["git", "-C", str(ROOT), "status", "--porcelain", "reports", "README.md"]
+    status = subprocess.run(git, capture_output=True, text=True, check=False)
+    if status.returncode or status.stdout:
+        pytest.skip("reports are not as published: `vsa report all` brings the README up to date")
+    folders = sorted(path.parent for path in (ROOT / "reports").glob("*-laptop/metrics.json"))
+    published = [folder for folder in folders if not folder.name.startswith("folder-")]
+    assert read_block(ROOT / "README.md") == readme_block(published)
