@@ -61,8 +61,14 @@ rule report:
 
 rule catalogue:
     input:
-        vsa("data", "evaluation", "runtime", "offline.py"),
-        vsa("category/selection.py", "category/task.py"),
+        vsa(
+            "category/selection.py",
+            "category/task.py",
+            "data",
+            "evaluation",
+            "runtime",
+            "offline.py",
+        ),
         tables(),
         notebook=notebook("01_catalogue"),
     output:
