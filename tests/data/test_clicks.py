@@ -32,8 +32,10 @@ def shop(n_products=50, seed=0, spread=0.6):
 
     queries = pd.DataFrame({"query_id": [f"q{i}" for i in range(n_products)]})
     queries["product_id"] = [f"p{i}" for i in range(n_products)]
+    queries["category"] = "things"
     catalogue = pd.DataFrame({"image_id": [f"i{i}" for i in range(len(product_of))]})
     catalogue["product_id"] = [f"p{i}" for i in product_of]
+    catalogue["category"] = "things"
     return queries, catalogue, features(centres), features(centres[product_of])
 
 
@@ -157,6 +159,18 @@ def test_better_results_stand_higher():
     ).sum(axis=1)
     by_rank = pd.Series(scores).groupby(pvlog["rank"]).mean()
     assert (np.diff(by_rank[::3]) < 0).all()
+
+
+def test_pictures_of_the_query_s_category_come_first_and_others_fill_the_page():
+    queries, catalogue, *features = shop()
+    catalogue["category"] = np.where(np.arange(len(catalogue)) % 20 == 0, "rare", "things")  # 10
+    queries["category"] = "rare"
+    queries.loc[:9, "category"] = None
+    pvlog = simulate_pvlog(queries, catalogue, *features, SETTINGS, 0)
+    rare = pvlog.image_id.map(catalogue.set_index("image_id").category) == "rare"
+    of_rare = pvlog.query_id.map(queries.set_index("query_id").category).notna()
+    assert (rare[of_rare] == (pvlog["rank"][of_rare] <= 10)).all()
+    assert rare[~of_rare].mean() < 0.2
 
 
 def test_query_of_unknown_product_gets_noise_only():

@@ -5,6 +5,7 @@ synthetic and real images alike, from the known identities:
 
 1. A weak engine (inner products of ``vsa.data.descriptors.weak_features``, say) takes the best
    2·n_results pictures of a query, disturbs their scores a little, and lists the best n_results.
+   Pictures of the query's category come first, as if the shopper had opened that category's tab.
    The disturbance, normal noise of a tenth of the standard deviation of the query's scores,
    stands for the changes of a living catalogue: two sessions of one query see different pages.
 2. A shopper examines rank r with probability r^−position_bias, independently for each rank.
@@ -18,7 +19,6 @@ examine neighbouring ranks together, and come back. A query of unknown product y
 
 from __future__ import annotations
 
-import faiss
 import numpy as np
 import pandas as pd
 
@@ -26,6 +26,8 @@ from vsa.runtime.profiles import ClickSettings
 from vsa.runtime.seeds import generator
 
 EXPLORATION = 0.1  # noise on the scores, in standard deviations of the query's best scores
+_LIFT = 1000.0  # more than any score or disturbance
+_CHUNK_QUERIES = 256
 _FIRST_DAY = np.datetime64("2018-01-01", "us")
 _N_DAYS = 28
 
@@ -49,8 +51,12 @@ def simulate_pvlog(
     image_order = np.argsort(catalogue.image_id.to_numpy(str), kind="stable")
     queries, catalogue = queries.iloc[query_order], catalogue.iloc[image_order]
     n_listed = min(settings.n_results, len(catalogue))
+    categories = pd.factorize(pd.concat([queries.category, catalogue.category]))[0]
     candidates, scores = _weak_engine(
-        query_features[query_order], catalogue_features[image_order], 2 * n_listed
+        query_features[query_order],
+        catalogue_features[image_order],
+        *np.split(categories, [len(queries)]),
+        2 * n_listed,
     )
     n_sessions = settings.n_sessions_per_query
     query_of = np.repeat(np.arange(len(queries)), n_sessions)  # (n_sessions,)
@@ -114,17 +120,30 @@ def clicks_by_rank(pvlog: pd.DataFrame) -> pd.DataFrame:
 
 
 def _weak_engine(
-    queries: np.ndarray, catalogue: np.ndarray, n_best: int
+    queries: np.ndarray,
+    catalogue: np.ndarray,
+    query_categories: np.ndarray,
+    catalogue_categories: np.ndarray,
+    n_best: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (n_queries, n_best) of the catalogue, best first, and their standardised scores."""
-    index = faiss.IndexFlatIP(catalogue.shape[1])
-    index.add(np.ascontiguousarray(catalogue, np.float32))
+    """Rows (n_queries, n_best) of the catalogue, best first, and their standardised scores.
+
+    Scores of the query's category (codes ≥ 0) are lifted above all others.
+    """
     n_best = min(n_best, len(catalogue))
-    if not n_best:
-        return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-    scores, rows = index.search(np.ascontiguousarray(queries, np.float32), n_best)
-    spread = scores.std(axis=1, keepdims=True)
-    return rows, scores / np.where(spread > 0, spread, 1)
+    rows = np.empty((len(queries), n_best), np.int64)
+    scores = np.empty((len(queries), n_best), np.float32)
+    for start in range(0, len(queries) if n_best else 0, _CHUNK_QUERIES):
+        chunk = slice(start, start + _CHUNK_QUERIES)
+        wanted = query_categories[chunk, None]
+        same = (wanted == catalogue_categories) & (wanted >= 0)
+        cosines = queries[chunk] @ catalogue.T
+        rows[chunk] = np.argsort(-(cosines + _LIFT * same), axis=1, kind="stable")[:, :n_best]
+        best = np.take_along_axis(cosines, rows[chunk], axis=1)
+        spread = best.std(axis=1, keepdims=True)
+        lift = _LIFT * np.take_along_axis(same, rows[chunk], axis=1)
+        scores[chunk] = best / np.where(spread > 0, spread, 1) + lift
+    return rows, scores
 
 
 def _draws(

@@ -66,7 +66,7 @@ PROFILES = {
         synthetic=SyntheticSize(n_products_per_category=12, image_px=64),
         clicks=ClickSettings(
             n_results=20,
-            n_sessions_per_query=1,
+            n_sessions_per_query=2,
             position_bias=0.5,
             noise_click_rate=0.02,
             max_clicks=2,
@@ -101,7 +101,7 @@ PROFILES = {
         synthetic=SyntheticSize(n_products_per_category=100, image_px=64),
         clicks=ClickSettings(
             n_results=60,
-            n_sessions_per_query=2,
+            n_sessions_per_query=4,
             position_bias=0.5,
             noise_click_rate=0.02,
             max_clicks=2,
@@ -135,7 +135,7 @@ PROFILES = {
         synthetic=SyntheticSize(n_products_per_category=1000, image_px=256),
         clicks=ClickSettings(
             n_results=60,
-            n_sessions_per_query=2,
+            n_sessions_per_query=4,
             position_bias=0.5,
             noise_click_rate=0.02,
             max_clicks=2,
