@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from vsa.category.model import CategoryNet, to_tensor
+from vsa.category.model import CategoryNet
 from vsa.category.train import train_classifier
 from vsa.data.synthetic.shop import render_shop
 from vsa.evaluation.environment import commit, machine, versions
 from vsa.runtime.atomic import atomic_file
+from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.paths import reports_dir
 from vsa.runtime.profiles import CategorySettings, get_profile

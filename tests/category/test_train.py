@@ -1,13 +1,11 @@
 import dataclasses
-import itertools
-import threading
 
 import numpy as np
 import pytest
 import torch
 
 from vsa.category.model import CategoryNet, predict
-from vsa.category.train import crop_batches, prefetch, train_classifier
+from vsa.category.train import crop_batches, train_classifier
 from vsa.runtime.device import pick_device
 from vsa.runtime.profiles import get_profile
 
@@ -89,29 +87,3 @@ def test_pretrained_batch_norms_keep_their_statistics():
     assert norms
     assert not any(m.training for m in norms)
     assert net.head.training
-
-
-def test_prefetch_keeps_order_and_works_ahead():
-    made = []
-    second = threading.Event()
-
-    def items():
-        for item in range(3):
-            made.append(item)
-            if item == 1:
-                second.set()
-            yield item
-
-    stream = prefetch(items())
-    assert next(stream) == 0
-    assert second.wait(5), "the next item is made while the first is in use"
-    assert list(itertools.chain([0], stream)) == [0, 1, 2]
-
-
-def test_prefetch_passes_errors_on():
-    def items():
-        yield 1
-        raise OSError("disk gone")
-
-    with pytest.raises(OSError, match="disk gone"):
-        list(prefetch(items()))

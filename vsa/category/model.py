@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD, make_backbone
+from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.progress import progress
 
@@ -74,8 +75,3 @@ def predict(
         n_classes, n_features = net.head.weight.shape
         return np.empty((0, n_classes), np.float32), np.empty((0, n_features), np.float32)
     return np.concatenate(probabilities), np.concatenate(features)
-
-
-def to_tensor(images: np.ndarray, device: Device) -> torch.Tensor:
-    """uint8 (B, H, W, 3) → uint8 tensor (B, 3, H, W) on the device, channels last in memory."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).to(device.device, non_blocking=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from vsa.category.model import CategoryNet, to_tensor
+from vsa.category.model import CategoryNet
+from vsa.runtime.batches import prefetch, to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.profiles import CategorySettings
 from vsa.runtime.progress import progress
@@ -89,12 +89,3 @@ def crop_batches(
             window = images[row, y : y + crop, x : x + crop]
             batch[slot] = window[:, ::-1] if flip else window
         yield batch, labels[chosen]
-
-
-def prefetch(batches: Iterator) -> Iterator:
-    """The same items, each made in a thread while the one before is in use."""
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(next, batches, None)
-        while (batch := pending.result()) is not None:
-            pending = pool.submit(next, batches, None)
-            yield batch

@@ -52,10 +52,12 @@ def simulate_pvlog(
     queries, catalogue = queries.iloc[query_order], catalogue.iloc[image_order]
     n_listed = min(settings.n_results, len(catalogue))
     categories = pd.factorize(pd.concat([queries.category, catalogue.category]))[0]
+    wanted_category, offered_category = np.split(categories, [len(queries)])  # −1: unknown
     candidates, scores = _weak_engine(
         query_features[query_order],
         catalogue_features[image_order],
-        *np.split(categories, [len(queries)]),
+        wanted_category,
+        offered_category,
         2 * n_listed,
     )
     n_sessions = settings.n_sessions_per_query

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections import OrderedDict
 from pathlib import Path
 from urllib.error import URLError
 
@@ -59,6 +60,33 @@ def make_backbone(architecture: str, *, pretrained: bool) -> tuple[nn.Module, in
     n_features = next(m.in_features for m in head.modules() if isinstance(m, nn.Linear))
     setattr(network, _HEADS[architecture], nn.Identity())
     return network, n_features
+
+
+# architecture → the children that reduce an image to a map of stride 8
+_TRUNKS = {
+    "googlenet": ("conv1", "maxpool1", "conv2", "conv3", "maxpool2", "inception3a", "inception3b"),
+    "googlenet_4a": tuple("0123456"),
+    "resnet18": ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2"),
+    "resnet50": ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2"),
+    "mobilenet_v2": ("features",),
+}
+_MOBILENET_TRUNK_BLOCKS = 7
+
+
+def make_trunk(architecture: str) -> tuple[nn.Module, int]:
+    """The first stages of a backbone, from random weights, and their number of channels c.
+
+    Maps images (B, 3, H, W) to (B, c, ⌈H/8⌉, ⌈W/8⌉). Parameters go by the names they have in
+    `make_backbone`, so a backbone's state dict holds the trunk's.
+    """
+    backbone, _ = make_backbone(architecture, pretrained=False)
+    children = OrderedDict((name, getattr(backbone, name)) for name in _TRUNKS[architecture])
+    if architecture == "mobilenet_v2":
+        children["features"] = children["features"][:_MOBILENET_TRUNK_BLOCKS]
+    trunk = nn.Sequential(children).eval()
+    with torch.inference_mode():
+        n_channels = trunk(torch.zeros(1, 3, 64, 64)).shape[1]
+    return trunk.train(), n_channels
 
 
 def _googlenet_up_to_4a() -> tuple[nn.Module, int]:

@@ -46,6 +46,42 @@ class CategorySettings:
 
 
 @dataclass(frozen=True)
+class EmbeddingSettings:
+    """Click-mined training (see ``vsa.embedding``) and the set-up of its comparisons.
+
+    Chosen on validation queries of the synthetic shop, with seed 0. ``n_matched_steps`` lets an
+    unmasked control see as many image passes as the box and the joint stages together: per m
+    triplets, an unmasked step costs 3m, a box step 3.5m and a joint step 3.5m.
+    """
+
+    architecture: str
+    pretrained: bool  # the category network it starts from had ImageNet weights
+    image_px: int
+    feature_dim: int
+    n_triplets: int  # m: a step sees 3m images
+    margin: float  # δ
+    learning_rate: float
+    n_steps: int  # of features alone
+    n_box_steps: tuple[int, int]  # boxes alone, with a low and with a high slope k
+    n_joint_steps: int
+    n_matched_steps: int
+    n_detector_steps: int
+    n_study_seeds: int
+    box_margin: float = 0.6
+    box_learning_rate: float = 1e-3
+    joint_learning_rate: float = 3e-4
+    joint_box_learning_rate: float = 5e-5
+    slopes: tuple[tuple[float, float], tuple[float, float]] = ((8.0, 12.0), (18.0, 30.0))
+    size_priors: tuple[float, float, float] = (2.0, 4.0, 4.0)  # two box stages, joint stage
+    expected_side: float = 0.7  # an assumption: the object fills about half of the photo
+
+    def __post_init__(self) -> None:
+        passes = 3.5 * (sum(self.n_box_steps) + self.n_joint_steps)
+        if abs(3 * self.n_matched_steps - passes) > 3:
+            raise ValueError(f"n_matched_steps should be {round(passes / 3)}")
+
+
+@dataclass(frozen=True)
 class Profile:
     """One named size of everything."""
 
@@ -54,6 +90,8 @@ class Profile:
     clicks: ClickSettings
     category_scratch: CategorySettings  # GoogLeNet from random weights (synthetic)
     category_pretrained: CategorySettings  # pretrained backbone, fine-tuned (photographs)
+    embedding_scratch: EmbeddingSettings  # starts from category_scratch
+    embedding_pretrained: EmbeddingSettings  # starts from category_pretrained
     n_bootstrap: int  # resamples behind every confidence interval
     max_images_per_table: int | None = None  # of a public data set; None: all of them
 
@@ -93,6 +131,36 @@ PROFILES = {
             n_seeds=3,
             reference_fractions=(0.1, 1.0),
         ),
+        embedding_scratch=EmbeddingSettings(
+            architecture="googlenet_4a",
+            pretrained=False,
+            image_px=64,
+            feature_dim=128,
+            n_triplets=12,
+            margin=0.5,
+            learning_rate=5e-4,
+            n_steps=8,
+            n_box_steps=(6, 6),
+            n_joint_steps=6,
+            n_matched_steps=21,
+            n_detector_steps=6,
+            n_study_seeds=2,
+        ),
+        embedding_pretrained=EmbeddingSettings(
+            architecture="mobilenet_v2",
+            pretrained=True,
+            image_px=64,
+            feature_dim=128,
+            n_triplets=12,
+            margin=0.5,
+            learning_rate=5e-4,
+            n_steps=6,
+            n_box_steps=(6, 6),
+            n_joint_steps=6,
+            n_matched_steps=21,
+            n_detector_steps=6,
+            n_study_seeds=2,
+        ),
         n_bootstrap=500,
         max_images_per_table=400,
     ),
@@ -128,6 +196,36 @@ PROFILES = {
             n_seeds=3,
             reference_fractions=_GROWTH,
         ),
+        embedding_scratch=EmbeddingSettings(
+            architecture="googlenet_4a",
+            pretrained=False,
+            image_px=64,
+            feature_dim=128,
+            n_triplets=24,
+            margin=0.5,
+            learning_rate=5e-4,
+            n_steps=150,
+            n_box_steps=(120, 100),
+            n_joint_steps=120,
+            n_matched_steps=397,
+            n_detector_steps=120,
+            n_study_seeds=3,
+        ),
+        embedding_pretrained=EmbeddingSettings(
+            architecture="mobilenet_v2",
+            pretrained=True,
+            image_px=96,
+            feature_dim=128,
+            n_triplets=16,
+            margin=0.5,
+            learning_rate=5e-4,
+            n_steps=90,
+            n_box_steps=(60, 50),
+            n_joint_steps=60,
+            n_matched_steps=198,
+            n_detector_steps=60,
+            n_study_seeds=3,
+        ),
         n_bootstrap=2000,
     ),
     "full": Profile(
@@ -161,6 +259,36 @@ PROFILES = {
             learning_rate=5e-4,
             n_seeds=5,
             reference_fractions=_GROWTH,
+        ),
+        embedding_scratch=EmbeddingSettings(
+            architecture="googlenet",
+            pretrained=False,
+            image_px=227,
+            feature_dim=256,
+            n_triplets=64,
+            margin=0.5,
+            learning_rate=5e-4,
+            n_steps=4000,
+            n_box_steps=(2000, 2000),
+            n_joint_steps=3000,
+            n_matched_steps=8167,
+            n_detector_steps=3000,
+            n_study_seeds=5,
+        ),
+        embedding_pretrained=EmbeddingSettings(
+            architecture="mobilenet_v2",
+            pretrained=True,
+            image_px=224,
+            feature_dim=256,
+            n_triplets=64,
+            margin=0.5,
+            learning_rate=5e-4,
+            n_steps=1000,
+            n_box_steps=(500, 500),
+            n_joint_steps=500,
+            n_matched_steps=1750,
+            n_detector_steps=1000,
+            n_study_seeds=5,
         ),
         n_bootstrap=10000,
     ),

@@ -1,0 +1,1 @@
+"""Features and boxes learned from clicks (paper section 3.2)."""

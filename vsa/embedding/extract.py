@@ -1,0 +1,107 @@
+"""Images → features and boxes (paper section 3.2), for one query or for a whole catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vsa.embedding.joint import JointNet
+from vsa.runtime.atomic import atomic_dir, atomic_file
+from vsa.runtime.batches import to_tensor
+from vsa.runtime.device import Device
+from vsa.runtime.progress import progress
+
+MASK_SLOPE = 30.0  # k at which every network ends its training
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the network says of n images."""
+
+    features: np.ndarray  # float32 (n, d), unit length
+    boxes: np.ndarray  # float32 (n, 4), shares of the sides
+
+
+@torch.inference_mode()
+def describe(
+    net: JointNet,
+    images: np.ndarray,
+    device: Device,
+    *,
+    masked: bool = False,
+    boxes: np.ndarray | None = None,
+    batch_size: int = 128,
+    description: str = "describe",
+) -> Description:
+    """Features and boxes of images, uint8 (n, S, S, 3).
+
+    The feature is that of the whole image; with `masked`, of the image behind the mask of its own
+    box; with `boxes` (n, 4), behind the mask of those.
+    """
+    net.eval()
+    features, found = [], []
+    for start in progress(range(0, len(images), batch_size), description):
+        batch = to_tensor(np.array(images[start : start + batch_size]), device)
+        with device.autocast():
+            located = net.locate(batch)
+            seen = located if masked else None
+            if boxes is not None:
+                seen = torch.from_numpy(boxes[start : start + batch_size]).to(batch.device)
+            feature = net.embed(batch, seen, MASK_SLOPE)
+        features.append(feature.cpu().numpy())
+        found.append(located.float().cpu().numpy())
+    if not features:
+        d = net.head.out_features
+        return Description(np.empty((0, d), np.float32), np.empty((0, 4), np.float32))
+    return Description(np.concatenate(features), np.concatenate(found))
+
+
+def describe_catalogue(
+    net: JointNet,
+    images: np.ndarray,
+    device: Device,
+    folder: Path,
+    *,
+    masked: bool = False,
+    chunk_size: int = 8192,
+) -> Description:
+    """As `describe`, through files in `folder`: in bounded memory, and resumable.
+
+    Chunks already there are not computed again; the caller names the folder after network and
+    images. Returns memory-mapped arrays.
+    """
+    target = folder / "whole"
+    if not target.is_dir():
+        parts = []
+        for number, start in enumerate(range(0, len(images), chunk_size)):
+            part = folder / f"part-{number:05d}.npz"
+            if not part.is_file():
+                chunk = images[start : start + chunk_size]
+                found = describe(
+                    net, chunk, device, masked=masked, description=f"describe chunk {number + 1}"
+                )
+                with atomic_file(part) as draft, draft.open("wb") as stream:
+                    np.savez(stream, features=found.features, boxes=found.boxes)
+            parts.append(part)
+        with atomic_dir(target) as draft:
+            _join(parts, draft, len(images), net.head.out_features)
+        for part in parts:
+            part.unlink()
+    arrays = (np.load(target / f"{name}.npy", mmap_mode="r") for name in ("features", "boxes"))
+    return Description(*arrays)
+
+
+def _join(parts: list[Path], folder: Path, n: int, d: int) -> None:
+    start = 0
+    features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float32, (n, d))
+    boxes = np.lib.format.open_memmap(folder / "boxes.npy", "w+", np.float32, (n, 4))
+    for part in parts:
+        with np.load(part) as arrays:
+            end = start + len(arrays["features"])
+            features[start:end], boxes[start:end] = arrays["features"], arrays["boxes"]
+        start = end
+    features.flush()
+    boxes.flush()

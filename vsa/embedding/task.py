@@ -1,0 +1,89 @@
+"""What click-mined training learns from, and which queries judge it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from vsa.data.schema import BOX, SPLITS
+from vsa.embedding.mining import FeaturePair, Pages, make_pages
+from vsa.embedding.train import Images
+from vsa.runtime.errors import NotApplicable
+
+
+@dataclass(frozen=True)
+class EmbeddingTask:
+    """Tables, images and page views, all in rows of the same two tables."""
+
+    queries: pd.DataFrame  # schema QUERIES; every product known
+    catalogue: pd.DataFrame  # schema CATALOGUE, the images that selection kept
+    images: Images
+    pages: Pages  # of the log, simulated or observed
+    local: FeaturePair  # classical descriptors, for the distance that filters clicks
+
+    def rows(self, split: str) -> np.ndarray:
+        """Query rows of a split; of val and test those only whose product is for sale."""
+        chosen = self.queries.split == split
+        if split != "train":
+            chosen &= self.queries.product_id.isin(self.catalogue.product_id)
+        return np.flatnonzero(chosen)
+
+    @cached_property
+    def products(self) -> tuple[np.ndarray, np.ndarray]:
+        """Product codes, int64, of queries and of catalogue images."""
+        return self._codes("product_id")
+
+    @cached_property
+    def categories(self) -> tuple[np.ndarray, np.ndarray]:
+        """Category codes, int64, of queries (−1: unknown) and of catalogue images."""
+        return self._codes("category")
+
+    @cached_property
+    def boxes(self) -> np.ndarray | None:
+        """True boxes of the queries, float32 (n, 4), to judge by; None unless all are known."""
+        boxes = self.queries[BOX].to_numpy(np.float32)
+        return boxes if np.isfinite(boxes).all() else None
+
+    def _codes(self, column: str) -> tuple[np.ndarray, np.ndarray]:
+        both = pd.concat([self.queries[column], self.catalogue[column]])
+        first, second = np.split(pd.factorize(both)[0].astype(np.int64), [len(self.queries)])
+        return first, second
+
+    def summary(self) -> pd.DataFrame:
+        """Queries, products and page views with clicks of each split, one row per split."""
+        clicked = self.pages.clicked.any(axis=1)
+        return pd.DataFrame(
+            {
+                split: {
+                    "queries": len(rows := self.rows(split)),
+                    "products": self.queries.product_id.iloc[rows].nunique(),
+                    "pages with a click": int(np.isin(self.pages.query[clicked], rows).sum()),
+                }
+                for split in SPLITS
+            }
+        ).T
+
+
+def make_task(
+    queries: pd.DataFrame,
+    catalogue: pd.DataFrame,
+    pvlog: pd.DataFrame | None,
+    images: Images,
+    local: FeaturePair,
+) -> EmbeddingTask:
+    """Check that there is something to learn and to judge; raises NotApplicable with the reason.
+
+    `queries` hold known products only, in the order of the images and of `local`.
+    """
+    if pvlog is None:
+        raise NotApplicable("Click-mined training: products are not known.")
+    task = EmbeddingTask(queries, catalogue, images, make_pages(pvlog, queries, catalogue), local)
+    for split in SPLITS:
+        if not len(task.rows(split)):
+            raise NotApplicable(f"Click-mined training: no {split} query shows a product for sale.")
+    if not task.pages.of(task.rows("train")).clicked.any():
+        raise NotApplicable("Click-mined training: no training query was ever clicked for.")
+    return task

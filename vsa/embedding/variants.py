@@ -1,0 +1,198 @@
+"""The methods that notebook 03 compares: what each learns from, by which loss, in which stages."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from vsa.embedding.train import Stage
+from vsa.runtime.profiles import EmbeddingSettings
+
+CATEGORY = "category network"  # what everything starts from: notebook 02's classifier
+
+CATEGORY_TRIPLETS = "category-label triplets"
+CLICKS = "clicks"
+FILTER = "+ filter"
+SHARED = "+ shared negatives"
+PER_QUERY = "+ per-query averaging"
+JOINT = "+ mask (joint)"
+SAME_STEPS = "no mask, same steps"
+SAME_COMPUTE = "no mask, same compute"
+RAW = "raw clicks, shared negatives, per query"
+ORACLE = "identity oracle"
+SHUFFLED = "shuffled clicks"
+PLAIN_JOINT = "joint from the start"
+SUPERVISED = "localiser with box labels"
+DETECTOR = "Faster R-CNN with box labels"
+
+# Features without training, or trained for categories
+HISTOGRAM = "colour histogram"
+DESCRIPTORS = "colour histogram and thumbnail"
+IMAGENET = "ImageNet MobileNetV2"
+
+# The joint network's feature branch, behind masks that it did not find itself
+WHOLE_IMAGE = "whole image"
+CONSTANT_BOX = "best constant box"
+TRUE_BOXES = "true boxes"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One method. ``start`` names the variant whose weights it continues."""
+
+    name: str
+    source: str = "filtered clicks"  # or: clicks, shuffled clicks, identities, categories
+    loss: str = "per query"
+    stages: tuple[str, ...] = ("features",)  # keys of `make_stage`
+    start: str = CATEGORY
+    masked: bool = False  # queries are described behind the mask of their own box
+    noise_click_rate: float | None = None  # learn from a log simulated with this rate instead
+    changes: tuple[tuple[str, Any], ...] = ()  # of EmbeddingSettings
+    axis: str = ""  # what a sensitivity variant varies
+
+    def adapt(self, settings: EmbeddingSettings) -> EmbeddingSettings:
+        """The settings with this variant's changes."""
+        return dataclasses.replace(settings, **dict(self.changes))
+
+
+def make_stage(key: str, loss: str, settings: EmbeddingSettings) -> Stage:
+    """One stage of a variant.
+
+    The paper trains both branches together from the triplet loss and says no more. Learned
+    together from the start, boxes grow to the whole image (variant `PLAIN_JOINT`); so boxes are
+    learned first, behind frozen features, with a soft mask that lets far edges pull, then with a
+    steep one; then both are.
+    """
+    s = settings
+    low, high = s.slopes
+    features = Stage("features", s.n_steps, s.n_triplets, loss, s.margin, s.learning_rate)
+    boxes = Stage(
+        "boxes",
+        s.n_box_steps[0],
+        s.n_triplets,
+        "per query",
+        s.box_margin,
+        0.0,
+        s.box_learning_rate,
+        low,
+        s.size_priors[0],
+        s.expected_side,
+    )
+    joint = Stage(
+        "both",
+        s.n_joint_steps,
+        s.n_triplets,
+        loss,
+        s.margin,
+        s.joint_learning_rate,
+        s.joint_box_learning_rate,
+        (high[1], high[1]),
+        s.size_priors[2],
+        s.expected_side,
+    )
+    replace = dataclasses.replace
+    stages = {
+        "features": features,
+        "boxes, soft": boxes,
+        "boxes, steep": replace(
+            boxes,
+            n_steps=s.n_box_steps[1],
+            box_learning_rate=s.box_learning_rate / 2,
+            slope=high,
+            size_prior=s.size_priors[1],
+        ),
+        "joint": joint,
+        "plain joint": replace(
+            joint,
+            n_steps=s.n_steps,
+            learning_rate=s.learning_rate,
+            box_learning_rate=s.learning_rate,
+            size_prior=0.0,
+        ),
+        "more features": replace(
+            features, n_steps=s.n_joint_steps, learning_rate=s.joint_learning_rate
+        ),
+        "matched features": replace(
+            features, n_steps=s.n_matched_steps, learning_rate=s.joint_learning_rate
+        ),
+    }
+    return stages[key]
+
+
+_CHAIN = ("boxes, soft", "boxes, steep", "joint")
+
+_NOTEBOOK = (
+    Variant(CATEGORY_TRIPLETS, "categories"),
+    Variant(CLICKS, "clicks", "own negatives"),
+    Variant(FILTER, loss="own negatives"),
+    Variant(SHARED, loss="shared negatives"),
+    Variant(PER_QUERY),
+    Variant(JOINT, stages=_CHAIN, start=PER_QUERY, masked=True),
+    Variant(SAME_STEPS, stages=("more features",), start=PER_QUERY),
+    Variant(ORACLE, "identities"),
+)
+_CONTROLS = (
+    Variant(SAME_COMPUTE, stages=("matched features",), start=PER_QUERY),
+    Variant(RAW, "clicks"),
+    Variant(PLAIN_JOINT, stages=("plain joint",), masked=True),
+    Variant(SHUFFLED, "shuffled clicks"),
+)
+_PUBLISHED = tuple(
+    Variant(f"{loss} loss", loss=loss)
+    for loss in ("semi-hard", "N-pair", "multi-similarity", "contrastive")
+)
+_SENSITIVITY = (
+    *(
+        Variant(f"{text} | {short}", source, noise_click_rate=rate, axis="stray clicks")
+        for rate, text in ((0.0, "no stray clicks"), (0.06, "three times the stray clicks"))
+        for source, short in (("clicks", "raw"), ("filtered clicks", "filtered"))
+    ),
+    *(
+        Variant(f"δ = {margin}", changes=(("margin", margin),), axis="margin δ")
+        for margin in (0.2, 0.8)
+    ),
+    *(
+        Variant(
+            f"expected side {side}",
+            stages=_CHAIN,
+            start=PER_QUERY,
+            masked=True,
+            changes=(("expected_side", side),),
+            axis="size prior",
+        )
+        for side in (0.5, 0.9)
+    ),
+    Variant(
+        "no size prior",
+        stages=_CHAIN,
+        start=PER_QUERY,
+        masked=True,
+        changes=(("size_priors", (0.0, 0.0, 0.0)),),
+        axis="size prior",
+    ),
+    Variant(
+        "k = 30 throughout",
+        stages=_CHAIN,
+        start=PER_QUERY,
+        masked=True,
+        changes=(("slopes", ((30.0, 30.0), (30.0, 30.0))),),
+        axis="slope k",
+    ),
+)
+VARIANTS = {
+    variant.name: variant for variant in (*_NOTEBOOK, *_CONTROLS, *_PUBLISHED, *_SENSITIVITY)
+}
+
+UNTRAINED = (HISTOGRAM, DESCRIPTORS, IMAGENET, CATEGORY)
+OTHER_MASKS = (WHOLE_IMAGE, CONSTANT_BOX, TRUE_BOXES)
+NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR)
+NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
+
+# What the notebook trains, with the first seed; and what the study trains, with every seed.
+NOTEBOOK = (*UNTRAINED, *(v.name for v in _NOTEBOOK), *OTHER_MASKS, DETECTOR)
+STUDY = (
+    *NOTEBOOK,
+    SUPERVISED,
+    *(v.name for v in (*_CONTROLS, *_PUBLISHED, *_SENSITIVITY)),
+)
