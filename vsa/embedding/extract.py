@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.progress import progress
 
+FULL_BOX = np.array([0, 0, 1, 1], np.float32)
 MASK_SLOPE = 30.0  # k at which every network ends its training
 
 
@@ -22,7 +24,7 @@ class Description:
     """What the network says of n images."""
 
     features: np.ndarray  # float32 (n, d), unit length
-    boxes: np.ndarray  # float32 (n, 4), shares of the sides
+    boxes: np.ndarray  # float32 (n, 4), shares of the sides: what the feature was taken from
 
 
 @torch.inference_mode()
@@ -31,28 +33,30 @@ def describe(
     images: np.ndarray,
     device: Device,
     *,
-    masked: bool = False,
-    boxes: np.ndarray | None = None,
+    boxes: np.ndarray | Literal["own"] | None = None,
     batch_size: int = 128,
     description: str = "describe",
 ) -> Description:
     """Features and boxes of images, uint8 (n, S, S, 3).
 
-    The feature is that of the whole image; with `masked`, of the image behind the mask of its own
-    box; with `boxes` (n, 4), behind the mask of those.
+    The feature is that of the whole image; with `boxes`, float32 (n, 4), of what the mask of those
+    leaves; with ``"own"``, of what the mask of the learned box leaves, in one pass.
     """
     net.eval()
     features, found = [], []
     for start in progress(range(0, len(images), batch_size), description):
         batch = to_tensor(np.array(images[start : start + batch_size]), device)
         with device.autocast():
-            located = net.locate(batch)
-            seen = located if masked else None
-            if boxes is not None:
+            if boxes is None:
+                seen = None
+            elif isinstance(boxes, str):
+                seen = net.locate(batch)
+            else:
                 seen = torch.from_numpy(boxes[start : start + batch_size]).to(batch.device)
             feature = net.embed(batch, seen, MASK_SLOPE)
         features.append(feature.cpu().numpy())
-        found.append(located.float().cpu().numpy())
+        whole = np.tile(FULL_BOX, (len(batch), 1))
+        found.append(whole if seen is None else seen.float().cpu().numpy())
     if not features:
         d = net.head.out_features
         return Description(np.empty((0, d), np.float32), np.empty((0, 4), np.float32))
@@ -65,7 +69,7 @@ def describe_catalogue(
     device: Device,
     folder: Path,
     *,
-    masked: bool = False,
+    boxes: Literal["own"] | None = None,
     chunk_size: int = 8192,
 ) -> Description:
     """As `describe`, through files in `folder`: in bounded memory, and resumable.
@@ -81,7 +85,7 @@ def describe_catalogue(
             if not part.is_file():
                 chunk = images[start : start + chunk_size]
                 found = describe(
-                    net, chunk, device, masked=masked, description=f"describe chunk {number + 1}"
+                    net, chunk, device, boxes=boxes, description=f"describe chunk {number + 1}"
                 )
                 with atomic_file(part) as draft, draft.open("wb") as stream:
                     np.savez(stream, features=found.features, boxes=found.boxes)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,6 @@ from vsa.runtime.fingerprint import fingerprint
 from vsa.runtime.profiles import EmbeddingSettings
 from vsa.runtime.seeds import generator
 
-_WHOLE = np.array([0, 0, 1, 1], np.float32)
 _CODE = (
     sys.modules[__name__],
     backbones,
@@ -216,7 +216,8 @@ class Lab:
         for split in JUDGED:
             rows = self.task.rows(split)
             answers[split] = Answer(
-                self._rank(queries[rows], catalogue, split), np.tile(_WHOLE, (len(rows), 1))
+                self._rank(queries[rows], catalogue, split),
+                np.tile(extract.FULL_BOX, (len(rows), 1)),
             )
         save_job(draft, answers, pd.DataFrame(), make_card())
 
@@ -248,7 +249,7 @@ class Lab:
             if name == TRUE_BOXES:
                 boxes[split] = self._true_boxes()[rows]
             else:
-                box = self._constant_box() if name == CONSTANT_BOX else _WHOLE
+                box = self._constant_box() if name == CONSTANT_BOX else extract.FULL_BOX
                 boxes[split] = np.tile(box, (len(rows), 1))
         save_job(draft, self.answer(self.net(JOINT), boxes=boxes), pd.DataFrame(), make_card())
 
@@ -287,7 +288,7 @@ class Lab:
             (draft / f"stage-{number}.parquet").unlink()
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
         card = make_card(trouble, log.step_ms.sum() / 1e3, len(log))
-        save_job(draft, self.answer(net, masked=variant.masked), log, card)
+        save_job(draft, self.answer(net, boxes="own" if variant.masked else None), log, card)
 
     def _supervised(self, name: str, draft: Path) -> None:
         net = self.net(JOINT)
@@ -299,7 +300,7 @@ class Lab:
             net, self._true_boxes()[rows], images, stage, self.device, self.seed
         )
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
-        answers = self.answer(net, masked=True)
+        answers = self.answer(net, boxes="own")
         save_job(draft, answers, log.assign(stage="boxes"), make_card(steps=len(log)))
 
     def _detector(self, name: str, draft: Path) -> None:
@@ -334,8 +335,7 @@ class Lab:
         self,
         net: JointNet,
         *,
-        masked: bool = False,
-        boxes: dict[str, np.ndarray] | None = None,
+        boxes: dict[str, np.ndarray] | Literal["own"] | None = None,
     ) -> dict[str, Answer]:
         """Ask a network for the val and test queries, as `extract.describe` has it."""
         images = self.task.images
@@ -343,10 +343,9 @@ class Lab:
         answers = {}
         for split in JUDGED:
             rows = self.task.rows(split)
-            given = boxes[split] if boxes else None
-            asked = describe(net, images.queries[rows], self.device, masked=masked, boxes=given)
-            shown = asked.boxes if given is None else given
-            answers[split] = Answer(self._rank(asked.features, catalogue, split), shown)
+            given = boxes[split] if isinstance(boxes, dict) else boxes
+            asked = describe(net, images.queries[rows], self.device, boxes=given)
+            answers[split] = Answer(self._rank(asked.features, catalogue, split), asked.boxes)
         return answers
 
     def _rank(self, queries: np.ndarray, catalogue: np.ndarray, split: str) -> Ranking:

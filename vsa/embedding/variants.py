@@ -133,8 +133,8 @@ _NOTEBOOK = (
     Variant(ORACLE, "identities"),
 )
 _CONTROLS = (
-    Variant(SAME_COMPUTE, stages=("matched features",), start=PER_QUERY),
     Variant(RAW, "clicks"),
+    Variant(SAME_COMPUTE, stages=("matched features",), start=PER_QUERY),
     Variant(PLAIN_JOINT, stages=("plain joint",), masked=True),
     Variant(SHUFFLED, "shuffled clicks"),
 )
@@ -193,6 +193,7 @@ NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is no
 NOTEBOOK = (*UNTRAINED, *(v.name for v in _NOTEBOOK), *OTHER_MASKS, DETECTOR)
 STUDY = (
     *NOTEBOOK,
+    *(v.name for v in _CONTROLS),
     SUPERVISED,
-    *(v.name for v in (*_CONTROLS, *_PUBLISHED, *_SENSITIVITY)),
+    *(v.name for v in (*_PUBLISHED, *_SENSITIVITY)),
 )

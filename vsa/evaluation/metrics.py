@@ -139,6 +139,19 @@ def average_precision(
     return (precision * relevant).sum(axis=1) / np.minimum(n_identical, relevant.shape[1])
 
 
+def box_iou(boxes: Floats, others: Floats) -> npt.NDArray[np.float64]:
+    """Intersection over union of pairs of boxes (n, 4) x_min, y_min, x_max, y_max → (n,)."""
+    first, second = np.asarray(boxes, np.float64), np.asarray(others, np.float64)
+    if first.shape != second.shape or first.ndim != 2 or first.shape[1] != 4:
+        raise ValueError(f"boxes {first.shape} and {second.shape} do not fit")
+    sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
+    shared = np.maximum(sides, 0).prod(axis=1)
+    areas = (first[:, 2:] - first[:, :2]).prod(axis=1) + (second[:, 2:] - second[:, :2]).prod(
+        axis=1
+    )
+    return shared / np.maximum(areas - shared, 1e-12)
+
+
 def _identical(
     ranked_products: npt.ArrayLike, query_products: npt.ArrayLike
 ) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,443 @@
+"""From the answers of all variants and seeds to ledger records and claims C2 to C3a."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from vsa.embedding.detector import detect
+from vsa.embedding.extract import describe
+from vsa.embedding.jobs import Answer, Job
+from vsa.embedding.lab import Lab
+from vsa.embedding.mining import Triplets, mining_statistics
+from vsa.embedding.task import EmbeddingTask
+from vsa.embedding.variants import (
+    CATEGORY,
+    CATEGORY_TRIPLETS,
+    CLICKS,
+    CONSTANT_BOX,
+    DETECTOR,
+    FILTER,
+    HISTOGRAM,
+    IMAGENET,
+    JOINT,
+    NOTEBOOK,
+    ORACLE,
+    OTHER_MASKS,
+    PER_QUERY,
+    PLAIN_JOINT,
+    RAW,
+    SAME_COMPUTE,
+    SAME_STEPS,
+    SHARED,
+    SHUFFLED,
+    STUDY,
+    SUPERVISED,
+    TRUE_BOXES,
+    VARIANTS,
+    WHOLE_IMAGE,
+)
+from vsa.evaluation.bootstrap import Interval, mean_interval, paired_difference
+from vsa.evaluation.claims import judge_all
+from vsa.evaluation.ledger import Ledger
+from vsa.evaluation.metrics import average_precision, box_iou, identical_recall_at_k
+from vsa.evaluation.timing import measure
+from vsa.runtime.errors import InputError
+from vsa.runtime.seeds import generator
+
+KS = (1, 5, 20, 60)
+RECALL = "Identical Recall@1"
+COMPARISONS = {
+    "clicks − category network": (PER_QUERY, CATEGORY),
+    "clicks − category-label triplets": (PER_QUERY, CATEGORY_TRIPLETS),
+    "clicks − ImageNet": (PER_QUERY, IMAGENET),
+    "clicks − colour histogram": (PER_QUERY, HISTOGRAM),
+    "filter, own negatives": (FILTER, CLICKS),
+    "filter, shared negatives": (PER_QUERY, RAW),
+    "sharing negatives": (SHARED, FILTER),
+    "averaging per query": (PER_QUERY, SHARED),
+    "identities − mined clicks": (ORACLE, PER_QUERY),
+    "identities − raw clicks": (ORACLE, CLICKS),
+    "mined − raw clicks": (PER_QUERY, CLICKS),
+    "shuffled clicks − category network": (SHUFFLED, CATEGORY),
+    "mask − no mask, same steps": (JOINT, SAME_STEPS),
+    "mask − no mask, same compute": (JOINT, SAME_COMPUTE),
+    "true boxes − learned boxes": (TRUE_BOXES, JOINT),
+    "learned boxes − whole image": (JOINT, WHOLE_IMAGE),
+}
+_CLAIMS = {
+    "C2": (
+        "clicks − category network",
+        "clicks − category-label triplets",
+        "clicks − ImageNet",
+        "clicks − colour histogram",
+    ),
+    "C2a": ("filter, own negatives", "filter, shared negatives"),
+    "C2b": ("sharing negatives", "averaging per query"),
+}
+_MASKING = ("mask − no mask, same steps", "mask − no mask, same compute")
+_FEATURES = tuple(
+    name
+    for name in STUDY
+    if name not in (*OTHER_MASKS, SUPERVISED, DETECTOR)
+    and not (name in VARIANTS and VARIANTS[name].axis)
+)
+_BOXES = (WHOLE_IMAGE, CONSTANT_BOX, PLAIN_JOINT, JOINT, SUPERVISED, DETECTOR)
+_CLOSE = 0.05  # IoU@0.5 that may be lost to a detector and still be called close
+_N_TIMINGS = 30
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All finished jobs: variant → its jobs, by seed."""
+
+    task: EmbeddingTask
+    jobs: dict[str, dict[int, Job]]
+    left_out: dict[str, str]  # variant → why it is missing
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Rows of the test queries."""
+        return self.task.rows("test")
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Products of the test queries: what the bootstrap resamples."""
+        return self.task.queries.product_id.to_numpy()[self.rows]
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self.jobs.get(name))
+
+    def seeds(self, *names: str) -> list[int]:
+        """Seeds that all the named variants have."""
+        return sorted(set.intersection(*(set(self.jobs[name]) for name in names)))
+
+    def recall(
+        self, name: str, seeds: list[int], k: int = 1, *, within: bool = False
+    ) -> np.ndarray:
+        """Identical Recall@k per seed and test query, float (n_seeds, n)."""
+        return np.stack(
+            [
+                identical_recall_at_k(
+                    self.ranked_products(self.jobs[name][seed], within=within),
+                    self.task.products[0][self.rows],
+                    k,
+                )
+                for seed in seeds
+            ]
+        )
+
+    def average_precision(self, name: str, seeds: list[int]) -> np.ndarray:
+        """Average precision per seed and test query, float (n_seeds, n)."""
+        wanted, offered = self.task.products
+        n_identical = np.bincount(offered, minlength=max(wanted.max(), offered.max()) + 1)
+        wanted = wanted[self.rows]
+        return np.stack(
+            [
+                average_precision(
+                    self.ranked_products(self.jobs[name][seed]), wanted, n_identical[wanted]
+                )
+                for seed in seeds
+            ]
+        )
+
+    def ranked_products(self, job: Job, *, within: bool = False) -> np.ndarray:
+        """Product codes of a job's results for the test queries, best first; −2 past the end."""
+        ranking = job.answers["test"].ranking
+        found = ranking.within if within else ranking.everywhere
+        return np.where(found >= 0, self.task.products[1][found], -2)
+
+    def iou(self, name: str, seeds: list[int]) -> np.ndarray:
+        """IoU with the true boxes per seed and test query, float (n_seeds, n)."""
+        truth = self.task.boxes
+        if truth is None:
+            raise ValueError("the data have no true boxes")
+        return np.stack([box_iou(self.boxes(name, seed), truth[self.rows]) for seed in seeds])
+
+    def boxes(self, name: str, seed: int) -> np.ndarray:
+        """Boxes of the test queries, float32 (n, 4)."""
+        return self.jobs[name][seed].answers["test"].boxes
+
+    @property
+    def trouble(self) -> list[str]:
+        """What training complained of, over all variants and seeds."""
+        return [
+            f"{name}, seed {seed}: {text}"
+            for name, by_seed in self.jobs.items()
+            for seed, job in by_seed.items()
+            for text in job.trouble
+        ]
+
+
+def gather(labs: list[Lab]) -> Outcome:
+    """Train what the notebook shows with the first seed; read all else that has been trained."""
+    jobs: dict[str, dict[int, Job]] = {}
+    left_out = {}
+    for name in STUDY:
+        for lab in labs:
+            if not lab.is_possible(name):
+                left_out[name] = "the data have no true boxes, or their log cannot be simulated"
+            elif lab.is_done(name) or (name in NOTEBOOK and lab is labs[0]):
+                try:
+                    jobs.setdefault(name, {})[lab.seed] = lab.run(name)
+                except InputError as error:
+                    if name != IMAGENET:
+                        raise
+                    left_out[name] = str(error)
+    return Outcome(labs[0].task, jobs, left_out)
+
+
+def record(ledger: Ledger, labs: list[Lab], outcome: Outcome, n_resamples: int) -> None:
+    """Write mining, features, boxes, speed, sensitivity and training, and judge the claims.
+
+    Intervals resample products and training seeds.
+    """
+    judge = _Judge(ledger, outcome, n_resamples, labs[0].seed)
+    judge.mining(labs)
+    judge.features()
+    effects = judge.differences()
+    judge.sensitivity()
+    judge.training()
+    features = [f"{ledger.section}/features/{name}/{RECALL}" for name in (CLICKS, PER_QUERY)]
+    for claim, names in _CLAIMS.items():
+        chosen = {name: effects[name] for name in names if name in effects}
+        ledger.claim(judge_all(claim, chosen, RECALL, features))
+    masking = {name: effects[name] for name in _MASKING if name in effects}
+    if outcome.task.boxes is None:
+        ledger.claim(judge_all("C3", masking, RECALL, features))
+        return
+    judge.boxes(outcome.task.boxes)
+    learned = judge.box_difference(JOINT, CONSTANT_BOX)
+    evidence = [f"{ledger.section}/boxes/{name}/mean IoU" for name in (JOINT, CONSTANT_BOX)]
+    unit = "mean IoU for boxes, Identical Recall@1 for masks"
+    boxes = {"boxes − best constant box": learned}
+    ledger.claim(judge_all("C3", boxes | masking, unit, [*evidence, *features]))
+    judge.speed(labs[0])
+
+
+@dataclass(frozen=True)
+class _Judge:
+    ledger: Ledger
+    outcome: Outcome
+    n_resamples: int
+    seed: int
+
+    def note(
+        self, experiment: str, variant: str, metric: str, ci: Interval, seeds: list[int]
+    ) -> None:
+        self.ledger.record(experiment, variant, metric, ci, seeds=seeds)
+
+    def mean(self, values: np.ndarray) -> Interval:
+        return mean_interval(values, self.n_resamples, self.seed, groups=self.outcome.groups)
+
+    def difference(self, a: np.ndarray, b: np.ndarray) -> Interval:
+        groups = self.outcome.groups
+        return paired_difference(a, b, self.n_resamples, self.seed, groups=groups)
+
+    def mining(self, labs: list[Lab]) -> None:
+        """What the filter does, as the known identities tell: mean over seeds."""
+        mined = [lab.mining() for lab in labs]
+        products = self.outcome.task.products
+        kinds: dict[str, list[Triplets]] = {
+            "raw clicks": [m.train.triplets for m in mined],
+            "after the filter": [m.filtered for m in mined],
+        }
+        names = {
+            "queries": "queries",
+            "triplets": "triplets",
+            "triplets_per_query": "triplets per query",
+            "click_precision": "click precision",
+            "false_negatives": "false-negative rate",
+        }
+        for kind, found in kinds.items():
+            statistics = pd.DataFrame([mining_statistics(t, *products) for t in found]).mean()
+            for key, metric in names.items():
+                value = statistics[key]
+                whole = round(value) if metric in ("queries", "triplets") else float(value)
+                self.ledger.record("mining", kind, metric, whole, seeds=len(mined))
+        for lab, m in zip(labs, mined, strict=True):
+            variant, thresholds = f"seed {lab.seed}", m.thresholds
+            for metric, value in (
+                ("chosen epsilon", thresholds.epsilon),
+                ("chosen gamma", thresholds.gamma),
+            ):
+                if np.isfinite(value):
+                    self.ledger.record("mining thresholds", variant, metric, value, seeds=1)
+            self.ledger.record("mining thresholds", variant, "run time", m.seconds, seeds=1)
+
+    def features(self) -> None:
+        for name in _FEATURES:
+            if name not in self.outcome:
+                continue
+            seeds = self.outcome.seeds(name)
+            for k in KS:
+                recall = self.outcome.recall(name, seeds, k)
+                self.note("features", name, f"Identical Recall@{k}", self.mean(recall), seeds)
+            precision = self.outcome.average_precision(name, seeds)
+            self.note("features", name, "mAP", self.mean(precision), seeds)
+            for k in KS:
+                recall = self.outcome.recall(name, seeds, k, within=True)
+                metric = f"Identical Recall@{k}"
+                self.note("features within the category", name, metric, self.mean(recall), seeds)
+
+    def differences(self) -> dict[str, Interval]:
+        effects = {}
+        for name, (first, second) in COMPARISONS.items():
+            if first in self.outcome and second in self.outcome:
+                seeds = self.outcome.seeds(first, second)
+                a, b = (self.outcome.recall(v, seeds) for v in (first, second))
+                effects[name] = self.difference(a, b)
+                metric = "Identical Recall@1 difference"
+                self.note("difference", name, metric, effects[name], seeds)
+        return effects
+
+    def boxes(self, truth: np.ndarray) -> None:
+        for name in _BOXES:
+            if name not in self.outcome:
+                continue
+            seeds = self.outcome.seeds(name)
+            iou = self.outcome.iou(name, seeds)
+            for metric, values in (
+                ("mean IoU", iou),
+                ("IoU@0.5", iou > 0.5),
+                ("IoU@0.7", iou > 0.7),
+            ):
+                self.note("boxes", name, metric, self.mean(values.astype(float)), seeds)
+            found = [self.outcome.boxes(name, seed) for seed in seeds]
+            right = truth[self.outcome.rows]
+            for metric, part in (("centre correlation", _centres), ("size correlation", _sides)):
+                correlations = [_correlation(part(boxes), part(right)) for boxes in found]
+                if np.isfinite(correlations).all():
+                    mean = float(np.mean(correlations))
+                    self.ledger.record("boxes", name, metric, mean, n=len(right), seeds=seeds)
+            side = float(np.mean([_sides(boxes) for boxes in found]))
+            self.ledger.record("boxes", name, "mean side", side, n=len(right), seeds=seeds)
+        for name in (*OTHER_MASKS, JOINT, SUPERVISED, DETECTOR):
+            if name in self.outcome:
+                seeds = self.outcome.seeds(name)
+                for k in KS:
+                    recall = self.mean(self.outcome.recall(name, seeds, k))
+                    metric = f"Identical Recall@{k}"
+                    self.note("retrieval behind a mask", name, metric, recall, seeds)
+
+    def box_difference(self, first: str, second: str) -> Interval:
+        seeds = self.outcome.seeds(first, second)
+        iou = [self.outcome.iou(name, seeds) for name in (first, second)]
+        effect = self.difference(*iou)
+        self.note("box difference", f"{first} − {second}", "mean IoU difference", effect, seeds)
+        return effect
+
+    def speed(self, lab: Lab) -> None:
+        """Claim C3a: one pass that locates and describes, against detector and then feature."""
+        seeds = self.outcome.seeds(JOINT, DETECTOR)
+        hits = [(self.outcome.iou(name, seeds) > 0.5).astype(float) for name in (JOINT, DETECTOR)]
+        lost = self.difference(*hits)
+        joint, detector = lab.net(JOINT), lab.detector()
+        photo = lab.task.images.queries[self.outcome.rows[:1]]
+
+        def one_pass() -> object:
+            return describe(joint, photo, lab.device, boxes="own")
+
+        def two_passes() -> object:
+            boxes = detect(detector, photo, lab.device)
+            return describe(joint, photo, lab.device, boxes=boxes)
+
+        times = {"joint, one pass": one_pass, "Faster R-CNN, then feature": two_passes}
+        for call in times.values():
+            measure(call, 3, 1)
+        turns = np.array(
+            [[measure(c, 0, 1).median_ms for c in times.values()] for _ in range(_N_TIMINGS)]
+        )
+        for name, column in zip(times, turns.T, strict=True):
+            self.ledger.record("speed", name, "latency", float(np.median(column)), n=_N_TIMINGS)
+        share = _median_ratio(turns, self.n_resamples, self.seed)
+        key = self.ledger.record("speed", "joint, one pass", "share of the time", share)
+        effects = {
+            f"IoU@0.5 lost to the detector, {_CLOSE} granted": _shifted(lost, _CLOSE),
+            "time saved beyond one half": _shifted(share, -0.5, sign=-1),
+        }
+        evidence = [f"{self.ledger.section}/boxes/{name}/IoU@0.5" for name in (JOINT, DETECTOR)]
+        self.ledger.claim(judge_all("C3a", effects, "IoU@0.5; share of time", [*evidence, key]))
+
+    def sensitivity(self) -> None:
+        """What changes with the settings; the recipe itself stands first for each axis."""
+        for name, variant in VARIANTS.items():
+            if not variant.axis or name not in self.outcome:
+                continue
+            base = JOINT if variant.masked else PER_QUERY
+            experiment = f"sensitivity: {variant.axis}"
+            if variant.axis == "stray clicks":
+                bases = {"as logged | raw": CLICKS, "as logged | filtered": PER_QUERY}
+            else:
+                bases = {f"as chosen ({base})": base}
+            for label, recorded in {**bases, name: name}.items():
+                if recorded in self.outcome:
+                    self._sensitivity_row(experiment, label, recorded, variant.masked)
+
+    def _sensitivity_row(self, experiment: str, label: str, name: str, masked: bool) -> None:
+        seeds = self.outcome.seeds(name)
+        self.note(experiment, label, RECALL, self.mean(self.outcome.recall(name, seeds)), seeds)
+        if masked and self.outcome.task.boxes is not None:
+            iou = self.mean(self.outcome.iou(name, seeds))
+            self.note(experiment, label, "mean IoU", iou, seeds)
+
+    def training(self) -> None:
+        for name, by_seed in self.outcome.jobs.items():
+            logs = [job.log for job in by_seed.values() if "active_share" in job.log]
+            if not logs or VARIANTS[name].axis:
+                continue
+            values = {
+                "training steps": len(logs[0]),
+                "training time": float(np.mean([log.step_ms.sum() / 1e3 for log in logs])),
+                "step time": float(np.median(np.concatenate([log.step_ms for log in logs]))),
+                "wait for data": sum(g.wait_ms.sum() for g in logs)
+                / sum(g.step_ms.sum() for g in logs),
+                "training loss": float(np.mean([log.loss.tail(20).mean() for log in logs])),
+                "active share": float(np.mean([log.active_share.tail(20).mean() for log in logs])),
+            }
+            for metric, value in values.items():
+                if np.isfinite(value):
+                    self.ledger.record("training", name, metric, value, seeds=len(logs))
+
+
+def test_answer(outcome: Outcome, name: str) -> Answer:
+    """The first seed's answer to the test queries, for pictures."""
+    return outcome.jobs[name][outcome.seeds(name)[0]].answers["test"]
+
+
+def _centres(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _sides(boxes: np.ndarray) -> np.ndarray:
+    return boxes[:, 2:] - boxes[:, :2]
+
+
+def _correlation(found: np.ndarray, right: np.ndarray) -> float:
+    """Mean of the two axes' correlations; NaN where one of them does not vary."""
+    if (found.std(axis=0) < 1e-6).any() or (right.std(axis=0) < 1e-6).any():
+        return float("nan")
+    return float(np.mean([np.corrcoef(found[:, i], right[:, i])[0, 1] for i in (0, 1)]))
+
+
+def _median_ratio(turns: np.ndarray, n_resamples: int, seed: int) -> Interval:
+    """Ratio of the median times (n, 2), first over second, with its bootstrap interval."""
+    rng = generator(seed, "ratio of times")
+    n = len(turns)
+
+    def ratio(rows: np.ndarray) -> float:
+        first, second = np.median(turns[rows], axis=0)
+        return float(first / second)
+
+    resampled = [ratio(rng.integers(n, size=n)) for _ in range(n_resamples)]
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Interval(ratio(np.arange(n)), float(low), float(high), n)
+
+
+def _shifted(interval: Interval, offset: float, sign: int = 1) -> Interval:
+    """Interval of sign · (value + offset)."""
+    low, high = sorted(sign * (bound + offset) for bound in (interval.low, interval.high))
+    return Interval(sign * (interval.value + offset), low, high, interval.n)
