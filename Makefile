@@ -1,6 +1,7 @@
 # make reproduce                      the synthetic shop at the laptop profile
 # make reproduce DATASET=grocery PROFILE=smoke SEED=1
 # make reproduce DATASET='folder:my shop'
+# make study                          more seeds and variants of notebook 03 than reproduce trains
 # make test                           linters, types, unit tests, notebooks
 export DATASET ?= synthetic
 export PROFILE ?= laptop
@@ -16,11 +17,14 @@ NOTEBOOKS := $(sort $(wildcard notebooks/0[1-9]_*.ipynb)) notebooks/00_tour.ipyn
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	export VSA_ARTIFACTS_DIR="$$scratch/artifacts" VSA_REPORTS_DIR="$$scratch/reports"
 
-.PHONY: reproduce test notebooks lab data report bench lock format
+.PHONY: reproduce study test notebooks lab data report bench lock format
 .DELETE_ON_ERROR:
 
 reproduce: $(READY)
 	@$(BIN)/vsa reproduce --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED"
+
+study: $(READY)  ## every variant of notebook 03 with every seed; hours, resumable
+	@$(BIN)/vsa study --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED"
 
 test: $(READY)
 	$(BIN)/ruff check .

@@ -48,6 +48,7 @@ rule report:
     input:
         executed("01_catalogue"),
         executed("02_category_fusion"),
+        executed("03_click_mined_training"),
         executed("00_tour"),
         vsa("evaluation", "reporting", "runtime"),
     output:
@@ -87,6 +88,21 @@ rule category_fusion:
         notebook=notebook("02_category_fusion"),
     output:
         executed("02_category_fusion"),
+    params:
+        **PARAMETERS,
+    threads: workflow.cores
+    shell:
+        EXECUTE
+
+
+rule click_mined_training:
+    input:
+        executed("01_catalogue"),
+        executed("02_category_fusion"),
+        vsa("category", "data", "embedding", "evaluation", "runtime", "learn.py", "offline.py"),
+        notebook=notebook("03_click_mined_training"),
+    output:
+        executed("03_click_mined_training"),
     params:
         **PARAMETERS,
     threads: workflow.cores

@@ -1,4 +1,4 @@
-"""The command line: ``vsa reproduce``, ``data``, ``report``, ``notebook``, ``refresh``."""
+"""The command line: ``vsa reproduce``, ``study``, ``data``, ``report`` and the pipeline's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vsa.runtime import pipeline
-from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.errors import InputError, NotApplicable, NotebookError
 from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
 from vsa.runtime.run import make_run
 
@@ -37,6 +37,22 @@ def reproduce(
     print(f"vsa: {dataset}, {profile}, seed {seed}", file=sys.stderr, flush=True)
     made = pipeline.reproduce(dataset, profile, seed, until)
     print(f"vsa: see {relative_to_root(made)}", file=sys.stderr)
+
+
+@app.command()
+def study(dataset: _Dataset = "synthetic", profile: _Profile = "laptop", seed: _Seed = 0) -> None:
+    """Train all variants of notebook 03 with all seeds; go on where an earlier study ended."""
+    run = make_run(dataset, profile, seed)
+    pipeline.reproduce(dataset, profile, seed, until="02_category_fusion")
+    from vsa.learn import run_study
+
+    try:
+        run_study(run)
+    except NotApplicable as reason:
+        print(f"vsa: {reason}", file=sys.stderr)
+    # executed again, the notebook reads all that the study has trained
+    (run.artifacts / "notebooks" / "03_click_mined_training.ipynb").unlink(missing_ok=True)
+    reproduce(dataset, profile, seed)
 
 
 @app.command()

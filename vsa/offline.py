@@ -5,13 +5,11 @@ Stages are wired here and in `vsa.engine`, and nowhere else.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from vsa.category.experiment import run_seeds
 from vsa.category.selection import SelectionSettings, select
 from vsa.category.task import make_task, require_labels
 from vsa.data.clicks import pvlog_statistics, simulate_pvlog
@@ -19,16 +17,9 @@ from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
 from vsa.data.load import load
 from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
-from vsa.embedding.lab import Lab
-from vsa.embedding.task import EmbeddingTask
-from vsa.embedding.task import make_task as make_embedding_task
-from vsa.embedding.train import Images
-from vsa.embedding.variants import IMAGENET, STUDY
 from vsa.evaluation.ledger import Ledger
 from vsa.runtime.atomic import atomic_dir
-from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError, NotApplicable
-from vsa.runtime.profiles import EmbeddingSettings
 from vsa.runtime.run import Run
 
 DESCRIPTOR_PX = 64  # classical descriptors, hashes and quality are computed at this size
@@ -113,73 +104,6 @@ def open_shop(run: Run) -> Shop:
     path = simulated if is_simulated else observed
     pvlog = pd.read_parquet(path) if path.is_file() else None
     return Shop(dataset, pd.read_parquet(tables / "selection.parquet"), pvlog, is_simulated)
-
-
-def embedding_settings(run: Run) -> EmbeddingSettings:
-    """As `vsa.category.experiment.settings_for`: what starts from scratch only where rendered."""
-    profile = run.profile
-    return profile.embedding_scratch if run.dataset == "synthetic" else profile.embedding_pretrained
-
-
-def prepare_embedding(run: Run, shop: Shop) -> EmbeddingTask:
-    """What click-mined training learns from; raises NotApplicable where there is nothing."""
-    dataset, size_px = shop.dataset, embedding_settings(run).image_px
-    queries = dataset.queries.dropna(subset="product_id").reset_index(drop=True)
-    cache = run.artifacts / "images"
-    images, local = [], []
-    for table in (queries, shop.kept):
-        images.append(load_images(dataset.root, table.path.tolist(), size_px, cache))
-        local.append(weak_features(descriptor_images(run, dataset, table)))
-    pair = (local[0], local[1])
-    return make_embedding_task(queries, shop.kept, shop.pvlog, Images(*images), pair)
-
-
-def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[Lab]:
-    """One lab per seed of the study, each around the category network of that seed."""
-    settings = embedding_settings(run)
-    labels = make_task(shop.dataset, shop.kept.image_id)
-    require_labels(labels)
-
-    def relog(noise_click_rate: float) -> pd.DataFrame:
-        clicks = dataclasses.replace(run.profile.clicks, noise_click_rate=noise_click_rate)
-        return simulate_pvlog(task.queries, task.catalogue, *task.local, clicks, run.seed)
-
-    networks = run_seeds(labels, shop.dataset, run, device)[: settings.n_study_seeds]
-    return [
-        Lab(
-            task,
-            settings,
-            device,
-            network.seed,
-            run.artifacts / "embedding",
-            {
-                name.removeprefix("backbone."): value
-                for name, value in network.state.items()
-                if name.startswith("backbone.")
-            },
-            relog if shop.pvlog_is_simulated else None,
-        )
-        for network in networks
-    ]
-
-
-def run_study(run: Run) -> None:
-    """Train every variant with every seed, the notebook's first; what is done is not done again.
-
-    Notebook 03 shows whatever has been trained when it is executed.
-    """
-    shop = open_shop(run)
-    labs = open_labs(run, shop, prepare_embedding(run, shop), pick_device())
-    for number, name in enumerate(STUDY, start=1):
-        for lab in labs:
-            if lab.is_possible(name) and not lab.is_done(name):
-                print(f"vsa: {run.name}, {number} of {len(STUDY)}: {name}, seed {lab.seed}")
-                try:
-                    lab.run(name)
-                except InputError as error:
-                    if name != IMAGENET:
-                        raise
-                    print(f"vsa: left out: {error}")
 
 
 def record_shop(ledger: Ledger, shop: Shop) -> None:

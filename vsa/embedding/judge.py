@@ -78,6 +78,7 @@ _CLAIMS = {
     "C2a": ("filter, own negatives", "filter, shared negatives"),
     "C2b": ("sharing negatives", "averaging per query"),
 }
+SENSITIVITY = tuple(dict.fromkeys(f"sensitivity: {v.axis}" for v in VARIANTS.values() if v.axis))
 _MASKING = ("mask − no mask, same steps", "mask − no mask, same compute")
 _FEATURES = tuple(
     name
@@ -401,6 +402,18 @@ class _Judge:
             for metric, value in values.items():
                 if np.isfinite(value):
                     self.ledger.record("training", name, metric, value, seeds=len(logs))
+
+
+def tables(ledger: Ledger, *experiments: str) -> str:
+    """Recorded experiments as text, one below the other; says so of what was not measured."""
+    texts = []
+    for experiment in experiments:
+        try:
+            text = ledger.table(experiment, as_text=True).to_string()
+        except InputError:
+            text = "(not measured in this run)"
+        texts.append(f"{experiment}\n{text}")
+    return "\n\n".join(texts)
 
 
 def test_answer(outcome: Outcome, name: str) -> Answer:

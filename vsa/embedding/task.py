@@ -42,6 +42,12 @@ class EmbeddingTask:
         return self._codes("category")
 
     @cached_property
+    def category_names(self) -> list[str]:
+        """Names of the category codes, in their order."""
+        both = pd.concat([self.queries.category, self.catalogue.category])
+        return [str(name) for name in pd.factorize(both)[1]]
+
+    @cached_property
     def boxes(self) -> np.ndarray | None:
         """True boxes of the queries, float32 (n, 4), to judge by; None unless all are known."""
         boxes = self.queries[BOX].to_numpy(np.float32)

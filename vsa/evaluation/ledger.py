@@ -178,6 +178,10 @@ class Ledger:
             if record["experiment"] == experiment and record["metric"] == metric
         }
 
+    def verdicts(self) -> str:
+        """All claims of this section, each a paragraph of Markdown as of `verdict`."""
+        return "\n\n".join(self.verdict(claim_id) for claim_id in self._claims)
+
     def verdict(self, claim_id: str) -> str:
         """A claim of this section in one sentence of Markdown: verdict, effect, interval."""
         if claim_id not in self._claims:

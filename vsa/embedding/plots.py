@@ -1,0 +1,174 @@
+"""Figures of click-mined training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from vsa.embedding.judge import Outcome
+from vsa.embedding.pictures import PATCH_SHARE, BoxExamples, MinedPage, ResultGrid
+from vsa.embedding.variants import VARIANTS
+from vsa.evaluation.figures import GREY, PALETTE, STYLE, class_style, image_grid, new_figure
+
+_LEARNED, _TRUE = PALETTE[1], PALETTE[5]
+_DECISIONS = {
+    "click kept": PALETTE[0],
+    "click dropped": PALETTE[1],
+    "removed: too near": PALETTE[1],
+    "negative": PALETTE[0],
+}
+
+
+def mined_page_plot(page: MinedPage) -> Figure:
+    """A query and the decisions of the filter; titles say too which images are identical."""
+    titles = [
+        f"{decision}\n{'identical' if same else 'another product'}"
+        for decision, same in zip(page.decisions, page.identical, strict=True)
+    ]
+    return image_grid(
+        [page.query, *page.images],
+        ["query", *titles],
+        n_columns=6,
+        frame_colours=[None, *(_DECISIONS[decision] for decision in page.decisions)],
+    )
+
+
+@mpl.rc_context(STYLE)
+def training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Figure:
+    """Share of triplet terms that still push, against steps; mean over seeds, smoothed."""
+    figure, axis = new_figure(8.2, 3.8)
+    for i, name in enumerate(n for n in names if n in outcome):
+        logs = [job.log for job in outcome.jobs[name].values()]
+        active = np.mean([log.active_share.to_numpy() for log in logs], axis=0)
+        smooth = pd.Series(active).rolling(10, min_periods=1).mean()
+        style = class_style(i)
+        axis.plot(smooth, label=name, markevery=max(1, len(smooth) // 8), markersize=6, **style)
+    axis.set(xlabel="step", ylabel="share of terms above zero", ylim=(0, None), title=title)
+    figure.legend(loc="outside right upper", fontsize=9)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def box_training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Figure:
+    """Mean side and spread of the centres of the boxes against steps, of the first seed."""
+    figure, axes = new_figure(8.6, 3.6, 1, 2)
+    panels = {
+        "mean_side": "mean side (share of the image)",
+        "centre_spread": "spread of centres (share of the image)",
+    }
+    for i, name in enumerate(n for n in names if n in outcome):
+        log = next(iter(outcome.jobs[name].values())).log
+        for axis, column in zip(axes, panels, strict=True):
+            smooth = log[column].rolling(5, min_periods=1).mean()
+            style = class_style(i)
+            axis.plot(smooth, label=name, markevery=max(1, len(smooth) // 8), markersize=6, **style)
+            if len(VARIANTS[name].stages) > 1:
+                for start in np.flatnonzero(log.stage != log.stage.shift())[1:]:
+                    axis.axvline(start, color=GREY, linestyle=":", linewidth=1)
+    for axis, label in zip(axes, panels.values(), strict=True):
+        axis.set(xlabel="step", ylabel=label, ylim=(0, None))
+    axes[0].set_title(title)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def box_plot(examples: BoxExamples, n_columns: int = 6) -> Figure:
+    """Queries with the learned box (solid) and the true one (dashed)."""
+    figure = image_grid(list(examples.images), examples.titles, n_columns)
+    size = examples.images.shape[1]
+    for slot, axis in enumerate(figure.axes[: len(examples.images)]):
+        _draw_box(axis, examples.learned[slot] * size, _LEARNED, "-")
+        if examples.true is not None:
+            _draw_box(axis, examples.true[slot] * size, _TRUE, "--")
+    return figure
+
+
+def _draw_box(axis: Axes, box: np.ndarray, colour: str, line: str) -> None:
+    left, top, right, bottom = box - 0.5
+    size = (right - left, bottom - top)
+    for width, edge in ((4, "white"), (2, colour)):
+        axis.add_patch(
+            Rectangle((left, top), *size, fill=False, linewidth=width, edgecolor=edge, ls=line)
+        )
+
+
+@mpl.rc_context(STYLE)
+def result_plot(grid: ResultGrid, title: str = "") -> Figure:
+    """A row of results per variant, best first; identical items are framed."""
+    n_results = max(len(images) for images in grid.results.values())
+    figure, axes = new_figure(
+        1.05 * (n_results + 3),
+        1.15 * len(grid.results) + 0.4,
+        len(grid.results),
+        n_results + 1,
+        squeeze=False,
+        layout=None,
+        width_ratios=[1.15] + [1] * n_results,
+    )
+    figure.subplots_adjust(0.2, 0.01, 0.99, 1 - 0.45 / figure.get_figheight(), 0.05, 0.08)
+    for row, (name, images) in enumerate(grid.results.items()):
+        for column, axis in enumerate(axes[row]):
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+            axis.spines[:].set_visible(False)
+            if column == 0:
+                axis.imshow(grid.query)
+                axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
+            elif column <= len(images):
+                axis.imshow(images[column - 1])
+                if grid.identical[name][column - 1]:
+                    axis.spines[:].set(visible=True, color=PALETTE[0], linewidth=4)
+    axes[0, 0].set_title("query", loc="center", fontsize=10)
+    axes[0, 1].set_title("results, best first", fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def occlusion_plot(
+    images: np.ndarray, maps: dict[str, list[np.ndarray]], title: str = ""
+) -> Figure:
+    """Photos, and beneath each how far the feature moves when a place is covered.
+
+    Parameters
+    ----------
+    images : uint8 (n, S, S, 3).
+    maps : name of a network → n maps as of `pictures.occlusion_map`; one scale for all.
+    title : what to see.
+    """
+    n, size = len(images), images.shape[1]
+    top = max(float(m.max()) for found in maps.values() for m in found)
+    n_rows = 1 + len(maps)
+    figure, axes = new_figure(1.5 * n + 2, 1.55 * n_rows + 0.3, n_rows, n, squeeze=False)
+    low, high = (share * size - 0.5 for share in (PATCH_SHARE / 2, 1 - PATCH_SHARE / 2))
+    colours = ScalarMappable(Normalize(0, top), "inferno")
+    for axis, image in zip(axes.flat, [*images] * n_rows, strict=True):
+        axis.imshow(image)
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+    for row, (name, found) in enumerate(maps.items(), start=1):
+        for axis, strength in zip(axes[row], found, strict=True):
+            # the patch's centre moves within the image, so the map ends half a patch from its edge
+            axis.imshow(
+                strength,
+                cmap=colours.cmap,
+                norm=colours.norm,
+                alpha=0.75,
+                extent=(low, high, high, low),
+            )
+            axis.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+        axes[row, 0].set_ylabel(name, fontsize=10)
+    axes[0, 0].set_ylabel("photo", fontsize=10)
+    figure.colorbar(colours, ax=axes, label="1 − cosine when covered", shrink=0.7)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
