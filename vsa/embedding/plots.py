@@ -142,15 +142,14 @@ def occlusion_plot(
     Parameters
     ----------
     images : uint8 (n, S, S, 3).
-    maps : name of a network → n maps as of `pictures.occlusion_map`; one scale for all.
+    maps : name of a network → n maps as of `pictures.occlusion_map`, each on a scale of its own.
     title : what to see.
     """
     n, size = len(images), images.shape[1]
-    top = max(float(m.max()) for found in maps.values() for m in found)
     n_rows = 1 + len(maps)
     figure, axes = new_figure(1.5 * n + 2, 1.55 * n_rows + 0.3, n_rows, n, squeeze=False)
     low, high = (share * size - 0.5 for share in (PATCH_SHARE / 2, 1 - PATCH_SHARE / 2))
-    colours = ScalarMappable(Normalize(0, top), "inferno")
+    colours = ScalarMappable(Normalize(0, 1), "inferno")
     for axis, image in zip(axes.flat, [*images] * n_rows, strict=True):
         axis.imshow(image)
         axis.set(xticks=[], yticks=[])
@@ -160,7 +159,7 @@ def occlusion_plot(
         for axis, strength in zip(axes[row], found, strict=True):
             # the patch's centre moves within the image, so the map ends half a patch from its edge
             axis.imshow(
-                strength,
+                strength / max(float(strength.max()), 1e-9),
                 cmap=colours.cmap,
                 norm=colours.norm,
                 alpha=0.75,
@@ -169,6 +168,6 @@ def occlusion_plot(
             axis.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
         axes[row, 0].set_ylabel(name, fontsize=10)
     axes[0, 0].set_ylabel("photo", fontsize=10)
-    figure.colorbar(colours, ax=axes, label="1 − cosine when covered", shrink=0.7)
+    figure.colorbar(colours, ax=axes, label="effect of covering, of the map's largest", shrink=0.7)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure

@@ -1,0 +1,130 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from vsa.embedding.judge import gather, record, tables
+from vsa.embedding.lab import Lab
+from vsa.embedding.retrieval import N_RESULTS, rank
+from vsa.embedding.task import make_task
+from vsa.embedding.variants import (
+    CATEGORY,
+    HISTOGRAM,
+    IMAGENET,
+    JOINT,
+    NOTEBOOK,
+    PER_QUERY,
+    SHARED,
+    STUDY,
+    UNTRAINED,
+    VARIANTS,
+)
+from vsa.evaluation.ledger import Ledger
+from vsa.runtime.errors import NotApplicable
+from vsa.runtime.run import make_run
+
+
+def test_names_are_unique_and_every_start_exists():
+    assert len(set(STUDY)) == len(STUDY)
+    assert set(NOTEBOOK) <= set(STUDY)
+    starts = {variant.start for variant in VARIANTS.values()}
+    assert starts <= {CATEGORY, *VARIANTS}
+
+
+def test_ranking_against_brute_force():
+    rng = np.random.default_rng(0)
+    queries, catalogue = rng.standard_normal((4, 8)), rng.standard_normal((90, 8))
+    of_queries, of_images = np.array([0, 1, 1, 2]), rng.integers(0, 2, 90)
+    found = rank(queries, catalogue, of_queries, of_images)
+    order = np.argsort(-(queries @ catalogue.T), axis=1)
+    assert np.array_equal(found.everywhere, order[:, :N_RESULTS])
+    for query in range(3):
+        expected = [row for row in order[query] if of_images[row] == of_queries[query]][:N_RESULTS]
+        assert found.within[query, : len(expected)].tolist() == expected
+        assert (found.within[query, len(expected) :] == -1).all()
+    assert (found.within[3] == -1).all(), "nothing of its category is for sale"
+
+
+def test_a_finished_job_is_read_back(make_lab, tmp_path, monkeypatch):
+    first = make_lab(tmp_path).run(PER_QUERY)
+    monkeypatch.setattr(Lab, "_train", None)
+    again = make_lab(tmp_path).run(PER_QUERY)
+    assert first.log.loss.tolist() == again.log.loss.tolist()
+    for split in ("val", "test"):
+        a, b = first.answers[split].ranking, again.answers[split].ranking
+        assert np.array_equal(a.everywhere, b.everywhere)
+    assert again.card["steps"] == len(again.log)
+
+
+def test_what_a_job_rests_on_names_its_folder(make_lab, tmp_path):
+    lab, other = make_lab(tmp_path), make_lab(tmp_path, seed=1)
+    assert lab.path(PER_QUERY) == make_lab(tmp_path).path(PER_QUERY)
+    assert len({lab.path(name) for name in STUDY}) == len(STUDY)
+    assert lab.path(PER_QUERY) != other.path(PER_QUERY)
+
+
+def test_a_job_killed_between_stages_goes_on(make_lab, tmp_path, monkeypatch):
+    from vsa.embedding import lab as lab_module
+
+    expected = make_lab(tmp_path / "straight").run(JOINT)
+    train_stage, calls = lab_module.train_stage, []
+
+    def dying(*arguments):
+        calls.append(arguments[-1])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train_stage(*arguments)
+
+    monkeypatch.setattr(lab_module, "train_stage", dying)
+    with pytest.raises(KeyboardInterrupt):
+        make_lab(tmp_path / "killed").run(JOINT)
+    found = make_lab(tmp_path / "killed").run(JOINT)
+    assert len(calls) == 5, "features, soft boxes, (killed) steep boxes; steep boxes, joint"
+    assert found.log.loss.tolist() == expected.log.loss.tolist()
+
+
+def test_without_true_boxes_or_a_simulated_log_some_jobs_are_impossible(make_lab, tmp_path):
+    lab = make_lab(tmp_path)
+    assert lab.is_possible("true boxes")
+    assert not lab.is_possible("no stray clicks | raw")
+
+
+def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
+    monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
+    monkeypatch.setenv("VSA_WEIGHTS_DIR", str(tmp_path))
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", _no_network)
+    labs = [make_lab(tmp_path / "jobs", seed) for seed in (0, 1)]
+    for name in (SHARED, HISTOGRAM):
+        labs[1].run(name)
+    outcome = gather(labs)
+    assert IMAGENET in outcome.left_out
+    assert {name for name in NOTEBOOK if name in outcome} == set(NOTEBOOK) - {IMAGENET}
+    assert outcome.seeds(SHARED) == [0, 1]
+    assert outcome.seeds(SHARED, PER_QUERY) == [0]
+    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
+    record(ledger, labs, outcome, n_resamples=50)
+    features = ledger.table("features")
+    assert set(UNTRAINED) - {IMAGENET} < set(features.index)
+    recall = [f"Identical Recall@{k}" for k in (1, 5, 20)]
+    assert (features[recall].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None), "recall grows with k"
+    assert ledger.table("boxes").loc["whole image", "mean side"] == 1
+    text = ledger.verdicts()
+    assert all(f"**{claim} " in text for claim in ("C2", "C2a", "C2b", "C3", "C3a"))
+    assert "(not measured in this run)" in tables(ledger, "sensitivity: margin δ")
+
+
+def _no_network(*arguments, **options):
+    raise OSError("no network")
+
+
+def test_what_cannot_be_learned_is_said(task):
+    tables_ = (task.queries, task.catalogue)
+    with pytest.raises(NotApplicable, match="products are not known"):
+        make_task(*tables_, None, task.images, task.local)
+    rows = [("s", "q0", 1, "i0", True)]
+    columns = ["session_id", "query_id", "rank", "image_id", "clicked"]
+    log = pd.DataFrame(rows, columns=columns)
+    no_test = task.queries.assign(split=task.queries.split.replace("test", "val"))
+    with pytest.raises(NotApplicable, match="no test query"):
+        make_task(no_test, task.catalogue, log, task.images, task.local)
+    with pytest.raises(NotApplicable, match="no training query was ever clicked"):
+        make_task(*tables_, log.assign(query_id="q20"), task.images, task.local)
