@@ -115,6 +115,7 @@ rule tour:
     input:
         executed("01_catalogue"),
         executed("02_category_fusion"),
+        executed("03_click_mined_training"),
         vsa("category", "data", "evaluation", "runtime", "engine.py", "offline.py"),
         notebook=notebook("00_tour"),
     output:

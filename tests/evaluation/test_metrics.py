@@ -13,6 +13,7 @@ from sklearn.metrics import (
 from vsa.evaluation.metrics import (
     accuracy_at_k,
     average_precision,
+    box_iou,
     confusion,
     expected_calibration_error,
     identical_recall_at_k,
@@ -147,3 +148,15 @@ def test_average_precision_of_a_cut_list():
 def test_what_cannot_be_judged_raises(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_iou_of_known_pairs():
+    boxes = np.array([[0, 0, 2, 2], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 4, 4]], float)
+    others = np.array([[1, 1, 3, 3], [0, 0, 1, 1], [2, 2, 3, 3], [1, 1, 2, 3]], float)
+    assert box_iou(boxes, others) == pytest.approx([1 / 7, 1, 0, 2 / 16])
+    assert box_iou(others, boxes) == pytest.approx(box_iou(boxes, others))
+
+
+def test_iou_refuses_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match="do not fit"):
+        box_iou(np.zeros((2, 4)), np.zeros((3, 4)))

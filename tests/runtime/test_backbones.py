@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vsa.runtime.backbones import make_backbone
+from vsa.runtime.backbones import make_backbone, make_trunk
 from vsa.runtime.errors import InputError
 
 
@@ -19,6 +19,16 @@ def test_features_have_the_stated_length(architecture, length):
     network, n_features = make_backbone(architecture, pretrained=False)
     assert n_features == length
     assert network.eval()(torch.zeros(2, 3, 64, 64)).shape == (2, length)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["googlenet", "googlenet_4a", "resnet18", "resnet50", "mobilenet_v2"]
+)
+def test_a_trunk_is_the_start_of_its_backbone(architecture):
+    trunk, n_channels = make_trunk(architecture)
+    backbone, _ = make_backbone(architecture, pretrained=False)
+    assert set(trunk.state_dict()) < set(backbone.state_dict())
+    assert trunk.eval()(torch.zeros(2, 3, 64, 64)).shape == (2, n_channels, 8, 8)
 
 
 def test_unknown_architecture():
