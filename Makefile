@@ -47,7 +47,7 @@ report: $(READY)  ## RUN=synthetic-laptop, say; all by default
 	$(BIN)/vsa report "$$RUN"
 
 bench: $(READY)  ## speed, as ratios within one run
-	$(BIN)/python benchmarks/foundation.py
+	$(BIN)/python benchmarks/speed.py
 
 format: $(READY)
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -7,6 +7,7 @@ times of a shared machine drift. Prints a table and writes ``reports/benchmarks.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import statistics
 import tempfile
@@ -15,17 +16,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
+from torchvision import transforms
 
 from vsa.category.model import CategoryNet
 from vsa.category.train import train_classifier
 from vsa.data.synthetic.shop import render_shop
+from vsa.embedding.joint import JointNet
+from vsa.embedding.mining import Triplets
+from vsa.embedding.train import Images, train_stage
+from vsa.embedding.triplets import from_clicks
+from vsa.embedding.variants import make_stage
 from vsa.evaluation.environment import commit, machine, versions
 from vsa.runtime.atomic import atomic_file
+from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.paths import reports_dir
-from vsa.runtime.profiles import CategorySettings, get_profile
+from vsa.runtime.profiles import CategorySettings, EmbeddingSettings, get_profile
 
 N_ROUNDS = 7
 N_CLASSES = 14
@@ -91,6 +100,71 @@ def waiting_share(settings: CategorySettings, device: Device) -> float:
     return float(steady.wait_ms.sum() / steady.step_ms.sum())
 
 
+class PlainPictures(torch.utils.data.Dataset):
+    """A common way to feed a network: open, flip, to tensor, normalise, a picture at a time."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self.files = files
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        with Image.open(self.files[index]) as picture:
+            return self.transform(picture.convert("RGB"))
+
+
+def triplet_training_ratio(settings: EmbeddingSettings, device: Device) -> dict[str, float]:
+    """Time of a plain loop's step of m triplets over that of `train_stage`, median of rounds."""
+    rng = np.random.default_rng(0)
+    size, m, n_steps = settings.image_px, settings.n_triplets, 8
+    pictures = rng.integers(0, 256, (6 * m, size, size, 3), dtype=np.uint8)
+    rows = np.arange(2 * m)
+    negatives = rng.integers(2 * m, size=(2 * m, 8))
+    source = from_clicks(Triplets(rows, rows, negatives), 2 * m, 2 * m)
+    images = Images(pictures[: 2 * m], pictures[2 * m : 4 * m])
+    stage = dataclasses.replace(make_stage("features", "own negatives", settings), n_steps=n_steps)
+    plain, ours = (JointNet(settings.architecture, settings.feature_dim) for _ in range(2))
+    plain.to(device.device).train()
+    ours.to(device.device, memory_format=device.memory_format)
+    optimizer = torch.optim.AdamW(plain.parameters())
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, f"{i}.png") for i in range(len(pictures))]
+        for file, picture in zip(files, pictures, strict=True):
+            Image.fromarray(picture).save(file)
+        loader = torch.utils.data.DataLoader(PlainPictures(files), 3 * m, shuffle=True)
+        for round_ in range(4):
+            start = time.perf_counter()
+            for _, batch in zip(range(n_steps), itertools.cycle(loader), strict=False):
+                raw = plain.head(plain.backbone(batch.to(device.device)))
+                query, positive, negative = nn.functional.normalize(raw, dim=1).split(m)
+                loss = nn.functional.triplet_margin_loss(query, positive, negative, settings.margin)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            spent = 1e3 * (time.perf_counter() - start) / n_steps
+            log = train_stage(
+                ours, stage, source, images, device, round_, Path(folder, "checkpoint.pth")
+            )
+            if round_:  # the first one warms up
+                times["plain"].append(spent)
+                times["ours"].append(float(log.step_ms.mean()))
+    pairs = [a / b for a, b in zip(times["plain"], times["ours"], strict=True)]
+    return {
+        "plain_ms": statistics.median(times["plain"]),
+        "ours_ms": statistics.median(times["ours"]),
+        "ratio": statistics.median(pairs),
+    }
+
+
 def rendering_speed(image_px: int) -> float:
     """Images rendered and saved per second by one process."""
     with tempfile.TemporaryDirectory() as folder:
@@ -107,6 +181,9 @@ def main() -> None:
         name = f"{settings.architecture}, {settings.crop_px} px, batch {settings.batch_size}"
         results[f"training step: {name}"] = step_ratio(settings, device)
         results[f"waiting for data: {name}"] = {"share": waiting_share(settings, device)}
+    for settings in (profile.embedding_scratch, profile.embedding_pretrained):
+        name = f"{settings.architecture}, {settings.image_px} px, {settings.n_triplets} triplets"
+        results[f"triplet training: {name}"] = triplet_training_ratio(settings, device)
     results["renderer, 64 px, one process"] = {"images_per_s": rendering_speed(64)}
     for name, values in results.items():
         shown = ", ".join(f"{key} {value:.3g}" for key, value in values.items())
