@@ -18,7 +18,7 @@ from vsa.embedding import task as embedding_task
 from vsa.embedding.lab import Lab
 from vsa.embedding.task import EmbeddingTask
 from vsa.embedding.train import Images
-from vsa.embedding.variants import IMAGENET, STUDY
+from vsa.embedding.variants import IMAGENET, STUDY, is_sensitivity
 from vsa.offline import Shop, descriptor_images, open_shop
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
@@ -75,20 +75,25 @@ def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list
 
 
 def run_study(run: Run) -> None:
-    """Train every variant with every seed, the notebook's first; what is done is not done again.
+    """Train every variant with every seed; what is done is not done again.
 
-    Notebook 03 shows whatever has been trained when it is executed. Raises NotApplicable where
-    the data do not allow click-mined training.
+    The comparisons come first and the sensitivities after them, each with one seed after the
+    other: a study that was cut short has whole comparisons of its first seeds. Notebook 03 shows
+    whatever has been trained when it is executed. Raises NotApplicable where the data do not
+    allow click-mined training.
     """
     shop = open_shop(run)
     labs = open_labs(run, shop, prepare_learning(run, shop), pick_device())
-    for number, name in enumerate(STUDY, start=1):
-        for lab in labs:
-            if lab.is_possible(name) and not lab.is_done(name):
-                print(f"vsa: {run.name}, {number} of {len(STUDY)}: {name}, seed {lab.seed}")
-                try:
-                    lab.run(name)
-                except InputError as error:
-                    if name != IMAGENET:
-                        raise
-                    print(f"vsa: left out: {error}")
+    jobs = sorted(
+        ((lab, name) for lab in labs for name in STUDY if lab.is_possible(name)),
+        key=lambda job: is_sensitivity(job[1]),
+    )
+    for number, (lab, name) in enumerate(jobs, start=1):
+        if not lab.is_done(name):
+            print(f"vsa: {run.name}, {number} of {len(jobs)}: {name}, seed {lab.seed}", flush=True)
+            try:
+                lab.run(name)
+            except InputError as error:
+                if name != IMAGENET:
+                    raise
+                print(f"vsa: left out: {error}")

@@ -95,6 +95,7 @@ def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
     labs = [make_lab(tmp_path / "jobs", seed) for seed in (0, 1)]
     for name in (SHARED, HISTOGRAM):
         labs[1].run(name)
+    labs[0].run("δ = 0.2")
     outcome = gather(labs)
     assert IMAGENET in outcome.left_out
     assert {name for name in NOTEBOOK if name in outcome} == set(NOTEBOOK) - {IMAGENET}
@@ -106,10 +107,14 @@ def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
     assert set(UNTRAINED) - {IMAGENET} < set(features.index)
     recall = [f"Identical Recall@{k}" for k in (1, 5, 20)]
     assert (features[recall].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None), "recall grows with k"
+    parts = ledger.table("by identical images on offer")
+    assert any(row.startswith("mined − raw clicks | ") for row in parts.index)
+    margin = ledger.table("sensitivity: margin δ")
+    assert list(margin.index) == ["as chosen (+ per-query averaging)", "δ = 0.2"]
     assert ledger.table("boxes").loc["whole image", "mean side"] == 1
     text = ledger.verdicts()
     assert all(f"**{claim} " in text for claim in ("C2", "C2a", "C2b", "C3", "C3a"))
-    assert "(not measured in this run)" in tables(ledger, "sensitivity: margin δ")
+    assert "(not measured in this run)" in tables(ledger, "sensitivity: slope k")
 
 
 def _no_network(*arguments, **options):

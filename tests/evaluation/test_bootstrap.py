@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vsa.evaluation.bootstrap import mean_interval, paired_difference
+from vsa.evaluation.bootstrap import mean_interval, paired_difference, paired_ratio
 
 
 def width(interval):
@@ -101,6 +101,26 @@ def test_bounds_lie_within_the_values_and_shift_with_them(values, seed, shift):
     assert moved.low == pytest.approx(interval.low + shift, abs=1e-6)
 
 
+def test_a_ratio_of_known_width():
+    rng = np.random.default_rng(8)
+    b = rng.random((2, 400)) + 1
+    exact = paired_ratio(3 * b, b, 200, 0)
+    assert (exact.low, exact.high) == (pytest.approx(3), pytest.approx(3))
+    a = rng.random((2, 400))
+    found = paired_ratio(a, b, 500, 0)
+    assert found.value == pytest.approx(a.mean() / b.mean())
+    assert found.low < found.value < found.high
+    doubled = paired_ratio(2 * a, b, 500, 0)
+    assert doubled.high == pytest.approx(2 * found.high)
+    inverse = paired_ratio(b, a, 500, 0)
+    assert inverse.low == pytest.approx(1 / found.high, rel=1e-3)
+
+
+def test_a_ratio_over_nothing_is_not_finite():
+    nothing = paired_ratio([1.0, 1.0], [0.0, 0.0], 50, 0)
+    assert not np.isfinite([nothing.value, nothing.low, nothing.high]).any()
+
+
 def test_memory_stays_bounded():
     values = np.random.default_rng(7).random(50_000)
     tracemalloc.start()
@@ -118,6 +138,7 @@ def test_memory_stays_bounded():
         lambda: mean_interval(np.zeros((2, 2, 2)), 10, 0),
         lambda: mean_interval([1, 2], 10, 0, groups=["a"]),
         lambda: paired_difference([1, 2], [1], 10, 0),
+        lambda: paired_ratio([1, 2], [1], 10, 0),
     ],
 )
 def test_what_cannot_be_resampled_raises(call):

@@ -39,8 +39,10 @@ from vsa.embedding.variants import (
     TRUE_BOXES,
     VARIANTS,
     WHOLE_IMAGE,
+    Variant,
+    is_sensitivity,
 )
-from vsa.evaluation.bootstrap import Interval, mean_interval, paired_difference
+from vsa.evaluation.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
 from vsa.evaluation.claims import judge_all
 from vsa.evaluation.ledger import Ledger
 from vsa.evaluation.metrics import average_precision, box_iou, identical_recall_at_k
@@ -67,7 +69,23 @@ COMPARISONS = {
     "mask − no mask, same compute": (JOINT, SAME_COMPUTE),
     "true boxes − learned boxes": (TRUE_BOXES, JOINT),
     "learned boxes − whole image": (JOINT, WHOLE_IMAGE),
+    "masks in training only − no mask, same steps": (WHOLE_IMAGE, SAME_STEPS),
 }
+_RATIOS = {
+    "clicks : category network": (PER_QUERY, CATEGORY),
+    "clicks : category-label triplets": (PER_QUERY, CATEGORY_TRIPLETS),
+    "clicks : ImageNet": (PER_QUERY, IMAGENET),
+}
+_CLOSED = {  # what the mined clicks of the whole recipe close of the way to the oracle, from …
+    "filter, shared negatives and averages": CLICKS,
+    "filter alone": RAW,
+}
+_STRATIFIED = {
+    "mined − raw clicks": (PER_QUERY, CLICKS),
+    "clicks − category network": (PER_QUERY, CATEGORY),
+    "mask − no mask, same steps": (JOINT, SAME_STEPS),
+}
+_N_STRATA = 3
 _CLAIMS = {
     "C2": (
         "clicks − category network",
@@ -78,13 +96,17 @@ _CLAIMS = {
     "C2a": ("filter, own negatives", "filter, shared negatives"),
     "C2b": ("sharing negatives", "averaging per query"),
 }
-SENSITIVITY = tuple(dict.fromkeys(f"sensitivity: {v.axis}" for v in VARIANTS.values() if v.axis))
+BY_DUPLICATES, BY_CLUTTER = "by identical images on offer", "by share of background"
+SENSITIVITY = (
+    BY_DUPLICATES,
+    BY_CLUTTER,
+    *dict.fromkeys(f"sensitivity: {v.axis}" for v in VARIANTS.values() if v.axis),
+)
 _MASKING = ("mask − no mask, same steps", "mask − no mask, same compute")
 _FEATURES = tuple(
     name
     for name in STUDY
-    if name not in (*OTHER_MASKS, SUPERVISED, DETECTOR)
-    and not (name in VARIANTS and VARIANTS[name].axis)
+    if name not in (*OTHER_MASKS, SUPERVISED, DETECTOR) and not is_sensitivity(name)
 )
 _BOXES = (WHOLE_IMAGE, CONSTANT_BOX, PLAIN_JOINT, JOINT, SUPERVISED, DETECTOR)
 _CLOSE = 0.05  # IoU@0.5 that may be lost to a detector and still be called close
@@ -200,6 +222,8 @@ def record(ledger: Ledger, labs: list[Lab], outcome: Outcome, n_resamples: int) 
     judge.mining(labs)
     judge.features()
     effects = judge.differences()
+    judge.ratios()
+    judge.strata()
     judge.sensitivity()
     judge.training()
     features = [f"{ledger.section}/features/{name}/{RECALL}" for name in (CLICKS, PER_QUERY)]
@@ -237,6 +261,10 @@ class _Judge:
     def difference(self, a: np.ndarray, b: np.ndarray) -> Interval:
         groups = self.outcome.groups
         return paired_difference(a, b, self.n_resamples, self.seed, groups=groups)
+
+    def ratio(self, a: np.ndarray, b: np.ndarray) -> Interval:
+        groups = self.outcome.groups
+        return paired_ratio(a, b, self.n_resamples, self.seed, groups=groups)
 
     def mining(self, labs: list[Lab]) -> None:
         """What the filter does, as the known identities tell: mean over seeds."""
@@ -294,6 +322,47 @@ class _Judge:
                 metric = "Identical Recall@1 difference"
                 self.note("difference", name, metric, effects[name], seeds)
         return effects
+
+    def ratios(self) -> None:
+        """How many times the Recall, and how much of the way to the oracle is closed."""
+        for name, (first, second) in _RATIOS.items():
+            if first in self.outcome and second in self.outcome:
+                seeds = self.outcome.seeds(first, second)
+                a, b = (self.outcome.recall(v, seeds) for v in (first, second))
+                ratio = self.ratio(a, b)
+                if np.isfinite([ratio.low, ratio.high]).all():
+                    self.note("ratio", name, f"{RECALL} ratio", ratio, seeds)
+        for name, start in _CLOSED.items():
+            if all(v in self.outcome for v in (start, PER_QUERY, ORACLE)):
+                seeds = self.outcome.seeds(start, PER_QUERY, ORACLE)
+                low, mid, high = (self.outcome.recall(v, seeds) for v in (start, PER_QUERY, ORACLE))
+                share = self.ratio(mid - low, high - low)
+                if np.isfinite([share.low, share.high]).all():
+                    metric = "share of the distance"
+                    self.note("distance to the oracle closed", name, metric, share, seeds)
+
+    def strata(self) -> None:
+        """Where among the queries the gains arise: by copies on offer, and by background."""
+        wanted, offered = self.outcome.task.products
+        n_offered = np.bincount(offered, minlength=wanted.max() + 1)
+        facts = {BY_DUPLICATES: n_offered[wanted[self.outcome.rows]].astype(float)}
+        if self.outcome.task.boxes is not None:
+            sides = _sides(self.outcome.task.boxes[self.outcome.rows])
+            facts[BY_CLUTTER] = 1 - sides.prod(axis=1)
+        for experiment, fact in facts.items():
+            inner = np.quantile(fact, np.arange(1, _N_STRATA) / _N_STRATA)
+            stratum = np.searchsorted(inner, fact)
+            for number in np.unique(stratum):
+                chosen = stratum == number
+                span = f"{fact[chosen].min():.3g} to {fact[chosen].max():.3g}"
+                for name, (first, second) in _STRATIFIED.items():
+                    if first in self.outcome and second in self.outcome:
+                        seeds = self.outcome.seeds(first, second)
+                        a, b = (self.outcome.recall(v, seeds)[:, chosen] for v in (first, second))
+                        groups = self.outcome.groups[chosen]
+                        effect = paired_difference(a, b, self.n_resamples, self.seed, groups=groups)
+                        metric = f"{RECALL} difference"
+                        self.note(experiment, f"{name} | {span}", metric, effect, seeds)
 
     def boxes(self, truth: np.ndarray) -> None:
         for name in _BOXES:
@@ -364,26 +433,30 @@ class _Judge:
         self.ledger.claim(judge_all("C3a", effects, "IoU@0.5; share of time", [*evidence, key]))
 
     def sensitivity(self) -> None:
-        """What changes with the settings; the recipe itself stands first for each axis."""
-        for name, variant in VARIANTS.items():
-            if not variant.axis or name not in self.outcome:
-                continue
-            base = JOINT if variant.masked else PER_QUERY
-            experiment = f"sensitivity: {variant.axis}"
-            if variant.axis == "stray clicks":
-                bases = {"as logged | raw": CLICKS, "as logged | filtered": PER_QUERY}
-            else:
-                bases = {f"as chosen ({base})": base}
-            for label, recorded in {**bases, name: name}.items():
-                if recorded in self.outcome:
-                    self._sensitivity_row(experiment, label, recorded, variant.masked)
+        """What changes with the settings; the recipe itself stands first for each axis.
 
-    def _sensitivity_row(self, experiment: str, label: str, name: str, masked: bool) -> None:
-        seeds = self.outcome.seeds(name)
-        self.note(experiment, label, RECALL, self.mean(self.outcome.recall(name, seeds)), seeds)
-        if masked and self.outcome.task.boxes is not None:
-            iou = self.mean(self.outcome.iou(name, seeds))
-            self.note(experiment, label, "mean IoU", iou, seeds)
+        Rows of one axis rest on the seeds that all of them have.
+        """
+        axes: dict[str, dict[str, str]] = {}  # axis → label → variant
+        for name, variant in VARIANTS.items():
+            if variant.axis and name in self.outcome:
+                axes.setdefault(variant.axis, _bases(variant)).setdefault(name, name)
+        for axis, rows in axes.items():
+            rows = {label: name for label, name in rows.items() if name in self.outcome}
+            seeds = self.outcome.seeds(*rows.values())
+            for label, name in rows.items() if seeds else ():
+                recall = self.mean(self.outcome.recall(name, seeds))
+                self.note(f"sensitivity: {axis}", label, RECALL, recall, seeds)
+                if VARIANTS[name].masked and self.outcome.task.boxes is not None:
+                    iou = self.mean(self.outcome.iou(name, seeds))
+                    self.note(f"sensitivity: {axis}", label, "mean IoU", iou, seeds)
+            for label, name in rows.items() if seeds else ():
+                raw = label.removesuffix("filtered") + "raw"
+                if label.endswith("| filtered") and raw in rows:
+                    a, b = (self.outcome.recall(v, seeds) for v in (name, rows[raw]))
+                    metric = f"{RECALL} difference"
+                    effect = self.difference(a, b)
+                    self.note(f"sensitivity: {axis}", f"{label} − raw", metric, effect, seeds)
 
     def training(self) -> None:
         for name, by_seed in self.outcome.jobs.items():
@@ -414,6 +487,16 @@ def tables(ledger: Ledger, *experiments: str) -> str:
             text = "(not measured in this run)"
         texts.append(f"{experiment}\n{text}")
     return "\n\n".join(texts)
+
+
+def _bases(variant: Variant) -> dict[str, str]:
+    """The recipe as chosen, which variants of an axis are compared with: label → variant."""
+    if variant.masked:
+        return {f"as chosen ({JOINT})": JOINT}
+    if variant.source == "filtered clicks" and variant.changes:
+        return {f"as chosen ({PER_QUERY})": PER_QUERY}
+    bases = {"as chosen | raw": RAW, "as chosen | filtered": PER_QUERY}
+    return bases | ({"as chosen | oracle": ORACLE} if variant.times_steps > 1 else {})
 
 
 def test_answer(outcome: Outcome, name: str) -> Answer:

@@ -18,7 +18,7 @@ from vsa.evaluation.metrics import box_iou
 from vsa.runtime.device import Device
 from vsa.runtime.seeds import generator
 
-PATCH_SHARE = 0.25
+_PATCH_SHARE = 0.25
 _GREY = 127
 
 
@@ -167,19 +167,20 @@ def occlusion_map(
     Parameters
     ----------
     image : uint8 (S, S, 3).
-    n_steps : places per side, of a patch of PATCH_SHARE of the image's side.
+    n_steps : places per side, of a patch a quarter of the image's side wide.
 
     Returns
     -------
     float32 (n_steps, n_steps): 1 − cosine with the feature of the whole image, by row and column.
     """
     size = image.shape[0]
-    side = round(PATCH_SHARE * size)
-    corners = np.linspace(0, size - side, n_steps).round().astype(int)
+    centres = (np.arange(n_steps) + 0.5) / n_steps
+    edges = np.stack([centres - _PATCH_SHARE / 2, centres + _PATCH_SHARE / 2], axis=1)
+    spans = (edges.clip(0, 1) * size).round().astype(int)
     covered = np.repeat(image[None], n_steps**2, axis=0)
-    places = [(y, x) for y in corners for x in corners]
-    for copy, (y, x) in zip(covered, places, strict=True):
-        copy[y : y + side, x : x + side] = _GREY
+    places = [(rows, columns) for rows in spans for columns in spans]
+    for copy, ((top, bottom), (left, right)) in zip(covered, places, strict=True):
+        copy[top:bottom, left:right] = _GREY
     whole = describe(net, image[None], device).features
     moved = 1 - describe(net, covered, device).features @ whole[0]
     return moved.reshape(n_steps, n_steps)

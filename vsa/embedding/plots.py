@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vsa.embedding.judge import Outcome
-from vsa.embedding.pictures import PATCH_SHARE, BoxExamples, MinedPage, ResultGrid
+from vsa.embedding.pictures import BoxExamples, MinedPage, ResultGrid
 from vsa.embedding.variants import VARIANTS
 from vsa.evaluation.figures import GREY, PALETTE, STYLE, class_style, image_grid, new_figure
 
@@ -38,6 +38,7 @@ def mined_page_plot(page: MinedPage) -> Figure:
         ["query", *titles],
         n_columns=6,
         frame_colours=[None, *(_DECISIONS[decision] for decision in page.decisions)],
+        heading="What the filter makes of one shopper's clicks",
     )
 
 
@@ -83,7 +84,8 @@ def box_training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -
 @mpl.rc_context(STYLE)
 def box_plot(examples: BoxExamples, n_columns: int = 6) -> Figure:
     """Queries with the learned box (solid) and the true one (dashed)."""
-    figure = image_grid(list(examples.images), examples.titles, n_columns)
+    heading = "Learned boxes, solid" + ("; true ones, dashed" if examples.true is not None else "")
+    figure = image_grid(list(examples.images), examples.titles, n_columns, heading=heading)
     size = examples.images.shape[1]
     for slot, axis in enumerate(figure.axes[: len(examples.images)]):
         _draw_box(axis, examples.learned[slot] * size, _LEARNED, "-")
@@ -147,8 +149,7 @@ def occlusion_plot(
     """
     n, size = len(images), images.shape[1]
     n_rows = 1 + len(maps)
-    figure, axes = new_figure(1.5 * n + 2, 1.55 * n_rows + 0.3, n_rows, n, squeeze=False)
-    low, high = (share * size - 0.5 for share in (PATCH_SHARE / 2, 1 - PATCH_SHARE / 2))
+    figure, axes = new_figure(1.5 * n + 2, 1.75 * n_rows + 0.3, n_rows, n, squeeze=False)
     colours = ScalarMappable(Normalize(0, 1), "inferno")
     for axis, image in zip(axes.flat, [*images] * n_rows, strict=True):
         axis.imshow(image)
@@ -157,17 +158,15 @@ def occlusion_plot(
         axis.spines[:].set_visible(False)
     for row, (name, found) in enumerate(maps.items(), start=1):
         for axis, strength in zip(axes[row], found, strict=True):
-            # the patch's centre moves within the image, so the map ends half a patch from its edge
             axis.imshow(
                 strength / max(float(strength.max()), 1e-9),
                 cmap=colours.cmap,
                 norm=colours.norm,
                 alpha=0.75,
-                extent=(low, high, high, low),
+                extent=(-0.5, size - 0.5, size - 0.5, -0.5),
             )
-            axis.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
-        axes[row, 0].set_ylabel(name, fontsize=10)
-    axes[0, 0].set_ylabel("photo", fontsize=10)
+        axes[row, 0].set_title(name, fontsize=10, loc="left")
+    axes[0, 0].set_title("photo", fontsize=10, loc="left")
     figure.colorbar(colours, ax=axes, label="effect of covering, of the map's largest", shrink=0.7)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure

@@ -49,11 +49,13 @@ class Variant:
     masked: bool = False  # queries are described behind the mask of their own box
     noise_click_rate: float | None = None  # learn from a log simulated with this rate instead
     changes: tuple[tuple[str, Any], ...] = ()  # of EmbeddingSettings
+    times_steps: int = 1  # of the stage "features"
     axis: str = ""  # what a sensitivity variant varies
 
     def adapt(self, settings: EmbeddingSettings) -> EmbeddingSettings:
         """The settings with this variant's changes."""
-        return dataclasses.replace(settings, **dict(self.changes))
+        n_steps = self.times_steps * settings.n_steps
+        return dataclasses.replace(settings, n_steps=n_steps, **dict(self.changes))
 
 
 def make_stage(key: str, loss: str, settings: EmbeddingSettings) -> Stage:
@@ -144,6 +146,14 @@ _PUBLISHED = tuple(
 )
 _SENSITIVITY = (
     *(
+        Variant(f"4 × the steps | {short}", source, times_steps=4, axis="training steps")
+        for source, short in (
+            ("clicks", "raw"),
+            ("filtered clicks", "filtered"),
+            ("identities", "oracle"),
+        )
+    ),
+    *(
         Variant(f"{text} | {short}", source, noise_click_rate=rate, axis="stray clicks")
         for rate, text in ((0.0, "no stray clicks"), (0.06, "three times the stray clicks"))
         for source, short in (("clicks", "raw"), ("filtered clicks", "filtered"))
@@ -197,3 +207,8 @@ STUDY = (
     SUPERVISED,
     *(v.name for v in (*_PUBLISHED, *_SENSITIVITY)),
 )
+
+
+def is_sensitivity(name: str) -> bool:
+    """Whether that variant differs from the recipe in a setting only."""
+    return name in VARIANTS and VARIANTS[name].axis != ""

@@ -50,24 +50,9 @@ def mean_interval(
     ------
     ValueError for an empty array, a value that is not finite, or shapes that do not fit.
     """
-    table = np.atleast_2d(np.asarray(values, dtype=np.float64))  # (S, n)
-    if table.ndim != 2 or table.size == 0:
-        raise ValueError(f"values must be (n,) or (n_seeds, n) and not empty, not {table.shape}")
-    if not np.isfinite(table).all():
-        raise ValueError("values must be finite")
-    sums, sizes = _by_group(table, groups)
-    rng = generator(seed, "bootstrap")
-    n_seeds, n_units = sums.shape
-    means = np.empty(n_resamples)
-    chunk = max(1, _CHUNK_CELLS // n_units)
-    for start in range(0, n_resamples, chunk):
-        size = min(chunk, n_resamples - start)
-        units = _draw_counts(rng, size, n_units)  # (size, n_units)
-        per_seed = (units @ sums.T) / (units @ sizes)[:, None]  # (size, S)
-        seeds = _draw_counts(rng, size, n_seeds) / n_seeds
-        means[start : start + size] = (per_seed * seeds).sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(table.mean()), float(low), float(high), table.shape[1])
+    table = _table(values)
+    means = _resampled_means([table], n_resamples, seed, groups)[0]
+    return _interval(float(table.mean()), means, level, table.shape[1])
 
 
 def paired_difference(
@@ -87,6 +72,65 @@ def paired_difference(
     if first.shape != second.shape:
         raise ValueError(f"paired arrays must have one shape, not {first.shape}, {second.shape}")
     return mean_interval(first - second, n_resamples, seed, level, groups)
+
+
+def paired_ratio(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    n_resamples: int,
+    seed: int,
+    level: float = 0.95,
+    groups: npt.ArrayLike | None = None,
+) -> Interval:
+    """Mean of a over mean of b with its interval, both (n,) or (n_seeds, n), resampled together.
+
+    Where b's mean comes close to zero the interval is wide, or not finite: then there is no
+    ratio to speak of. Parameters and raises as in `mean_interval`.
+    """
+    first, second = _table(a), _table(b)
+    if first.shape != second.shape:
+        raise ValueError(f"paired arrays must have one shape, not {first.shape}, {second.shape}")
+    tops, bottoms = _resampled_means([first, second], n_resamples, seed, groups)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.divide(first.mean(), second.mean()))
+        return _interval(ratio, np.divide(tops, bottoms), level, first.shape[1])
+
+
+def _table(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Values as (n_seeds, n), checked."""
+    table = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if table.ndim != 2 or table.size == 0:
+        raise ValueError(f"values must be (n,) or (n_seeds, n) and not empty, not {table.shape}")
+    if not np.isfinite(table).all():
+        raise ValueError("values must be finite")
+    return table
+
+
+def _interval(value: float, resampled: np.ndarray, level: float, n: int) -> Interval:
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), n)
+
+
+def _resampled_means(
+    tables: list[npt.NDArray[np.float64]],
+    n_resamples: int,
+    seed: int,
+    groups: npt.ArrayLike | None,
+) -> npt.NDArray[np.float64]:
+    """Resampled means of (S, n) tables under the same draws, (n_tables, n_resamples)."""
+    sums, sizes = _by_group(np.concatenate(tables), groups)  # (n_tables · S, n_units)
+    rng = generator(seed, "bootstrap")
+    n_seeds, n_units = len(tables[0]), sums.shape[1]
+    means = np.empty((len(tables), n_resamples))
+    chunk = max(1, _CHUNK_CELLS // n_units)
+    for start in range(0, n_resamples, chunk):
+        size = min(chunk, n_resamples - start)
+        units = _draw_counts(rng, size, n_units)  # (size, n_units)
+        per_seed = (units @ sums.T) / (units @ sizes)[:, None]  # (size, n_tables · S)
+        seeds = _draw_counts(rng, size, n_seeds) / n_seeds
+        weighted = per_seed.reshape(size, len(tables), n_seeds) * seeds[:, None]
+        means[:, start : start + size] = weighted.sum(axis=2).T
+    return means
 
 
 def _by_group(

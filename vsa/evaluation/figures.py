@@ -74,6 +74,7 @@ def image_grid(
     n_columns: int = 6,
     frame_colours: Sequence[str | None] | None = None,
     cell_inches: float = 1.5,
+    heading: str = "",
 ) -> Figure:
     """Images in rows, each under its title and, where given, inside a coloured frame.
 
@@ -84,6 +85,7 @@ def image_grid(
     n_columns : images per row.
     frame_colours : one matplotlib colour, or None for no frame, per image.
     cell_inches : width of a cell.
+    heading : what to see, above all.
     """
     if not len(images):
         raise ValueError("an image grid needs at least one image")
@@ -91,13 +93,16 @@ def image_grid(
     titles = [_wrapped(title, n_characters=int(12 * cell_inches)) for title in titles or ()]
     n_lines = max((title.count("\n") + 1 for title in titles), default=0)
     cell_height = cell_inches + 0.2 * n_lines
-    width, height = n_columns * cell_inches, n_rows * cell_height
+    head_inches = 0.35 if heading else 0.0
+    width, height = n_columns * cell_inches, n_rows * cell_height + head_inches
     # laid out by hand: constrained layout takes seconds for so many axes
     figure, axes = new_figure(width, height, n_rows, n_columns, squeeze=False, layout=None)
-    title_share = (cell_height - cell_inches) / height
+    title_share = (cell_height - cell_inches + head_inches) / height
     figure.subplots_adjust(
         0.01, 0.01, 0.99, 0.99 - title_share, 0.06, 0.06 + (cell_height / cell_inches - 1)
     )
+    if heading:
+        figure.suptitle(heading, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=12)
     for i, axis in enumerate(axes.flat):
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
