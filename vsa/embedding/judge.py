@@ -354,7 +354,8 @@ class _Judge:
             stratum = np.searchsorted(inner, fact)
             for number in np.unique(stratum):
                 chosen = stratum == number
-                span = f"{fact[chosen].min():.3g} to {fact[chosen].max():.3g}"
+                ends = [f"{end:.2g}" for end in (fact[chosen].min(), fact[chosen].max())]
+                span = " to ".join(dict.fromkeys(ends))
                 for name, (first, second) in _STRATIFIED.items():
                     if first in self.outcome and second in self.outcome:
                         seeds = self.outcome.seeds(first, second)
