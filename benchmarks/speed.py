@@ -7,11 +7,11 @@ times of a shared machine drift. Prints a table and writes ``reports/benchmarks.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,12 @@ def waiting_share(settings: CategorySettings, device: Device) -> float:
     return float(steady.wait_ms.sum() / steady.step_ms.sum())
 
 
+def _endless(loader: torch.utils.data.DataLoader) -> Iterator[torch.Tensor]:
+    """Batches of one epoch after the other, each decoded anew."""
+    while True:
+        yield from loader
+
+
 class PlainPictures(torch.utils.data.Dataset):
     """A common way to feed a network: open, flip, to tensor, normalise, a picture at a time."""
 
@@ -143,7 +149,7 @@ def triplet_training_ratio(settings: EmbeddingSettings, device: Device) -> dict[
         loader = torch.utils.data.DataLoader(PlainPictures(files), 3 * m, shuffle=True)
         for round_ in range(4):
             start = time.perf_counter()
-            for _, batch in zip(range(n_steps), itertools.cycle(loader), strict=False):
+            for _, batch in zip(range(n_steps), _endless(loader), strict=False):
                 raw = plain.head(plain.backbone(batch.to(device.device)))
                 query, positive, negative = nn.functional.normalize(raw, dim=1).split(m)
                 loss = nn.functional.triplet_margin_loss(query, positive, negative, settings.margin)
@@ -152,7 +158,7 @@ def triplet_training_ratio(settings: EmbeddingSettings, device: Device) -> dict[
                 optimizer.step()
             spent = 1e3 * (time.perf_counter() - start) / n_steps
             log = train_stage(
-                ours, stage, source, images, device, round_, Path(folder, "checkpoint.pth")
+                ours, stage, source, images, device, round_, Path(folder, f"{round_}.pth")
             )
             if round_:  # the first one warms up
                 times["plain"].append(spent)

@@ -114,6 +114,10 @@ def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
     assert ledger.table("boxes").loc["whole image", "mean side"] == 1
     text = ledger.verdicts()
     assert all(f"**{claim} " in text for claim in ("C2", "C2a", "C2b", "C3", "C3a"))
+    lacks = {claim["id"]: claim["lacks"] for claim in ledger._claims.values()}
+    assert lacks["C2"] == ["clicks − ImageNet", "3 training seeds"]
+    assert "mask − no mask, same compute" in lacks["C3"]
+    assert "reproduced**" not in text.replace("not reproduced", "")
     assert "(not measured in this run)" in tables(ledger, "sensitivity: slope k")
 
 

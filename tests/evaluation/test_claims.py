@@ -80,6 +80,12 @@ def test_unknown_claim_and_metric_are_refused_with_a_cure():
         judge_all("C1", {}, "")
 
 
+def test_a_claim_that_lacks_evidence_can_only_fall():
+    good, bad = Interval(0.2, 0.1, 0.3, 9), Interval(-0.2, -0.3, -0.1, 9)
+    assert judge_all("C1", {"a": good}, "", lacks=["b"])["verdict"] == "inconclusive"
+    assert judge_all("C1", {"a": bad}, "", lacks=["b"])["verdict"] == "not reproduced"
+
+
 def test_metrics_are_described_and_print():
     for name, metric in METRICS.items():
         assert name == metric.name

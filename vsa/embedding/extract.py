@@ -81,7 +81,7 @@ def describe_catalogue(
     if not target.is_dir():
         parts = []
         for number, start in enumerate(range(0, len(images), chunk_size)):
-            part = folder / f"part-{number:05d}.npz"
+            part = folder / f"part-{start:09d}-{chunk_size}.npz"
             if not part.is_file():
                 chunk = images[start : start + chunk_size]
                 found = describe(
@@ -107,5 +107,7 @@ def _join(parts: list[Path], folder: Path, n: int, d: int) -> None:
             end = start + len(arrays["features"])
             features[start:end], boxes[start:end] = arrays["features"], arrays["boxes"]
         start = end
+    if start != n:
+        raise ValueError(f"the parts hold {start} images, not {n}")
     features.flush()
     boxes.flush()

@@ -94,7 +94,12 @@ class JointNet(nn.Module):
 
     def train(self, mode: bool = True) -> JointNet:
         """As nn.Module.train; with `frozen_norm` batch norms of the backbones keep statistics."""
-        super().train(mode)
+        return self.train_branches(features=mode, boxes=mode)
+
+    def train_branches(self, *, features: bool, boxes: bool) -> JointNet:
+        """As `train`, with a mode for each of the two branches."""
+        super().train(features)
+        self.localiser.train(boxes)
         if self.frozen_norm:
             for module in (*self.backbone.modules(), *self.localiser.trunk.modules()):
                 if isinstance(module, nn.BatchNorm2d):

@@ -29,6 +29,7 @@ from vsa.embedding.variants import (
     OTHER_MASKS,
     PER_QUERY,
     PLAIN_JOINT,
+    PUBLISHED_LOSSES,
     RAW,
     SAME_COMPUTE,
     SAME_STEPS,
@@ -70,6 +71,7 @@ COMPARISONS = {
     "true boxes − learned boxes": (TRUE_BOXES, JOINT),
     "learned boxes − whole image": (JOINT, WHOLE_IMAGE),
     "masks in training only − no mask, same steps": (WHOLE_IMAGE, SAME_STEPS),
+    **{f"{loss} − the paper's loss": (loss, PER_QUERY) for loss in PUBLISHED_LOSSES},
 }
 _RATIOS = {
     "clicks : category network": (PER_QUERY, CATEGORY),
@@ -102,13 +104,19 @@ SENSITIVITY = (
     BY_CLUTTER,
     *dict.fromkeys(f"sensitivity: {v.axis}" for v in VARIANTS.values() if v.axis),
 )
-_MASKING = ("mask − no mask, same steps", "mask − no mask, same compute")
+_MASKING = (
+    "learned boxes − whole image",
+    "mask − no mask, same steps",
+    "mask − no mask, same compute",
+)
+_MIN_SEEDS = 3
 _FEATURES = tuple(
     name
     for name in STUDY
     if name not in (*OTHER_MASKS, SUPERVISED, DETECTOR) and not is_sensitivity(name)
 )
 _BOXES = (WHOLE_IMAGE, CONSTANT_BOX, PLAIN_JOINT, JOINT, SUPERVISED, DETECTOR)
+_MASKS = "retrieval behind a mask"
 _CLOSE = 0.05  # IoU@0.5 that may be lost to a detector and still be called close
 _N_TIMINGS = 30
 
@@ -226,20 +234,23 @@ def record(ledger: Ledger, labs: list[Lab], outcome: Outcome, n_resamples: int) 
     judge.strata()
     judge.sensitivity()
     judge.training()
-    features = [f"{ledger.section}/features/{name}/{RECALL}" for name in (CLICKS, PER_QUERY)]
+    judge.masks()
     for claim, names in _CLAIMS.items():
         chosen = {name: effects[name] for name in names if name in effects}
-        ledger.claim(judge_all(claim, chosen, RECALL, features))
+        evidence = judge.evidence(names)
+        ledger.claim(judge_all(claim, chosen, RECALL, evidence, lacks=judge.lacks(names)))
     masking = {name: effects[name] for name in _MASKING if name in effects}
+    evidence, lacks = judge.evidence(_MASKING), judge.lacks(_MASKING)
     if outcome.task.boxes is None:
-        ledger.claim(judge_all("C3", masking, RECALL, features))
+        lacks = ["true boxes", *lacks]
+        ledger.claim(judge_all("C3", masking, RECALL, evidence, lacks=lacks))
         return
     judge.boxes(outcome.task.boxes)
     learned = judge.box_difference(JOINT, CONSTANT_BOX)
-    evidence = [f"{ledger.section}/boxes/{name}/mean IoU" for name in (JOINT, CONSTANT_BOX)]
+    evidence += [f"{ledger.section}/boxes/{name}/mean IoU" for name in (JOINT, CONSTANT_BOX)]
     unit = "mean IoU for boxes, Identical Recall@1 for masks"
     boxes = {"boxes − best constant box": learned}
-    ledger.claim(judge_all("C3", boxes | masking, unit, [*evidence, *features]))
+    ledger.claim(judge_all("C3", boxes | masking, unit, evidence, lacks=lacks))
     judge.speed(labs[0])
 
 
@@ -365,6 +376,31 @@ class _Judge:
                         metric = f"{RECALL} difference"
                         self.note(experiment, f"{name} | {span}", metric, effect, seeds)
 
+    def evidence(self, names: tuple[str, ...]) -> list[str]:
+        """Keys of the records behind the named comparisons."""
+        variants = dict.fromkeys(v for name in names for v in COMPARISONS[name])
+        return [
+            f"{self.ledger.section}/{_MASKS if v in OTHER_MASKS else 'features'}/{v}/{RECALL}"
+            for v in variants
+            if v in self.outcome
+        ]
+
+    def lacks(self, names: tuple[str, ...]) -> list[str]:
+        """Comparisons that a claim needs and that were not made, or with too few seeds."""
+        made = [n for n in names if all(v in self.outcome for v in COMPARISONS[n])]
+        absent = [name for name in names if name not in made]
+        few = any(len(self.outcome.seeds(*COMPARISONS[n])) < _MIN_SEEDS for n in made)
+        return absent + ([f"{_MIN_SEEDS} training seeds"] if few else [])
+
+    def masks(self) -> None:
+        """The joint network's feature branch behind each kind of mask."""
+        for name in (*OTHER_MASKS, JOINT, SUPERVISED, DETECTOR):
+            if name in self.outcome:
+                seeds = self.outcome.seeds(name)
+                for k in KS:
+                    recall = self.mean(self.outcome.recall(name, seeds, k))
+                    self.note(_MASKS, name, f"Identical Recall@{k}", recall, seeds)
+
     def boxes(self, truth: np.ndarray) -> None:
         for name in _BOXES:
             if name not in self.outcome:
@@ -386,13 +422,6 @@ class _Judge:
                     self.ledger.record("boxes", name, metric, mean, n=len(right), seeds=seeds)
             side = float(np.mean([_sides(boxes) for boxes in found]))
             self.ledger.record("boxes", name, "mean side", side, n=len(right), seeds=seeds)
-        for name in (*OTHER_MASKS, JOINT, SUPERVISED, DETECTOR):
-            if name in self.outcome:
-                seeds = self.outcome.seeds(name)
-                for k in KS:
-                    recall = self.mean(self.outcome.recall(name, seeds, k))
-                    metric = f"Identical Recall@{k}"
-                    self.note("retrieval behind a mask", name, metric, recall, seeds)
 
     def box_difference(self, first: str, second: str) -> Interval:
         seeds = self.outcome.seeds(first, second)
@@ -431,7 +460,9 @@ class _Judge:
             "time saved beyond one half": _shifted(share, -0.5, sign=-1),
         }
         evidence = [f"{self.ledger.section}/boxes/{name}/IoU@0.5" for name in (JOINT, DETECTOR)]
-        self.ledger.claim(judge_all("C3a", effects, "IoU@0.5; share of time", [*evidence, key]))
+        lacks = [f"{_MIN_SEEDS} training seeds"] if len(seeds) < _MIN_SEEDS else []
+        unit = "IoU@0.5; share of time"
+        self.ledger.claim(judge_all("C3a", effects, unit, [*evidence, key], lacks=lacks))
 
     def sensitivity(self) -> None:
         """What changes with the settings; the recipe itself stands first for each axis.
@@ -473,6 +504,8 @@ class _Judge:
                 "training loss": float(np.mean([log.loss.tail(20).mean() for log in logs])),
                 "active share": float(np.mean([log.active_share.tail(20).mean() for log in logs])),
             }
+            if name in PUBLISHED_LOSSES:  # their terms are not those that the share counts
+                values.pop("active share")
             for metric, value in values.items():
                 if np.isfinite(value):
                     self.ledger.record("training", name, metric, value, seeds=len(logs))

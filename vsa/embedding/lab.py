@@ -62,6 +62,7 @@ from vsa.runtime import backbones
 from vsa.runtime.atomic import atomic_dir, atomic_file
 from vsa.runtime.backbones import make_backbone
 from vsa.runtime.device import Device
+from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import fingerprint
 from vsa.runtime.profiles import EmbeddingSettings
 from vsa.runtime.seeds import generator
@@ -137,7 +138,14 @@ class Lab:
         if not (folder / "card.json").is_file():
             draft = folder.with_name(f".{folder.name}")  # checkpoints outlive a kill here
             draft.mkdir(parents=True, exist_ok=True)
-            self._maker(name)(name, draft)
+            try:
+                self._maker(name)(name, draft)
+            except OSError as error:
+                raise InputError(
+                    f"{name}, seed {self.seed}, could not be finished ({error})",
+                    cure="Free some space on that disk and start again: training continues",
+                    file=draft,
+                ) from error
             with atomic_dir(folder) as target:
                 for file in draft.iterdir():
                     file.rename(target / file.name)
@@ -280,15 +288,16 @@ class Lab:
                 log.to_parquet(log_file)
                 with atomic_file(stage_file) as whole:
                     torch.save(net.state_dict(), whole)
+                (draft / f"stage-{number}-checkpoint.pth").unlink(missing_ok=True)
             logs.append(log.assign(stage=key))
             trouble += [f"{key}: {problem}" for problem in find_trouble(log)]
         log = pd.concat(logs, ignore_index=True)
-        for number in range(len(variant.stages)):
-            (draft / f"stage-{number}.pth").unlink()
-            (draft / f"stage-{number}.parquet").unlink()
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
         card = make_card(trouble, log.step_ms.sum() / 1e3, len(log))
         save_job(draft, self.answer(net, boxes="own" if variant.masked else None), log, card)
+        for number in range(len(variant.stages)):
+            (draft / f"stage-{number}.pth").unlink()
+            (draft / f"stage-{number}.parquet").unlink()
 
     def _supervised(self, name: str, draft: Path) -> None:
         net = self.net(JOINT)
@@ -305,6 +314,7 @@ class Lab:
 
     def _detector(self, name: str, draft: Path) -> None:
         s, rows = self.settings, self.task.rows("train")
+        torch.manual_seed(self.seed)  # proposals are sampled from the global generator
         started = time.perf_counter()
         found = train_detector(
             make_detector(s.architecture, self.backbone_state, s.image_px),

@@ -43,10 +43,11 @@ class Pages:
 
 
 def make_pages(pvlog: pd.DataFrame, queries: pd.DataFrame, catalogue: pd.DataFrame) -> Pages:
-    """The log (schema ``PVLOG``) as rows of the two tables; raises on unknown ids or no click.
+    """The log (schema ``PVLOG``) as rows of the two tables.
 
     Page views of queries that are not in the table are left out, and so are results that are not
-    in the catalogue any more: selection removed them.
+    in the catalogue any more: selection removed them. Raises NotApplicable for a log without a
+    click, and InputError for one that knows none of the queries or images.
     """
     if not pvlog.clicked.any():
         raise NotApplicable("Click-mined training: the log holds no click.")
@@ -134,6 +135,8 @@ def mine(pages: Pages, distance: FusedDistance) -> Candidates:
 
     A page where everything was clicked offers no negative, so it makes no triplet.
     """
+    if not pages.image.size:
+        raise NotApplicable("Click-mined training: a split has no page view to mine.")
     session, position = np.nonzero(pages.clicked)
     query, positive = pages.query[session], pages.image[session, position]
     n_images = int(pages.image.max()) + 1
@@ -212,7 +215,10 @@ def mining_statistics(
 
 
 def shuffle_clicks(pages: Pages, seed: int) -> Pages:
-    """As many clicks per page, on results chosen at random: nothing is left to learn."""
+    """As many clicks per page, on results chosen at random.
+
+    Nothing is left to learn but what the pages themselves tell, such as the category they share.
+    """
     clicked = np.zeros_like(pages.clicked)
     rng = generator(seed, "shuffled clicks")
     for page, (images, clicks) in enumerate(zip(pages.image, pages.clicked, strict=True)):

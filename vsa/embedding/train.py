@@ -73,9 +73,9 @@ def train_stage(
     different queries: 1 where features have collapsed), mean_side and centre_spread of the boxes
     (NaN where none are learned), wait_ms (for data) and step_ms.
 
-    With the file `checkpoint` there, training continues from it; it is written every minute and
-    removed at the end. Raises FloatingPointError where the loss is no number, and InputError for
-    a checkpoint that cannot be read or written.
+    With the file `checkpoint` there, training continues from it; it is written every minute, and
+    the caller removes it once the result is safe. Raises FloatingPointError where the loss is no
+    number, and InputError for a checkpoint that cannot be read or written.
     """
     whole = torch.tensor(_WHOLE, device=device.device)
     net.requires_grad_(stage.trains != "boxes")
@@ -87,8 +87,7 @@ def train_stage(
     for batch, drawn in progress(batches, description, stage.n_steps - len(log)):
         arrived = time.perf_counter()
         step = len(log)
-        net.train(stage.trains != "boxes")
-        net.localiser.train(stage.trains != "features")
+        net.train_branches(features=stage.trains != "boxes", boxes=stage.trains != "features")
         start, end = stage.slope
         slope = start + (end - start) * step / stage.n_steps
         with device.autocast():
@@ -116,7 +115,6 @@ def train_stage(
             _save(checkpoint, net, optimizer, schedule, log)
             saved = done
     net.requires_grad_(True)
-    checkpoint.unlink(missing_ok=True)
     return pd.DataFrame(log, columns=_COLUMNS)
 
 
@@ -250,6 +248,7 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "schedule": schedule.state_dict(),
         "rng": torch.get_rng_state(),
+        "rng_cuda": torch.cuda.get_rng_state_all(),
         "log": log,
     }
     try:
@@ -277,6 +276,7 @@ def _resume(
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["rng"])
+        torch.cuda.set_rng_state_all(state["rng_cuda"])
         return list(state["log"])
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.PickleError) as error:
         raise InputError(
@@ -313,8 +313,7 @@ def train_boxes_supervised(
     draw = partial(_labelled_batch, boxes, images, 2 * stage.n_triplets, seed)
     batches = prefetch(draw(step) for step in range(stage.n_steps))
     for step, (batch, target) in enumerate(progress(batches, description, stage.n_steps)):
-        net.eval()
-        net.localiser.train()
+        net.train_branches(features=False, boxes=True)
         with device.autocast():
             predicted = net.locate(to_tensor(batch, device))
         loss = (predicted - torch.from_numpy(target).to(device.device)).abs().mean()

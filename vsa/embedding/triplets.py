@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsa.embedding.mining import Pages, Triplets
+from vsa.runtime.errors import NotApplicable
 from vsa.runtime.seeds import generator
 
 
@@ -24,6 +25,8 @@ class TripletSource:
 
     def draw(self, m: int, seed: int, step: int) -> DrawnTriplets:
         """Draw m triplets: a function of seed and step alone, so that training can resume."""
+        if not len(self.triplets):
+            raise NotApplicable("Click-mined training: no triplet is left to learn from.")
         rng = generator(seed, "triplets", step)
         rows = rng.choice(len(self.triplets), m, replace=len(self.triplets) < m)
         pool = self.triplets.negatives[rows]
@@ -70,7 +73,7 @@ def from_labels(
     """Triplets from labels in place of clicks, for the queries of the given pages.
 
     Positives are images of the query's label, at most `n_positives` each. Negatives have another
-    label: of the query's pages (``"pages"``: identities, the ceiling of any filter of clicks), or
+    label: of the query's pages (``"pages"``, for identities: more than any filter of clicks), or
     of the whole catalogue (``"catalogue"``: categories).
     """
     if negatives not in ("pages", "catalogue"):
@@ -90,9 +93,9 @@ def from_labels(
             query.append(row)
             positive.append(chosen)
             pools.append(np.pad(pool, (0, width - len(pool)), constant_values=-1))
-    return TripletSource(
-        Triplets(np.array(query), np.array(positive), np.stack(pools)), query_labels, image_labels
-    )
+    negative = np.array(pools, np.int64).reshape(-1, width)
+    triplets = Triplets(np.array(query, np.int64), np.array(positive, np.int64), negative)
+    return TripletSource(triplets, query_labels, image_labels)
 
 
 def _first_pages(pages: Pages) -> tuple[np.ndarray, np.ndarray]:

@@ -144,6 +144,7 @@ _PUBLISHED = tuple(
     Variant(f"{loss} loss", loss=loss)
     for loss in ("semi-hard", "N-pair", "multi-similarity", "contrastive")
 )
+PUBLISHED_LOSSES = tuple(variant.name for variant in _PUBLISHED)
 _SENSITIVITY = (
     *(
         Variant(f"4 × the steps | {short}", source, times_steps=4, axis="training steps")

@@ -1,7 +1,8 @@
 """The paper's claims, and verdicts that follow from intervals alone.
 
 A claim is *reproduced* when the whole interval of its effect lies above the threshold, *not
-reproduced* when the whole interval lies at or below it, and *inconclusive* otherwise.
+reproduced* when the whole interval lies at or below it, and *inconclusive* otherwise. A claim of
+which some evidence is lacking can fall, but it cannot be reproduced.
 """
 
 from __future__ import annotations
@@ -69,11 +70,13 @@ def judge_all(
     unit: str,
     evidence: Sequence[str] = (),
     threshold: float = 0.0,
+    lacks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """As `judge`, for a claim that must hold in every one of several named comparisons.
 
     It is reproduced only if each effect is, not reproduced if any is not, and inconclusive
     otherwise. The smallest effect is the one reported first; all are kept under ``effects``.
+    ``lacks`` names evidence that the claim needs and this run does not have.
     """
     claims = load_claims()
     if claim_id not in claims:
@@ -90,20 +93,23 @@ def judge_all(
         "id": claim.id,
         "statement": claim.statement,
         "paper_section": claim.paper_section,
-        "verdict": verdict_of(list(named.values()), threshold),
+        "verdict": verdict_of(list(named.values()), threshold, lacks),
         **named[smallest],
         "unit": unit,
         "threshold": threshold,
         "effects": named,
+        "lacks": list(lacks),
         "evidence": list(evidence),
         "paper_value": claim.paper_value,
     }
 
 
-def verdict_of(effects: Sequence[Mapping[str, float]], threshold: float) -> str:
+def verdict_of(
+    effects: Sequence[Mapping[str, float]], threshold: float, lacks: Sequence[str] = ()
+) -> str:
     """The verdict that follows from effects with ``ci_low`` and ``ci_high``."""
     if any(effect["ci_high"] <= threshold for effect in effects):
         return NOT_REPRODUCED
-    if all(effect["ci_low"] > threshold for effect in effects):
+    if not lacks and all(effect["ci_low"] > threshold for effect in effects):
         return REPRODUCED
     return INCONCLUSIVE

@@ -135,7 +135,8 @@ class Ledger:
             for name, effect in claim["effects"].items()
         }
         reported = {part: rounded(claim[part]) for part in ("effect", "ci_low", "ci_high")}
-        verdict = verdict_of(list(effects.values()), claim["threshold"])  # of the rounded numbers
+        # of the rounded numbers
+        verdict = verdict_of(list(effects.values()), claim["threshold"], claim["lacks"])
         self._claims[claim["id"]] = {
             "id": claim["id"],
             "section": self.section,
@@ -193,7 +194,8 @@ class Ledger:
             for name, part in claim["effects"].items()
         )
         statement = claim["statement"].rstrip(".")
-        return f"**{claim_id} {claim['verdict']}**: {statement} ({effects} {claim['unit']})."
+        lacks = f" Lacking: {', '.join(claim['lacks'])}." if claim["lacks"] else ""
+        return f"**{claim_id} {claim['verdict']}**: {statement} ({effects} {claim['unit']}).{lacks}"
 
     def table(self, experiment: str, *, as_text: bool = False) -> pd.DataFrame:
         """An experiment of this section: variants by metrics, as numbers or with intervals."""

@@ -42,6 +42,7 @@ CLAIM_FIELDS = (
     "unit",
     "threshold",
     "effects",
+    "lacks",
     "evidence",
     "paper_value",
 )
@@ -138,7 +139,8 @@ def _check(content: dict[str, Any]) -> None:
         raise ValueError("a record occurs twice")
     for claim in content["claims"]:
         _check_fields(claim, CLAIM_FIELDS, "claim")
-        if claim["verdict"] != verdict_of(list(claim["effects"].values()), claim["threshold"]):
+        effects = list(claim["effects"].values())
+        if claim["verdict"] != verdict_of(effects, claim["threshold"], claim["lacks"]):
             raise ValueError(f"the verdict on {claim['id']} does not follow from its interval")
 
 

@@ -1,7 +1,8 @@
 """Profiles: how much data and how much training a run gets. Nothing else depends on the size.
 
 ``smoke`` is for tests, ``laptop`` for two CPU cores, ``full`` for a GPU at the paper's input
-sizes. Values were set before any two methods were compared (see notebook 01, "Datasheet").
+sizes. Sizes of the shop were set before any two methods were compared (see notebook 01,
+"Datasheet"), those of click logs before any two of notebook 03 were.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ class CategorySettings:
 class EmbeddingSettings:
     """Click-mined training (see ``vsa.embedding``) and the set-up of its comparisons.
 
-    Chosen on validation queries of the synthetic shop, with seed 0. ``n_matched_steps`` lets an
-    unmasked control see as many image passes as the box and the joint stages together: per m
-    triplets, an unmasked step costs 3m, a box step 3.5m and a joint step 3.5m.
+    Chosen on validation queries of the synthetic shop, with seed 0. ``n_matched_steps`` gives an
+    unmasked control as many image passes as the box and the joint stages have together: per m
+    triplets, an unmasked step needs 3m, a box step 3.5m and a joint step 3.5m. Seconds differ, as
+    the training table of notebook 03 shows.
     """
 
     architecture: str
