@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from vsa.embedding.joint import MIN_SIDE, JointNet, Localiser, soft_mask
 from vsa.runtime.backbones import make_backbone
@@ -92,8 +93,16 @@ def test_both_branches_start_from_one_backbone():
     assert torch.equal(net.localiser.trunk.state_dict()[key], backbone.state_dict()[key])
 
 
-def test_frozen_norms_keep_their_statistics():
-    net = JointNet("mobilenet_v2", 8, frozen_norm=True).train()
-    before = net.backbone.features[0][1].running_mean.clone()
-    net.embed(torch.randint(0, 256, (2, 3, 64, 64)))
-    assert torch.equal(before, net.backbone.features[0][1].running_mean)
+@pytest.mark.parametrize("features", [True, False])
+def test_frozen_norms_keep_their_statistics(features):
+    net = JointNet("mobilenet_v2", 8, frozen_norm=True)
+    net.train_branches(features=features, boxes=True)
+    norms = [
+        next(module for module in branch.modules() if isinstance(module, nn.BatchNorm2d))
+        for branch in (net.backbone, net.localiser.trunk)
+    ]
+    before = [norm.running_mean.clone() for norm in norms]
+    images = torch.randint(0, 256, (2, 3, 64, 64))
+    net.embed(images, net.locate(images), slope=8.0)
+    assert all(map(torch.equal, before, [norm.running_mean for norm in norms]))
+    assert net.localiser.head[1].training, "its own norm learns"

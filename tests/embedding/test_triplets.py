@@ -3,6 +3,9 @@ import pytest
 
 from vsa.embedding.mining import Pages, Triplets
 from vsa.embedding.triplets import from_clicks, from_labels
+from vsa.runtime.errors import NotApplicable
+
+PAGES_ALL = Pages(np.arange(3), np.arange(9).reshape(3, 3), np.zeros((3, 3), bool))
 
 TRIPLETS = Triplets(
     np.array([0, 0, 1, 2]),
@@ -41,6 +44,15 @@ def test_what_was_clicked_for_a_query_is_never_its_negative():
         for i, q in enumerate(drawn.query):
             for j, n in enumerate(drawn.negative):
                 assert drawn.allowed[i, j] == (n not in clicked[q])
+
+
+def test_nothing_left_to_learn_from_is_said():
+    nothing = Triplets(np.empty(0, int), np.empty(0, int), np.empty((0, 3), int))
+    with pytest.raises(NotApplicable, match="no triplet is left"):
+        from_clicks(nothing, 3, 9).draw(2, 0, 0)
+    labels = np.zeros(9, int)
+    source = from_labels(labels[:3], labels, PAGES_ALL, negatives="pages", seed=0)
+    assert len(source.triplets) == 0
 
 
 def test_labels_make_positives_of_one_label_and_negatives_of_others():
