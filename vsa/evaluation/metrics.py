@@ -139,6 +139,53 @@ def average_precision(
     return (precision * relevant).sum(axis=1) / np.minimum(n_identical, relevant.shape[1])
 
 
+def linear_recall_at_k(found: Floats, exact: Floats) -> npt.NDArray[np.float64]:
+    """Share of a linear scan's first k results that an index returns too (paper section 3.3).
+
+    Ties are counted as found: what is as good as the k-th of the scan is as good a result.
+
+    Parameters
+    ----------
+    found : (n_queries, k) similarities of what the index returned; −inf where it returned less.
+    exact : (n_queries, k) similarities of the linear scan, best first; −inf past a small catalogue.
+
+    Returns
+    -------
+    (n_queries,) float64 in [0, 1].
+    """
+    if found.shape != exact.shape or exact.ndim != 2:
+        raise ValueError(f"found {found.shape} and exact {exact.shape} do not fit")
+    there = np.isfinite(exact)
+    worst = np.where(there, exact, np.inf).min(axis=1, keepdims=True)
+    good = np.isfinite(found) & (found >= worst - 1e-6)
+    return good.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+
+
+def ndcg_at_k(found: npt.ArrayLike, exact: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Normalised discounted cumulative gain of a ranking against a linear scan's.
+
+    The scan's result at rank r = 1 … k has relevance (k + 1 − r) / k, all others have none; a
+    result at rank r counts 1 / log2(r + 1) of its relevance.
+
+    Parameters
+    ----------
+    found : (n_queries, k) ids that the index returned, best first; −1 where it returned less.
+    exact : (n_queries, k) ids of the linear scan, best first.
+
+    Returns
+    -------
+    (n_queries,) float64 in [0, 1].
+    """
+    found, exact = np.asarray(found), np.asarray(exact)
+    if found.shape != exact.shape or exact.ndim != 2:
+        raise ValueError(f"found {found.shape} and exact {exact.shape} do not fit")
+    k = exact.shape[1]
+    relevance, discount = 1 - np.arange(k) / k, 1 / np.log2(np.arange(k) + 2)
+    same = (found[:, :, None] == exact[:, None, :]) & (found >= 0)[:, :, None]
+    gains = (same * relevance).sum(axis=2)
+    return (gains * discount).sum(axis=1) / (relevance * discount).sum()
+
+
 def box_iou(boxes: Floats, others: Floats) -> npt.NDArray[np.float64]:
     """Intersection over union of pairs of boxes (n, 4) x_min, y_min, x_max, y_max → (n,)."""
     first, second = np.asarray(boxes, np.float64), np.asarray(others, np.float64)

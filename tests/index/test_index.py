@@ -1,0 +1,306 @@
+"""Search against a brute-force oracle, under any interleaving of changes."""
+
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from vsa.index.build import build_index
+from vsa.index.index import BinaryIndex, Knobs
+from vsa.runtime.errors import InputError
+
+DIM, NAMES = 16, ("bags", "shoes", "toys")
+ALL = Knobs(n_probe=10**6, n_candidates=10**6)
+
+
+def unit(rng: np.random.Generator, n: int, dim: int = DIM) -> np.ndarray:
+    x = rng.normal(size=(n, dim)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def oracle(index, items, query, k, knobs, categories=None):
+    """What a search must find, by definition: items are id → (feature, category)."""
+    model = index.model
+    stored = query.astype(np.float16)
+    code = model.codec.encode(stored[None])[0]
+    wanted = None if categories is None else model.lists.category_codes(categories)
+    probed = set(model.lists.probe(code, knobs.n_probe, wanted).tolist())
+    passed = []
+    for id_, (feature, category) in items.items():
+        feature = feature.astype(np.float16)
+        own = model.codec.encode(feature[None])
+        list_ = model.lists.assign(own, model.lists.category_codes([category]))[0]
+        if list_ in probed:
+            bits = int(np.unpackbits(own[0] ^ code).sum())
+            similarity = float(feature.astype(np.float32) @ stored.astype(np.float32))
+            passed.append((bits, id_, similarity))
+    passed = sorted(passed)[: max(k, knobs.n_candidates)]
+    return sorted(((-s, id_) for _, id_, s in passed))[:k]
+
+
+def check(index, items, query, k, knobs, categories=None):
+    hits = index.search(query, k, knobs=knobs, categories=categories)
+    expected = oracle(index, items, query, k, knobs, categories)
+    assert len(hits.ids) == len(expected)
+    np.testing.assert_allclose(-hits.similarity, [s for s, _ in expected], atol=1e-6)
+    assert len(set(hits.ids.tolist())) == len(hits.ids)
+    # where similarities differ by rounding alone, either order will do
+    gaps = np.diff([s for s, _ in expected]) if len(expected) > 1 else np.array([1.0])
+    if (np.abs(gaps) > 1e-6).all():
+        assert hits.ids.tolist() == [id_ for _, id_ in expected]
+
+
+@pytest.fixture
+def shop(tmp_path):
+    rng = np.random.default_rng(0)
+    features = unit(rng, 300)
+    ids = rng.permutation(10_000)[:300] - 5_000
+    categories = rng.choice(NAMES, 300)
+    build_index(tmp_path / "index", features, ids, categories, n_bits=64)
+    items = dict(zip(ids.tolist(), zip(features, categories.tolist(), strict=True), strict=True))
+    return tmp_path / "index", items
+
+
+@pytest.mark.parametrize("knobs", [ALL, Knobs(5, 10), Knobs(1, 1), Knobs(20, 50)])
+@pytest.mark.parametrize("categories", [None, ["bags"], ["toys", "shoes"]])
+def test_search_is_what_its_definition_says(shop, knobs, categories):
+    folder, items = shop
+    rng = np.random.default_rng(1)
+    with BinaryIndex(folder) as index:
+        for query in unit(rng, 10):
+            check(index, items, query, 7, knobs, categories)
+
+
+def test_all_lists_and_candidates_give_the_exact_ranking(shop):
+    folder, items = shop
+    ids = np.array(list(items))
+    features = np.stack([f for f, _ in items.values()]).astype(np.float16).astype(np.float32)
+    with BinaryIndex(folder) as index:
+        for query in unit(np.random.default_rng(2), 10):
+            found = index.search(query, 20, knobs=ALL)
+            exact = ids[np.argsort(-features @ query.astype(np.float16).astype(np.float32))[:20]]
+            assert found.ids.tolist() == exact.tolist()
+
+
+def test_ties_go_to_the_lower_id(tmp_path):
+    same = np.tile(unit(np.random.default_rng(0), 1), (50, 1))
+    ids = np.random.default_rng(1).permutation(50)
+    build_index(tmp_path / "index", same, ids, n_bits=64)
+    with BinaryIndex(tmp_path / "index", writable=True) as index:
+        assert index.search(same[0], 5, knobs=Knobs(1, 5)).ids.tolist() == [0, 1, 2, 3, 4]
+        index.delete(np.array([1]))
+        index.add(np.array([-3]), same[:1])
+        assert index.search(same[0], 5, knobs=Knobs(1, 5)).ids.tolist() == [-3, 0, 2, 3, 4]
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Random adds, deletes, updates, compactions and reopenings, with a search after each."""
+
+    @initialize(n=st.integers(1, 40), seed=st.integers(0, 2**16))
+    def build(self, n, seed):
+        self.rng = np.random.default_rng(seed)
+        self.folder = Path(tempfile.mkdtemp()) / "index"
+        features = unit(self.rng, n)
+        categories = self.rng.choice(NAMES, n)
+        build_index(self.folder, features, np.arange(n), categories, n_bits=64, seed=seed)
+        self.items = {i: (features[i], str(categories[i])) for i in range(n)}
+        self.known = sorted(set(categories.tolist()))
+        self.index = BinaryIndex(self.folder, writable=True)
+        self.reader = BinaryIndex(self.folder)
+
+    def fresh(self, ids):
+        features = unit(self.rng, len(ids))
+        categories = [str(c) for c in self.rng.choice(self.known, len(ids))]
+        return features, categories
+
+    def some(self, n):
+        ids = sorted(self.items)
+        return np.array(sorted(self.rng.choice(ids, min(n, len(ids)), replace=False)), np.int64)
+
+    @rule(n=st.integers(0, 30))
+    def add(self, n):
+        ids = np.setdiff1d(self.rng.integers(0, 200, n), list(self.items))
+        features, categories = self.fresh(ids)
+        self.index.add(ids, features, categories)
+        self.items |= dict(zip(ids.tolist(), zip(features, categories, strict=True), strict=True))
+
+    @rule(n=st.integers(0, 20))
+    def update(self, n):
+        ids = self.some(n)
+        features, categories = self.fresh(ids)
+        self.index.update(ids, features, categories)
+        self.items |= dict(zip(ids.tolist(), zip(features, categories, strict=True), strict=True))
+
+    @rule(n=st.integers(0, 20))
+    def delete(self, n):
+        ids = self.some(n)
+        self.index.delete(ids)
+        for id_ in ids.tolist():
+            del self.items[id_]
+
+    @rule()
+    def compact(self):
+        self.index.compact()
+
+    @rule()
+    def reopen(self):
+        self.index.close()
+        self.index = BinaryIndex(self.folder, writable=True)
+
+    @invariant()
+    def searches_agree(self):
+        knobs = Knobs(int(self.rng.integers(1, 20)), int(self.rng.integers(1, 60)))
+        query = unit(self.rng, 1)[0]
+        for index in (self.index, self.reader):
+            assert len(index) == len(self.items)
+            check(index, self.items, query, 5, knobs)
+            check(index, self.items, query, 5, knobs, self.known[:1])
+
+    def teardown(self):
+        if hasattr(self, "index"):
+            self.index.verify()
+            self.index.close()
+            self.reader.close()
+            shutil.rmtree(self.folder.parent)
+
+
+Interleavings.TestCase.settings = settings(
+    max_examples=25,
+    stateful_step_count=15,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestInterleavings = Interleavings.TestCase
+
+
+def test_searches_go_on_while_the_index_is_written_and_compacted(shop):
+    folder, items = shop
+    rng = np.random.default_rng(3)
+    query, failures, stop = unit(rng, 1)[0], [], threading.Event()
+
+    def ask():
+        with BinaryIndex(folder) as index:
+            while not stop.is_set():
+                try:
+                    hits = index.search(query, 10, knobs=ALL)
+                    assert len(hits.ids) == 10
+                    assert (np.diff(hits.similarity) <= 0).all()
+                except Exception as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    with BinaryIndex(folder, writable=True) as index:
+        for thread in threads:
+            thread.start()
+        for start in range(20_000, 20_600, 50):
+            ids = np.arange(start, start + 50)
+            index.add(ids, unit(rng, 50), rng.choice(NAMES, 50))
+            index.delete(ids[::2])
+            index.compact()
+        assert len(index) == len(items) + 300
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_a_reader_keeps_its_state_while_the_base_is_replaced(shop):
+    folder, items = shop
+    with BinaryIndex(folder) as reader, BinaryIndex(folder, writable=True) as writer:
+        view = reader.current()
+        writer.delete(np.array(sorted(items)[:200]))
+        writer.compact()
+        assert len(view) == 300
+        assert len(view.base.features) == 300  # removed from the folder, still mapped
+        assert view.base.features[250].shape == (DIM,)
+        assert len(reader) == 100
+
+
+def test_an_index_may_become_empty_and_be_filled_again(shop):
+    folder, items = shop
+    with BinaryIndex(folder, writable=True) as index:
+        index.delete(np.array(list(items)))
+        index.compact()
+        assert len(index) == 0
+        assert index.search(unit(np.random.default_rng(0), 1)[0], 5).ids.shape == (0,)
+        index.add(np.array([7]), unit(np.random.default_rng(0), 1), ["bags"])
+        assert index.search(unit(np.random.default_rng(1), 1)[0], 5, knobs=ALL).ids.tolist() == [7]
+        index.verify()
+
+
+def test_a_category_without_items_gives_no_results(shop):
+    folder, items = shop
+    bags = [id_ for id_, (_, category) in items.items() if category == "bags"]
+    with BinaryIndex(folder, writable=True) as index:
+        index.delete(np.array(bags))
+        query = unit(np.random.default_rng(0), 1)[0]
+        assert index.search(query, 5, categories=["bags"]).ids.shape == (0,)
+
+
+def test_k_beyond_the_catalogue_gives_what_there_is(shop):
+    folder, items = shop
+    with BinaryIndex(folder) as index:
+        query = unit(np.random.default_rng(0), 1)[0]
+        assert sorted(index.search(query, 10**4, knobs=ALL).ids.tolist()) == sorted(items)
+
+
+QUERY = np.zeros(DIM, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda i: i.search(QUERY, 0), "k = 0"),
+        (lambda i: i.search(QUERY, 5, knobs=Knobs(0, 5)), "visits no list"),
+        (lambda i: i.search(np.zeros(DIM + 1, np.float32)), r"not \(n, 16\)"),
+        (lambda i: i.search(np.full(DIM, np.nan, np.float32)), "finite"),
+        (lambda i: i.search(np.full(DIM, np.inf, np.float32)), "finite"),
+        (lambda i: i.search(np.zeros(DIM, int)), "floating"),
+        (lambda i: i.search(np.full(DIM, 1e6, np.float32)), "float16"),
+        (lambda i: i.search(QUERY, categories=["hats"]), "no category 'hats'"),
+        (lambda i: i.add(np.array([1, 1]), np.zeros((2, DIM))), "given twice"),
+        (lambda i: i.add(np.array([1.5]), np.zeros((1, DIM))), "whole numbers"),
+        (lambda i: i.add(np.array([1, 2]), np.zeros((1, DIM))), "as many"),
+        (lambda i: i.add(np.array([10**6]), np.zeros((1, DIM)), ["hats"]), "no category"),
+        (lambda i: i.delete(np.array([10**6])), "does not have item 1000000"),
+        (lambda i: i.update(np.array([10**6]), np.zeros((1, DIM)), ["bags"]), "does not have"),
+    ],
+)
+def test_bad_requests_are_refused_and_change_nothing(shop, call, text):
+    folder, items = shop
+    with BinaryIndex(folder, writable=True) as index:
+        with pytest.raises(InputError, match=text):
+            call(index)
+        assert len(index) == len(items)
+
+
+def test_an_item_cannot_be_added_twice(shop):
+    folder, items = shop
+    known = next(iter(items))
+    with BinaryIndex(folder, writable=True) as index:
+        with pytest.raises(InputError, match="already has item"):
+            index.add(np.array([10**6, known]), np.zeros((2, DIM)), ["bags", "bags"])
+        assert len(index) == len(items)
+
+
+@pytest.mark.parametrize(
+    ("features", "ids", "categories", "text"),
+    [
+        (np.zeros((0, DIM)), None, None, "nothing to index"),
+        (np.zeros(DIM), None, None, "nothing to index"),
+        (np.full((3, DIM), np.nan), None, None, "finite"),
+        (np.zeros((3, DIM)), [1, 2, 2], None, "given twice"),
+        (np.zeros((3, DIM)), [1, 2], None, "as many"),
+        (np.zeros((3, DIM)), None, ["a"], "as many"),
+    ],
+)
+def test_bad_builds_are_refused_and_leave_nothing(tmp_path, features, ids, categories, text):
+    with pytest.raises(InputError, match=text):
+        build_index(tmp_path / "index", features, ids, categories)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,181 @@
+"""A base: the immutable part of an index, in files that are mapped into memory and not read.
+
+Items are sorted by list, then by id, so a list is a run of rows: its codes are scanned in one go,
+and the features of its candidates lie close together on disk. Codes are scanned for every query
+and belong in memory; features are touched only for candidates, and may stay on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vsa.index.codec import STORED
+from vsa.runtime.errors import InputError
+
+FORMAT = 1
+_ARRAYS = ("codes", "features", "ids", "offsets", "by_id")
+_CHUNK_ROWS = 2**17
+_CHECKED_AT_OPENING = 2**29  # bytes; larger files are checked by `verify` only
+_REBUILD = "Build the index again, or restore it from a copy"
+
+
+@dataclass(frozen=True)
+class Base:
+    """N items in L lists; all arrays are mapped."""
+
+    folder: Path
+    codes: np.ndarray  # uint8 (N, n_bits / 8)
+    features: np.ndarray  # float16 (N, d)
+    ids: np.ndarray  # int64 (N,)
+    offsets: np.ndarray  # int64 (L + 1,): list l is rows offsets[l] to offsets[l + 1]
+    by_id: np.ndarray  # uint32 (N,): rows in the order of their ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows_of(self, ids: np.ndarray) -> np.ndarray:
+        """Row of each id, int64; −1 where the base does not have it."""
+        if not len(self):
+            return np.full(len(ids), -1)
+        place = np.searchsorted(self.ids, ids, sorter=self.by_id)
+        rows = self.by_id[np.minimum(place, len(self) - 1)].astype(np.int64)
+        return np.where(self.ids[rows] == ids, rows, -1)
+
+
+def write_base(
+    folder: Path,
+    ids: np.ndarray,
+    lists: np.ndarray,
+    n_lists: int,
+    rows_of: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> None:
+    """Write a base that is complete or absent, and on the disk once this returns.
+
+    `ids` and `lists`, int64 (n,), say what there is and where it goes; `rows_of` returns codes and
+    features of the items at the given positions, and is asked for a chunk at a time. Raises
+    InputError when the disk is full, having removed what was written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write_arrays(draft, ids, lists, n_lists, rows_of)
+        manifest = {
+            "format": FORMAT,
+            "n_items": len(ids),
+            "files": {
+                name: {"bytes": path.stat().st_size, "crc32": file_checksum(path)}
+                for name in _ARRAYS
+                if (path := draft / f"{name}.npy")
+            },
+        }
+        write_checked_json(draft / "manifest.json", manifest)
+        for path in draft.iterdir():
+            _sync(path)
+        _sync(draft)
+        os.replace(draft, folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise InputError(
+            f"the base could not be written ({error})",
+            cure="Free some space on that disk; what was there before is untouched",
+            file=folder,
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write_arrays(
+    draft: Path,
+    ids: np.ndarray,
+    lists: np.ndarray,
+    n_lists: int,
+    rows_of: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> None:
+    n, order = len(ids), np.lexsort((ids, lists))
+    np.save(draft / "ids.npy", np.asarray(ids, np.int64)[order])
+    np.save(draft / "by_id.npy", np.argsort(ids[order], kind="stable").astype(np.uint32))
+    offsets = np.zeros(n_lists + 1, np.int64)
+    np.cumsum(np.bincount(lists, minlength=n_lists), out=offsets[1:])
+    np.save(draft / "offsets.npy", offsets)
+    # written, not mapped: a full disk is an error here and would be a crash there
+    with (draft / "codes.npy").open("wb") as codes, (draft / "features.npy").open("wb") as features:
+        for start in range(0, max(n, 1), _CHUNK_ROWS):
+            parts = rows_of(order[start : start + _CHUNK_ROWS])
+            for stream, part, dtype in zip(
+                (codes, features), parts, (np.uint8, STORED), strict=True
+            ):
+                if not start:
+                    header = {"descr": np.dtype(dtype).str, "fortran_order": False}
+                    header["shape"] = (n, part.shape[1])
+                    np.lib.format.write_array_header_1_0(stream, header)
+                stream.write(np.ascontiguousarray(part, dtype).tobytes())
+
+
+def open_base(folder: Path, *, check_all: bool = False) -> Base:
+    """Map the files of a base.
+
+    Sizes are checked always, contents of files up to 512 MiB at once and of all with `check_all`.
+    Raises InputError for a file that is missing, truncated, changed, or of another format.
+    """
+    manifest = read_checked_json(folder / "manifest.json")
+    if manifest.get("format") != FORMAT:
+        raise InputError(
+            f"the index has format {manifest.get('format')!r}, not {FORMAT}",
+            cure="Build it again with this version of vsa",
+            file=folder,
+        )
+    arrays = {}
+    for name in _ARRAYS:
+        path, said = folder / f"{name}.npy", manifest["files"][name]
+        if not path.is_file() or path.stat().st_size != said["bytes"]:
+            raise InputError("the file is missing or truncated", cure=_REBUILD, file=path)
+        is_checked = check_all or said["bytes"] <= _CHECKED_AT_OPENING
+        if is_checked and file_checksum(path) != said["crc32"]:
+            raise InputError("the file's checksum is wrong", cure=_REBUILD, file=path)
+        empty = manifest["n_items"] == 0 and name != "offsets"  # nothing to map
+        arrays[name] = np.load(path, mmap_mode=None if empty else "r").view(np.ndarray)
+    return Base(folder, **arrays)
+
+
+def file_checksum(path: Path) -> int:
+    """CRC-32 of a file's content."""
+    value = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(2**22):
+            value = zlib.crc32(chunk, value)
+    return value
+
+
+def write_checked_json(path: Path, content: dict) -> None:
+    """Write JSON beside its own checksum."""
+    text = json.dumps(content, sort_keys=True)
+    path.write_text(json.dumps({"crc32": zlib.crc32(text.encode()), "content": content}, indent=1))
+
+
+def read_checked_json(path: Path) -> dict:
+    """Read what `write_checked_json` wrote; raises InputError if that is not what is there."""
+    try:
+        both = json.loads(path.read_text(encoding="utf-8"))
+        content = both["content"]
+        if zlib.crc32(json.dumps(content, sort_keys=True).encode()) == both["crc32"]:
+            return content
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise InputError("the file is missing or damaged", cure=_REBUILD, file=path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

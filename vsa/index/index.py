@@ -1,0 +1,325 @@
+"""A searchable index in one folder: coarse filter, refined rank, updates (paper section 3.3)."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsa.index.base import Base, open_base
+from vsa.index.codec import check_features
+from vsa.index.lists import nearest
+from vsa.index.live import Reader, Writer
+from vsa.index.model import read_model
+from vsa.index.view import View, make_view
+from vsa.runtime.errors import InputError
+
+_OPENING_ATTEMPTS = 5  # another process may replace the base between two glances
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What a query may cost: lists visited, and candidates kept by Hamming distance (R)."""
+
+    n_probe: int = 16
+    n_candidates: int = 1000
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Items that passed the coarse filter, in no order."""
+
+    ids: np.ndarray  # int64 (n,)
+    hamming: np.ndarray  # int32 (n,), to the query's code
+    similarity: np.ndarray  # float32 (n,), inner products with the query
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What was found, best first."""
+
+    ids: np.ndarray  # int64 (n,), n ≤ k
+    similarity: np.ndarray  # float32 (n,)
+    missing_shards: tuple[int, ...] = ()  # shards that did not answer: the result is partial
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a part of the catalogue was not searched."""
+        return bool(self.missing_shards)
+
+
+def best(parts: Sequence[Candidates], k: int, n_candidates: int) -> Hits:
+    """The `k` most similar of the `n_candidates` nearest by Hamming distance.
+
+    Ties, of either, go to the lower id, so the result depends neither on how the catalogue is cut
+    into `parts` nor on how much of it is in a base.
+    """
+    ids = np.concatenate([part.ids for part in parts])
+    distances = np.concatenate([part.hamming for part in parts])
+    similarity = np.concatenate([part.similarity for part in parts])
+    if len(ids) > n_candidates:
+        chosen = np.lexsort((ids, distances))[:n_candidates]
+        ids, similarity = ids[chosen], similarity[chosen]
+    order = np.lexsort((ids, -similarity))[:k]
+    return Hits(ids[order], similarity[order])
+
+
+class BinaryIndex:
+    """An index that is open; searches may come from several threads at once.
+
+    Items are int64 ids with a feature each and, if the index knows categories, one of these. A
+    search sees every change that was acknowledged before it began, by this process or another.
+    """
+
+    def __init__(self, folder: Path, *, writable: bool = False) -> None:
+        """Open an index: its files are mapped. One process may have it open for writing.
+
+        Raises InputError if there is no index, if it is damaged or of another format, and if
+        `writable` cannot be had.
+        """
+        self.folder = folder
+        self.model, self.facts = read_model(folder)
+        self._lock = threading.Lock()  # of the reader and the view
+        self._compacting = threading.Lock()
+        self._writer = Writer(folder) if writable else None
+        self._reader = Reader(folder, self.model.codec.dim)
+        self._version = self._reader.version()
+        self._view, self._last = self._load()
+        if writable:
+            self._remove_others(self._view.base.folder)
+
+    def close(self) -> None:
+        """Let go of the files, and of the right to write."""
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> BinaryIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Searching -----------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self.current())
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the categories; one empty name where the index knows none."""
+        return self.model.lists.names
+
+    @property
+    def knobs(self) -> Knobs:
+        """What was chosen for this index when it was built."""
+        return Knobs(**self.facts["knobs"])
+
+    def search(
+        self,
+        feature: np.ndarray,
+        k: int = 60,
+        *,
+        knobs: Knobs | None = None,
+        categories: Sequence[str] | None = None,
+    ) -> Hits:
+        """The items most similar to a feature, of any floating type and shape (d,).
+
+        With `categories`, only items of these. Returns fewer than `k` where there are no more, or
+        where the lists that were visited hold no more. Raises InputError for a feature of another
+        length or not finite, for k < 1, and for an unknown category.
+        """
+        knobs = knobs or self.knobs
+        n_candidates = check_request(k, knobs)
+        found = self.candidates(feature, n_candidates, knobs.n_probe, categories)
+        return best([found], k, n_candidates)
+
+    def candidates(
+        self,
+        feature: np.ndarray,
+        n_candidates: int,
+        n_probe: int,
+        categories: Sequence[str] | None = None,
+    ) -> Candidates:
+        """The coarse filter, and exact similarities of what passes it: what a shard answers.
+
+        Returns the `n_candidates` items nearest by Hamming distance in the `n_probe` nearest
+        lists, and those as near as the last.
+        """
+        codec, lists = self.model.codec, self.model.lists
+        stored = check_features(np.asarray(feature)[None], codec.dim)
+        code = codec.encode(stored)[0]
+        wanted = None if categories is None else lists.category_codes(categories)
+        scan = self.current().scan(code, lists.probe(code, n_probe, wanted))
+        chosen = nearest(scan.distances, n_candidates)
+        ids, features = scan.items(chosen)
+        # einsum: unlike BLAS, a row's sum does not depend on the rows beside it
+        query = stored[0].astype(np.float32)
+        similarity = np.einsum("nd,d->n", features.astype(np.float32), query)
+        return Candidates(ids, scan.distances[chosen], similarity)
+
+    def current(self) -> View:
+        """The state that a search which starts now must see."""
+        with self._lock:
+            version = self._reader.version()
+            if version != self._version:
+                base, changes = self._reader.read(self._last)
+                if base == self._view.base.folder.name:
+                    self._view, self._last = self._view.after(changes), changes.last
+                else:
+                    self._view, self._last = self._load()
+                self._version = version
+            return self._view
+
+    # Writing -------------------------------------------------------------------------------
+
+    def add(
+        self, ids: np.ndarray, features: np.ndarray, categories: Sequence[str] | None = None
+    ) -> None:
+        """Add items, all or none: ids int64 (n,), features (n, d), names of categories (n,).
+
+        Durable, and seen by the next search, once this returns. Raises InputError for an id that
+        the index has, or that is given twice.
+        """
+        self._put(ids, features, categories, known=False)
+
+    def update(
+        self, ids: np.ndarray, features: np.ndarray, categories: Sequence[str] | None = None
+    ) -> None:
+        """Replace items, as `add`; raises InputError for an id that the index does not have."""
+        self._put(ids, features, categories, known=True)
+
+    def delete(self, ids: np.ndarray) -> None:
+        """Remove items, as `add`; raises InputError for an id that the index does not have."""
+        ids = check_ids(ids)
+        writer = self._require_writer()
+        with writer.lock:
+            self._require(ids, known=True)
+            writer.remove(ids)
+
+    def compact(self) -> None:
+        """Fold all changes into a new base, while searches and writes go on."""
+        writer = self._require_writer()
+        with self._compacting:
+            with self._lock:
+                name, changes = self._reader.read()
+                base = self._view.base
+            if name != base.folder.name:  # nobody else writes
+                raise AssertionError("the base was replaced by somebody who may not write")
+            if not len(changes):
+                return
+            target = self.folder / f"base-{int(name.removeprefix('base-')) + 1:08d}"
+            make_view(base, changes, self.model).write(target, len(self.model.lists))
+            fresh = open_base(target)
+            with writer.lock, self._lock:
+                writer.fold(target.name, changes.last)
+                self._version = self._reader.version()
+                self._view, self._last = self._load(fresh)
+            self._remove_others(target)
+
+    def _put(
+        self,
+        ids: np.ndarray,
+        features: np.ndarray,
+        categories: Sequence[str] | None,
+        *,
+        known: bool,
+    ) -> None:
+        ids, lists = check_ids(ids), self.model.lists
+        if categories is None:
+            categories = [""] * len(ids)
+        stored = check_features(features, self.model.codec.dim)
+        if not len(ids) == len(stored) == len(categories):
+            raise InputError(
+                f"{len(ids)} ids, {len(stored)} features and {len(categories)} categories",
+                cure="Give as many of each",
+            )
+        codes, writer = lists.category_codes(categories), self._require_writer()
+        with writer.lock:
+            self._require(ids, known=known)
+            writer.put(ids, codes, stored)
+
+    def _require(self, ids: np.ndarray, *, known: bool) -> None:
+        wrong = ids[self.current().contains(ids) != known]
+        if len(wrong):
+            problem, cure = (
+                ("does not have", "Add it first") if known else ("already has", "Update it instead")
+            )
+            raise InputError(f"the index {problem} item {wrong[0]} ({len(wrong)} such)", cure=cure)
+
+    def _require_writer(self) -> Writer:
+        if self._writer is None:
+            raise InputError("the index was opened for reading", cure="Open it with writable=True")
+        return self._writer
+
+    # Files ---------------------------------------------------------------------------------
+
+    def verify(self) -> None:
+        """Check every byte of the index; raises InputError for what is damaged."""
+        read_model(self.folder)
+        with self._lock:
+            self._reader.check()
+            name, _ = self._reader.read()
+        open_base(self.folder / name, check_all=True)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of items and lists, and bytes per item."""
+        view = self.current()
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        on_disk = sum(path.stat().st_size for path in files)
+        return {
+            "items": len(view),
+            "items in the base": len(view.base),
+            "changes since": len(view.ids) + len(view.hidden),
+            "categories": len(self.categories),
+            "lists": len(self.model.lists),
+            "bits per code": self.model.codec.n_bits,
+            "bytes of code per item": self.model.codec.n_bits // 8,
+            "bytes on disk per item": round(on_disk / max(1, len(view)), 1),
+            "lists visited": self.knobs.n_probe,
+            "candidates": self.knobs.n_candidates,
+        }
+
+    def _load(self, base: Base | None = None) -> tuple[View, int]:
+        for attempt in range(_OPENING_ATTEMPTS):
+            name, changes = self._reader.read()
+            try:
+                if base is None or base.folder.name != name:
+                    base = open_base(self.folder / name)
+                return make_view(base, changes, self.model), changes.last
+            except InputError:
+                if attempt == _OPENING_ATTEMPTS - 1 or (self.folder / name).is_dir():
+                    raise
+        raise AssertionError
+
+    def _remove_others(self, base: Path) -> None:
+        """Remove drafts and bases that nobody will open any more."""
+        for path in (*self.folder.glob("base-*"), *self.folder.glob(".base-*")):
+            if path != base:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def check_request(k: int, knobs: Knobs) -> int:
+    """The number of candidates for `k` results; raises InputError if that asks for nothing."""
+    if k < 1:
+        raise InputError(f"k = {k} asks for no results", cure="Ask for at least one")
+    if knobs.n_probe < 1:
+        raise InputError(f"n_probe = {knobs.n_probe} visits no list", cure="Visit at least one")
+    return max(k, knobs.n_candidates)
+
+
+def check_ids(ids: np.ndarray) -> np.ndarray:
+    """Ids as int64 (n,); raises InputError unless they are whole numbers, each given once."""
+    ids = np.asarray(ids)
+    if ids.ndim != 1 or (len(ids) and not np.issubdtype(ids.dtype, np.integer)):
+        raise InputError(f"ids are {ids.dtype} {ids.shape}", cure="Give whole numbers, one each")
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(f"id {values[counts.argmax()]} is given twice", cure="Give it once")
+    return ids.astype(np.int64)

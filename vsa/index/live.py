@@ -1,0 +1,234 @@
+"""The live part of an index: what was added and deleted since the base was built, in SQLite.
+
+A change is durable once its transaction is committed (write-ahead log, flushed to the disk), and
+every connection, of this process or of another, sees it from then on. A row stands for the latest
+word on an item: its feature, or none where it was deleted. Rows hide items of the base.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vsa.index.codec import STORED
+from vsa.runtime.errors import InputError
+
+_FILE, _LOCK = "live.sqlite", "writer.lock"
+_SCHEMA = """
+CREATE TABLE state (base TEXT NOT NULL);
+CREATE TABLE changes (
+    id INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,   -- of the transaction
+    category INTEGER,          -- NULL, with feature: deleted
+    feature BLOB,
+    crc32 INTEGER NOT NULL
+);
+CREATE INDEX by_number ON changes (number);
+"""
+_UPSERT = """
+INSERT INTO changes VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+    number = excluded.number, category = excluded.category,
+    feature = excluded.feature, crc32 = excluded.crc32
+"""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The latest word on some items, each id once."""
+
+    ids: np.ndarray  # int64 (n,)
+    deleted: np.ndarray  # bool (n,)
+    categories: np.ndarray  # int64 (n,); −1 where deleted
+    features: np.ndarray  # float16 (n, d); zero where deleted
+    last: int  # number of the newest transaction; 0 if there is none
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def create_live(folder: Path, base: str) -> None:
+    """A new live part, without changes, that belongs to a base."""
+    connection = _connect(folder / _FILE, "rwc")
+    with connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.executescript(_SCHEMA)
+        connection.execute("INSERT INTO state VALUES (?)", (base,))
+    connection.close()
+
+
+class Reader:
+    """One reading connection; its calls may come from any thread, one at a time."""
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        self._path, self._dim = folder / _FILE, dim
+        if not self._path.is_file():
+            raise InputError(
+                "there is no index here", cure="Build one with `vsa index build`", file=folder
+            )
+        try:
+            self._connection = _connect(self._path, "ro")
+            self._connection.execute("SELECT base FROM state").fetchone()
+        except sqlite3.OperationalError:
+            # write-ahead logs need a writable folder; read-only media do not change
+            if os.access(folder, os.W_OK):
+                raise self._damaged() from None
+            log = self._path.with_name(f"{_FILE}-wal")
+            if log.is_file() and log.stat().st_size:
+                raise InputError(
+                    "the index was not closed when it was last written",
+                    cure="Open it once where it may be written, then copy it",
+                    file=folder,
+                ) from None
+            self._connection = _connect(self._path, "ro&immutable=1")
+        except sqlite3.DatabaseError:
+            raise self._damaged() from None
+
+    def version(self) -> int:
+        """A number that differs from the last one if anything was committed since."""
+        return self._connection.execute("PRAGMA data_version").fetchone()[0]
+
+    def read(self, after: int = 0) -> tuple[str, Changes]:
+        """The base's name and the changes of transactions after one, of one moment."""
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN")
+                (base,) = self._connection.execute("SELECT base FROM state").fetchone()
+                rows = self._connection.execute(
+                    "SELECT id, number, category, feature, crc32 FROM changes"
+                    " WHERE number > ? ORDER BY number, id",
+                    (after,),
+                ).fetchall()
+        except sqlite3.DatabaseError:
+            raise self._damaged() from None
+        return base, self._unpack(rows, after)
+
+    def _unpack(self, rows: list[tuple], after: int) -> Changes:
+        ids, numbers, categories, blobs, sums = zip(*rows, strict=True) if rows else ([],) * 5
+        blank = bytes(self._dim * STORED().itemsize)
+        for id_, category, blob, checksum in zip(ids, categories, blobs, sums, strict=True):
+            whole = blob is None or len(blob) == len(blank)
+            if not whole or _checksum(id_, category, blob) != checksum:
+                raise self._damaged()
+        features = np.frombuffer(b"".join(blob or blank for blob in blobs), STORED)
+        return Changes(
+            np.array(ids, np.int64),
+            np.array([blob is None for blob in blobs], bool),
+            np.array([-1 if c is None else c for c in categories], np.int64),
+            features.reshape(-1, self._dim),
+            max(numbers, default=after),
+        )
+
+    def check(self) -> None:
+        """Let SQLite check the whole file; raises InputError if it is damaged."""
+        try:
+            answer = self._connection.execute("PRAGMA integrity_check").fetchone()[0]
+        except sqlite3.DatabaseError:
+            raise self._damaged() from None
+        if answer != "ok":
+            raise self._damaged()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _damaged(self) -> InputError:
+        return InputError(
+            "the file is damaged",
+            cure="Restore it from a copy, or build the index again",
+            file=self._path,
+        )
+
+
+class Writer:
+    """The one writing connection: a second one, in whatever process, is refused."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        if not os.access(folder, os.W_OK):
+            raise InputError(
+                "the index is read-only", cure="Copy it to where you may write", file=folder
+            )
+        self._lock_file = (folder / _LOCK).open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock_file.close()
+            raise InputError(
+                "another writer has the index open",
+                cure="Wait until it has finished, or write through it",
+                file=folder,
+            ) from None
+        self.lock = threading.Lock()  # of whoever decides on a write by what there is
+        self._connection = _connect(folder / _FILE, "rw")
+        self._connection.execute("PRAGMA synchronous=FULL")
+
+    def put(self, ids: np.ndarray, categories: np.ndarray, features: np.ndarray) -> None:
+        """Add or replace items, all or none; durable once this returns."""
+        blobs = [feature.tobytes() for feature in np.ascontiguousarray(features, STORED)]
+        self._write(list(zip(ids.tolist(), categories.tolist(), blobs, strict=True)))
+
+    def remove(self, ids: np.ndarray) -> None:
+        """Delete items, all or none; durable once this returns."""
+        self._write([(id_, None, None) for id_ in ids.tolist()])
+
+    def fold(self, base: str, last: int) -> None:
+        """A new base holds all changes up to transaction `last`: switch to it, drop these."""
+        with self._transaction():
+            self._connection.execute("UPDATE state SET base = ?", (base,))
+            self._connection.execute("DELETE FROM changes WHERE number <= ?", (last,))
+            # numbers must go on ascending when all changes are gone
+            self._connection.execute(f"PRAGMA user_version = {last}")
+
+    def close(self) -> None:
+        self._connection.close()
+        self._lock_file.close()
+
+    def _write(self, rows: list[tuple[int, int | None, bytes | None]]) -> None:
+        with self._transaction():
+            newest = self._connection.execute("SELECT max(number) FROM changes").fetchone()[0] or 0
+            folded = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            number = max(newest, folded) + 1
+            self._connection.executemany(
+                _UPSERT,
+                (
+                    (id_, number, category, blob, _checksum(id_, category, blob))
+                    for id_, category, blob in rows
+                ),
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+            raise InputError(
+                f"the change could not be written ({error})",
+                cure="Free some space on that disk, or see whether it is read-only; "
+                "what was there before is untouched",
+                file=self._folder,
+            ) from error
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # transactions are begun by hand
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=30,
+    )
+
+
+def _checksum(id_: int, category: int | None, blob: bytes | None) -> int:
+    return zlib.crc32(blob or b"", zlib.crc32(f"{id_} {category}".encode()))

@@ -1,0 +1,82 @@
+"""What an index keeps through all updates: its codec, its lists, and facts such as its knobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsa.index.base import file_checksum, read_checked_json, write_checked_json
+from vsa.index.codec import Codec
+from vsa.index.lists import Lists
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.errors import InputError
+
+FORMAT = 1
+_ARRAYS, _FACTS = "model.npz", "index.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """How codes are made, and which lists they go to."""
+
+    codec: Codec
+    lists: Lists
+
+
+def write_model(folder: Path, model: Model, facts: dict[str, Any]) -> None:
+    """Write both files of a new index."""
+    codec, lists = model.codec, model.lists
+    np.savez(
+        folder / _ARRAYS,
+        weight=codec.weight,
+        bias=codec.bias,
+        centroids=lists.centroids,
+        category=lists.category,
+    )
+    _write_facts(folder, facts, list(lists.names))
+
+
+def read_model(folder: Path) -> tuple[Model, dict[str, Any]]:
+    """Model and facts; raises InputError if there is no index here, or if it is damaged."""
+    if not (folder / _FACTS).is_file():
+        raise InputError(
+            "there is no index here", cure="Build one with `vsa index build`", file=folder
+        )
+    content = read_checked_json(folder / _FACTS)
+    if content.get("format") != FORMAT:
+        raise InputError(
+            f"the index has format {content.get('format')!r}, not {FORMAT}",
+            cure="Build it again with this version of vsa",
+            file=folder,
+        )
+    path = folder / _ARRAYS
+    if not path.is_file() or file_checksum(path) != content["arrays_crc32"]:
+        raise InputError(
+            "the file is missing or damaged",
+            cure="Build the index again, or restore it from a copy",
+            file=path,
+        )
+    with np.load(path) as arrays:
+        codec = Codec(arrays["weight"], arrays["bias"])
+        lists = Lists(arrays["centroids"], arrays["category"], tuple(content["categories"]))
+    return Model(codec, lists), content["facts"]
+
+
+def change_facts(folder: Path, **changes: Any) -> None:
+    """Replace some facts of an index."""
+    model, facts = read_model(folder)
+    _write_facts(folder, facts | changes, list(model.lists.names))
+
+
+def _write_facts(folder: Path, facts: dict[str, Any], categories: list[str]) -> None:
+    content = {
+        "format": FORMAT,
+        "facts": facts,
+        "categories": categories,
+        "arrays_crc32": file_checksum(folder / _ARRAYS),
+    }
+    with atomic_file(folder / _FACTS) as draft:
+        write_checked_json(draft, content)

@@ -1,0 +1,153 @@
+"""Shards and replicas in one process (paper section 3.3).
+
+Each shard holds a part of the catalogue, each of its replicas answers for all of it. A shard sends
+the candidates it found; merged, they are cut to as many as one index would have kept, so results
+are the same, item by item, as without shards. What asks is a `Searcher`, wherever it runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from vsa.index.build import build_index, n_lists_for, train_model
+from vsa.index.codec import check_features
+from vsa.index.index import BinaryIndex, Candidates, Hits, Knobs, best, check_request
+from vsa.index.model import Model
+from vsa.runtime.errors import InputError
+
+_LOG = logging.getLogger(__name__)
+_REST_S = 5.0  # a replica that failed is not asked for so long while another can be
+
+
+class Searcher(Protocol):
+    """One replica of a shard."""
+
+    def candidates(
+        self,
+        feature: np.ndarray,
+        n_candidates: int,
+        n_probe: int,
+        categories: Sequence[str] | None = None,
+    ) -> Candidates:
+        """As `BinaryIndex.candidates`."""
+        ...
+
+
+def shard_of(ids: np.ndarray, n_shards: int) -> np.ndarray:
+    """The shard that holds each item, int64."""
+    return np.asarray(ids, np.int64) % n_shards
+
+
+def build_shards(
+    folder: Path,
+    n_shards: int,
+    features: np.ndarray,
+    ids: np.ndarray | None = None,
+    categories: Sequence[str] | None = None,
+    *,
+    knobs: Knobs | None = None,
+    seed: int = 0,
+) -> None:
+    """Build ``folder/shard-00`` and so on: indexes that share one model.
+
+    Each is an index of its own; changes go to the shard that `shard_of` names.
+    """
+    ids = np.arange(len(features)) if ids is None else np.asarray(ids)
+    names = np.full(len(ids), "", object) if categories is None else np.asarray(categories, object)
+    model = train_model(features, names, n_lists=n_lists_for(len(ids)), seed=seed)
+    owner = shard_of(ids, n_shards)
+    for shard in range(n_shards):
+        mine = np.flatnonzero(owner == shard)
+        target = folder / f"shard-{shard:02d}"
+        build_index(target, features[mine], ids[mine], names[mine], model=model, knobs=knobs)
+
+
+class ShardedIndex:
+    """Shards, each with its replicas, behind the search of one index."""
+
+    def __init__(self, shards: Sequence[Sequence[Searcher]], model: Model, knobs: Knobs) -> None:
+        self.shards = [list(replicas) for replicas in shards]
+        self.model, self.knobs = model, knobs
+        self._turn = itertools.count()
+        self._rests_until: dict[tuple[int, int], float] = {}
+        self._pool = ThreadPoolExecutor(len(self.shards), thread_name_prefix="shard")
+
+    @classmethod
+    def open(cls, folder: Path, n_replicas: int = 1) -> ShardedIndex:
+        """Open what `build_shards` built; raises InputError if there is nothing."""
+        paths = sorted(folder.glob("shard-*"))
+        if not paths:
+            raise InputError("there are no shards here", cure="Build some first", file=folder)
+        shards = [[BinaryIndex(path) for _ in range(n_replicas)] for path in paths]
+        return cls(shards, shards[0][0].model, shards[0][0].knobs)
+
+    def close(self) -> None:
+        """Let go of threads and files."""
+        self._pool.shutdown()
+        for searcher in itertools.chain(*self.shards):
+            if isinstance(searcher, BinaryIndex):
+                searcher.close()
+
+    def search(
+        self,
+        feature: np.ndarray,
+        k: int = 60,
+        *,
+        knobs: Knobs | None = None,
+        categories: Sequence[str] | None = None,
+    ) -> Hits:
+        """As `BinaryIndex.search`, over all shards at once.
+
+        A replica that fails is passed over for another of its shard; a shard without any is named
+        in ``missing_shards`` of the result.
+        """
+        knobs = knobs or self.knobs
+        n_candidates = check_request(k, knobs)
+        check_features(np.asarray(feature)[None], self.model.codec.dim)
+        if categories is not None:
+            self.model.lists.category_codes(categories)
+        turn = next(self._turn)
+        answers = list(
+            self._pool.map(
+                lambda shard: self._ask(shard, turn, feature, n_candidates, knobs, categories),
+                range(len(self.shards)),
+            )
+        )
+        parts = [answer for answer in answers if answer is not None]
+        missing = tuple(shard for shard, answer in enumerate(answers) if answer is None)
+        if not parts:
+            return Hits(np.empty(0, np.int64), np.empty(0, np.float32), missing)
+        hits = best(parts, k, n_candidates)
+        return Hits(hits.ids, hits.similarity, missing)
+
+    def _ask(
+        self,
+        shard: int,
+        turn: int,
+        feature: np.ndarray,
+        n_candidates: int,
+        knobs: Knobs,
+        categories: Sequence[str] | None,
+    ) -> Candidates | None:
+        replicas = self.shards[shard]
+        order = [(turn + step) % len(replicas) for step in range(len(replicas))]
+        now = time.monotonic()
+        # those that failed a moment ago come last
+        order.sort(key=lambda replica: self._rests_until.get((shard, replica), 0.0) > now)
+        for replica in order:
+            try:
+                return replicas[replica].candidates(
+                    feature, n_candidates, knobs.n_probe, categories
+                )
+            except Exception:  # whatever is wrong with one replica, another may answer
+                _LOG.exception("shard %d: replica %d failed", shard, replica)
+                self._rests_until[shard, replica] = time.monotonic() + _REST_S
+        return None
