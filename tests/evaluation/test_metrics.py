@@ -17,6 +17,8 @@ from vsa.evaluation.metrics import (
     confusion,
     expected_calibration_error,
     identical_recall_at_k,
+    linear_recall_at_k,
+    ndcg_at_k,
     negative_log_likelihood,
     reliability,
 )
@@ -160,3 +162,25 @@ def test_iou_of_known_pairs():
 def test_iou_refuses_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match="do not fit"):
         box_iou(np.zeros((2, 4)), np.zeros((3, 4)))
+
+
+def test_linear_recall_counts_what_is_as_good_as_the_scan_s_last():
+    exact = np.array([[0.9, 0.8, 0.8], [0.5, 0.4, -np.inf], [0.9, 0.8, 0.7]], np.float32)
+    found = np.array([[0.9, 0.8, 0.7], [0.5, 0.4, -np.inf], [0.7, -np.inf, -np.inf]], np.float32)
+    np.testing.assert_allclose(linear_recall_at_k(found, exact), [2 / 3, 1, 1 / 3])
+    with pytest.raises(ValueError, match="do not fit"):
+        linear_recall_at_k(found, exact[:, :2])
+
+
+def test_ndcg_is_one_for_the_scan_s_order_and_falls_with_every_swap():
+    exact = np.array([[3, 1, 2]] * 4)
+    found = np.array([[3, 1, 2], [1, 3, 2], [3, 7, 1], [-1, -1, -1]])
+    weight = 1 / np.log2([2, 3, 4])
+    ideal = np.array([1, 2 / 3, 1 / 3]) @ weight
+    by_hand = [
+        1,
+        np.array([2 / 3, 1, 1 / 3]) @ weight / ideal,
+        np.array([1, 0, 2 / 3]) @ weight / ideal,
+        0,
+    ]
+    np.testing.assert_allclose(ndcg_at_k(found, exact), by_hand)

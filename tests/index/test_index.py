@@ -10,18 +10,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from random_features import DIM, NAMES, unit
 
 from vsa.index.build import build_index
 from vsa.index.index import BinaryIndex, Knobs
 from vsa.runtime.errors import InputError
 
-DIM, NAMES = 16, ("bags", "shoes", "toys")
 ALL = Knobs(n_probe=10**6, n_candidates=10**6)
-
-
-def unit(rng: np.random.Generator, n: int, dim: int = DIM) -> np.ndarray:
-    x = rng.normal(size=(n, dim)).astype(np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def oracle(index, items, query, k, knobs, categories=None):

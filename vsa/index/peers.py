@@ -1,0 +1,234 @@
+"""The index and its peers from faiss and usearch, behind one call: a query in, ids out.
+
+All get the same items, codes and, where they take lists, as many of these; the binary ones the very
+same lists. Each is asked with a range of settings, from fast to thorough.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+from usearch.index import Index as UsearchIndex
+
+from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.model import Model
+
+Setting = dict[str, int]
+Search = Callable[[np.ndarray, np.ndarray, int, Setting], np.ndarray]
+ENGINE, COARSE = "vsa", "vsa, coarse filter alone"
+LINEAR, FLOAT = "faiss BinaryFlat", "faiss Flat"
+_CHUNK_ROWS = 2**18
+
+
+@dataclass(frozen=True)
+class Items:
+    """What is indexed; item i has id i."""
+
+    features: np.ndarray  # float16 (n, d)
+    codes: np.ndarray  # uint8 (n, n_bits / 8)
+    lists: np.ndarray  # int64 (n,)
+    model: Model
+
+
+@dataclass(frozen=True)
+class Method:
+    """An index that has been built.
+
+    ``search(feature, code, k, setting)`` takes float32 (d,) and uint8 (n_bits / 8,) and returns at
+    most k ids, best first.
+    """
+
+    name: str
+    search: Search
+    settings: Sequence[Setting]
+    bytes_per_item: float  # in memory; what stays in mapped files is not counted
+    ranks_by: str  # "codes" or "features"
+
+
+def engine(index: BinaryIndex) -> Method:
+    """The index of this package: candidates by code, ranked by feature."""
+
+    def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
+        del code
+        return index.search(feature, k, knobs=Knobs(s["n_probe"], s["n_candidates"])).ids
+
+    settings = [
+        {"n_probe": n_probe, "n_candidates": n_candidates}
+        for n_candidates in (500, 1000, 2000, 4000)
+        for n_probe in (4, 8, 16, 32, 64, 128)
+    ]
+    return Method(ENGINE, search, settings, index.model.codec.n_bits / 8, "features")
+
+
+def coarse_filter(index: BinaryIndex) -> Method:
+    """The first half of it: candidates by Hamming distance, not refined."""
+
+    def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
+        del feature
+        scan = index.current().scan(code, index.model.lists.probe(code, s["n_probe"]))
+        return scan.nearest_ids(k)
+
+    settings = [{"n_probe": n} for n in (1, 2, 4, 8, 16, 32, 64)]
+    return Method(COARSE, search, settings, index.model.codec.n_bits / 8, "codes")
+
+
+def _binary(index: faiss.IndexBinary) -> Callable[[np.ndarray, int], np.ndarray]:
+    return lambda code, k: index.search(code[None], k)[1][0]
+
+
+def binary_flat(items: Items) -> Method:
+    """The linear scan of all codes."""
+    index = faiss.IndexBinaryFlat(items.model.codec.n_bits)
+    index.add(items.codes)
+    ask = _binary(index)
+    return Method(LINEAR, lambda f, c, k, s: ask(c, k), [{}], _in_memory(index), "codes")
+
+
+def binary_ivf(items: Items) -> Method:
+    """Inverted lists with the same centroids; categories are not used."""
+    lists = items.model.lists
+    quantizer = faiss.IndexBinaryFlat(items.model.codec.n_bits)
+    quantizer.add(lists.centroids)
+    index = faiss.IndexBinaryIVF(quantizer, items.model.codec.n_bits, len(lists))
+    index.is_trained = True
+    ids = np.arange(len(items.codes))
+    pointers = [faiss.swig_ptr(a) for a in (items.codes, ids, items.lists)]
+    index.add_core(len(ids), *pointers)
+    ask = _binary(index)
+
+    def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
+        del feature
+        index.nprobe = min(s["nprobe"], len(lists))
+        return ask(code, k)
+
+    settings = [{"nprobe": n} for n in (1, 2, 4, 8, 16, 32, 64)]
+    return Method("faiss BinaryIVF", search, settings, _in_memory(index, quantizer), "codes")
+
+
+def binary_hnsw(items: Items) -> Method:
+    """A graph over the codes."""
+    index = faiss.IndexBinaryHNSW(items.model.codec.n_bits, 16)
+    index.hnsw.efConstruction = 80
+    index.add(items.codes)
+    ask = _binary(index)
+
+    def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
+        del feature
+        index.hnsw.efSearch = s["efSearch"]
+        return ask(code, k)
+
+    settings = [{"efSearch": ef} for ef in (64, 128, 256, 512, 1024)]
+    return Method("faiss BinaryHNSW", search, settings, _in_memory(index), "codes")
+
+
+def binary_multihash(items: Items) -> Method:
+    """Hash tables of parts of the codes, probed by flipping bits."""
+    n_bits = min(24, max(8, int(np.log2(len(items.codes)))))
+    index = faiss.IndexBinaryMultiHash(items.model.codec.n_bits, 8, n_bits)
+    index.add(items.codes)
+    ask = _binary(index)
+
+    def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
+        del feature
+        index.nflip = s["nflip"]
+        return ask(code, k)
+
+    return Method(
+        "faiss BinaryMultiHash",
+        search,
+        [{"nflip": n} for n in (0, 1, 2)],
+        _in_memory(index),
+        "codes",
+    )
+
+
+def ivf_rabitq(items: Items) -> Method:
+    """RaBitQ codes in inverted lists, refined by float16 features that are kept in memory."""
+    n, d = items.features.shape
+    n_lists = min(len(items.model.lists), max(1, n // 40), 4096)
+    spec = f"IVF{n_lists},RaBitQ,Refine(SQfp16)"
+    index = faiss.index_factory(d, spec, faiss.METRIC_INNER_PRODUCT)
+    rng = np.random.default_rng(0)
+    sample = np.sort(rng.choice(n, min(n, 64 * n_lists), replace=False))
+    index.train(items.features[sample].astype(np.float32))
+    for start in range(0, n, _CHUNK_ROWS):
+        index.add(items.features[start : start + _CHUNK_ROWS].astype(np.float32))
+    lists = faiss.extract_index_ivf(index)
+
+    def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
+        del code
+        lists.nprobe = min(s["nprobe"], n_lists)
+        index.k_factor = s["k_factor"]
+        return index.search(feature[None], k)[1][0]
+
+    settings = [
+        {"nprobe": nprobe, "k_factor": factor}
+        for factor in (4, 8, 16, 32)
+        for nprobe in (2, 4, 8, 16, 32, 64)
+    ]
+    return Method("faiss IVF, RaBitQ, refined", search, settings, _in_memory(index), "features")
+
+
+def flat(items: Items) -> Method:
+    """The linear scan of all features, in float32."""
+    index = faiss.IndexFlatIP(items.features.shape[1])
+    for start in range(0, len(items.features), _CHUNK_ROWS):
+        index.add(items.features[start : start + _CHUNK_ROWS].astype(np.float32))
+    return Method(
+        FLOAT,
+        lambda f, c, k, s: index.search(f[None], k)[1][0],
+        [{}],
+        4.0 * index.d,
+        "features",
+    )
+
+
+def usearch_codes(items: Items) -> Method:
+    """usearch's graph over the codes."""
+    index = UsearchIndex(ndim=items.model.codec.n_bits, metric="hamming", dtype="b1")
+    index.add(np.arange(len(items.codes)), items.codes)
+    settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]
+
+    def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
+        del feature
+        index.expansion_search = s["expansion"]
+        return index.search(code, k, threads=1).keys.astype(np.int64)
+
+    per_item = index.memory_usage / len(items.codes)
+    return Method("usearch, b1", search, settings, per_item, "codes")
+
+
+def usearch_features(items: Items) -> Method:
+    """usearch's graph over float16 features."""
+    index = UsearchIndex(ndim=items.features.shape[1], metric="ip", dtype="f16")
+    index.add(np.arange(len(items.features)), items.features)
+    settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]
+
+    def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
+        del code
+        index.expansion_search = s["expansion"]
+        return index.search(feature, k, threads=1).keys.astype(np.int64)
+
+    per_item = index.memory_usage / len(items.features)
+    return Method("usearch, f16", search, settings, per_item, "features")
+
+
+SCALABLE = (binary_flat, binary_ivf, ivf_rabitq)  # built in minutes at ten million items
+PEERS = (*SCALABLE, binary_hnsw, binary_multihash, flat, usearch_codes, usearch_features)
+
+
+def _in_memory(index: faiss.Index | faiss.IndexBinary, *others: object) -> float:
+    """Bytes per item of an index, as its file has them."""
+    del others
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "index")
+        if isinstance(index, faiss.IndexBinary):
+            faiss.write_index_binary(index, path)
+        else:
+            faiss.write_index(index, path)
+        return Path(path).stat().st_size / max(1, index.ntotal)
