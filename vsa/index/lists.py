@@ -33,14 +33,29 @@ def nearest(distances: np.ndarray, n: int) -> np.ndarray:
     return np.flatnonzero(distances <= limit)
 
 
-def hamming(code: np.ndarray, codes: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def hamming(code: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Hamming distances, int32 (n,), of one packed code (b,) to contiguous codes (n, b)."""
-    if out is None:
-        out = np.empty(len(codes), np.int32)
-    if len(codes):
-        pointers = (faiss.swig_ptr(code), faiss.swig_ptr(codes))
-        faiss.hammings(*pointers, 1, len(codes), len(code), faiss.swig_ptr(out))
-    return out
+    return hamming_of_runs(code, codes, [(0, len(codes))])
+
+
+def hamming_of_runs(
+    code: np.ndarray, codes: np.ndarray, runs: Sequence[tuple[int, int]], n_more: int = 0
+) -> np.ndarray:
+    """Hamming distances of a code to runs of contiguous codes, one run after the other.
+
+    `runs` are pairs of first row and row after the last. The result, int32, has room for `n_more`
+    distances at its end.
+    """
+    distances = np.empty(sum(end - start for start, end in runs) + n_more, np.int32)
+    pointer, size, place = faiss.swig_ptr(code), len(code), 0
+    for start, end in runs:
+        if n := end - start:
+            into = distances[place : place + n]
+            faiss.hammings(
+                pointer, faiss.swig_ptr(codes[start:end]), 1, n, size, faiss.swig_ptr(into)
+            )
+            place += n
+    return distances
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def flat(items: Items) -> Method:
 
 
 def usearch_codes(items: Items) -> Method:
-    """usearch's graph over the codes."""
+    """Usearch's graph over the codes."""
     index = UsearchIndex(ndim=items.model.codec.n_bits, metric="hamming", dtype="b1")
     index.add(np.arange(len(items.codes)), items.codes)
     settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]
@@ -204,7 +204,7 @@ def usearch_codes(items: Items) -> Method:
 
 
 def usearch_features(items: Items) -> Method:
-    """usearch's graph over float16 features."""
+    """Usearch's graph over float16 features."""
     index = UsearchIndex(ndim=items.features.shape[1], metric="ip", dtype="f16")
     index.add(np.arange(len(items.features)), items.features)
     settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from vsa.index.base import Base, write_base
 from vsa.index.codec import STORED
-from vsa.index.lists import FAR, hamming
+from vsa.index.lists import FAR, hamming, hamming_of_runs, nearest
 from vsa.index.live import Changes
 from vsa.index.model import Model
 
@@ -23,6 +23,12 @@ class Scan:
     starts: np.ndarray  # int64 (m,): where in the base each run begins …
     ends: np.ndarray  # int64 (m,): … and where in `distances` it ends
     live: np.ndarray  # int64: rows of the view's changed items
+
+    def nearest_ids(self, k: int) -> np.ndarray:
+        """Ids of the `k` nearest by Hamming distance, int64; ties go to the lower id."""
+        chosen = nearest(self.distances, k)
+        ids, _ = self.items(chosen)
+        return ids[np.lexsort((ids, self.distances[chosen]))[:k]]
 
     def items(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ids, int64 (n,), and features, float16 (n, d), at ascending places in `distances`."""
@@ -68,12 +74,9 @@ class View:
         in_base = np.cumsum(ends - starts)
         n_base = int(in_base[-1]) if len(in_base) else 0
         live = self._live_in(probed)
-        distances = np.empty(n_base + len(live), np.int32)
-        place, codes = 0, self.base.codes
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            hamming(code, codes[start:end], distances[place : place + end - start])
-            place += end - start
-        hamming(code, self.codes[live], distances[n_base:])
+        runs = list(zip(starts.tolist(), ends.tolist(), strict=True))
+        distances = hamming_of_runs(code, self.base.codes, runs, len(live))
+        distances[n_base:] = hamming(code, self.codes[live])
         if len(self.hidden):
             low, high = np.searchsorted(self.hidden, starts), np.searchsorted(self.hidden, ends)
             for run in np.flatnonzero(high > low):
