@@ -25,12 +25,12 @@ def oracle(index, items, query, k, knobs, categories=None):
     stored = query.astype(np.float16)
     code = model.codec.encode(stored[None])[0]
     wanted = None if categories is None else model.lists.category_codes(categories)
-    probed = set(model.lists.probe(code, knobs.n_probe, wanted).tolist())
+    probed = set(model.lists.probe(stored.astype("f4"), code, knobs.n_probe, wanted).tolist())
     passed = []
     for id_, (feature, category) in items.items():
         feature = feature.astype(np.float16)
         own = model.codec.encode(feature[None])
-        list_ = model.lists.assign(own, model.lists.category_codes([category]))[0]
+        list_ = model.lists.assign(feature[None], model.lists.category_codes([category]))[0]
         if list_ in probed:
             bits = int(np.unpackbits(own[0] ^ code).sum())
             similarity = float(feature.astype(np.float32) @ stored.astype(np.float32))

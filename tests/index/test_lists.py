@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from random_features import unit
 
+from vsa.index.codec import random_rotation
 from vsa.index.lists import FAR, hamming, nearest, train_lists
 from vsa.runtime.errors import InputError
 
@@ -14,12 +16,17 @@ def popcount(a, b):
 @pytest.fixture(scope="module")
 def items():
     rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (3000, 8), np.uint8), rng.choice(3, 3000, p=[0.6, 0.3, 0.1])
+    return unit(rng, 3000), rng.choice(3, 3000, p=[0.6, 0.3, 0.1])
 
 
 @pytest.fixture(scope="module")
-def lists(items):
-    return train_lists(*items, ["bags", "shoes", "toys"], 60, 0)
+def codec(items):
+    return random_rotation(items[0], 64, 0)
+
+
+@pytest.fixture(scope="module")
+def lists(items, codec):
+    return train_lists(*items, ["bags", "shoes", "toys"], codec, 60, 0)
 
 
 def test_hamming_counts_differing_bits():
@@ -43,14 +50,20 @@ def test_nearest_never_takes_what_is_far():
     assert nearest(np.full(4, FAR, np.int32), 2).tolist() == []
 
 
-def test_every_item_goes_to_the_nearest_list_of_its_category(items, lists):
-    codes, categories = items
-    found = lists.assign(codes, categories)
+def test_every_item_goes_to_the_most_similar_list_of_its_category(items, lists):
+    features, categories = items
+    found = lists.assign(features, categories)
     assert (lists.category[found] == categories).all()
-    for item in range(0, 3000, 97):
-        own = np.flatnonzero(lists.category == categories[item])
-        best = popcount(codes[item], lists.centroids[own]).min()
-        assert popcount(codes[item], lists.centroids[found[item]]) == best
+    similarity = features @ lists.centroids.T
+    similarity[categories[:, None] != lists.category] = -1
+    best = similarity.max(axis=1)
+    np.testing.assert_allclose(similarity[np.arange(len(found)), found], best, atol=1e-6)
+
+
+def test_lists_are_not_all_alike(items, lists):
+    counts = np.bincount(lists.assign(*items), minlength=len(lists))
+    assert np.quantile(counts, 0.9) < 5 * np.median(counts)
+    np.testing.assert_allclose(np.linalg.norm(lists.centroids, axis=1), 1, atol=1e-5)
 
 
 def test_a_category_has_lists_by_its_share_of_the_items(lists):
@@ -60,20 +73,31 @@ def test_a_category_has_lists_by_its_share_of_the_items(lists):
     assert (np.diff(lists.category) >= 0).all()
 
 
-def test_a_query_visits_the_nearest_lists(items, lists):
-    code = items[0][5]
-    distances = popcount(code, lists.centroids)
-    assert lists.probe(code, 4).tolist() == nearest(distances.astype(np.int32), 4).tolist()
-    only = lists.probe(code, 4, np.array([2]))
-    assert (lists.category[only] == 2).all()
-    assert len(lists.probe(code, 10**6)) == len(lists)
+def test_a_query_visits_the_most_similar_lists(items, lists, codec, monkeypatch):
+    feature = items[0][5]
+    code = codec.encode(feature[None])[0]
+    similarity = lists.centroids @ feature
+    only = lists.probe(feature, code, 4, np.array([1]))
+    assert (lists.category[only] == 1).all()
+    assert len(lists.probe(feature, code, 10**6)) == len(lists)
+    monkeypatch.setattr("vsa.index.lists._SHORT_LIST", 10**6)  # no short list by code
+    assert lists.probe(feature, code, 4).tolist() == sorted(np.argsort(-similarity)[:4].tolist())
 
 
-def test_a_category_without_items_has_a_list(items):
-    codes, categories = items
-    lists = train_lists(codes[categories < 2], categories[categories < 2], ["a", "b", "c"], 20, 0)
+def test_the_short_list_by_code_hardly_matters(items, lists, codec):
+    found = 0
+    for feature in items[0][:50]:
+        probed = lists.probe(feature, codec.encode(feature[None])[0], 3)
+        found += len(np.intersect1d(probed, np.argsort(-lists.centroids @ feature)[:3]))
+    assert found >= 0.9 * 150
+
+
+def test_a_category_without_items_has_a_list(items, codec):
+    features, categories = items
+    some = categories < 2
+    lists = train_lists(features[some], categories[some], ["a", "b", "c"], codec, 20, 0)
     assert (lists.category == 2).sum() == 1
-    assert lists.assign(codes[:3], np.full(3, 2)).tolist() == [len(lists) - 1] * 3
+    assert lists.assign(features[:3], np.full(3, 2)).tolist() == [len(lists) - 1] * 3
 
 
 def test_names_have_codes(lists):

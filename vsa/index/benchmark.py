@@ -1,14 +1,14 @@
-"""Recall against latency, growth, update load, shards: measurements that notebook 04 shows.
+"""Recall against latency, of the index and of its peers: measurements that notebook 04 shows.
 
-Every figure is of one thread and one query at a time, unless it says otherwise, and everything
-that is compared was measured in one run on the same items.
+Every figure is of one thread and one query at a time, and everything that is compared was measured
+in one run on the same items.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import faiss
@@ -21,13 +21,13 @@ from vsa.index.codec import Codec
 from vsa.index.growth import Growth
 from vsa.index.index import BinaryIndex
 from vsa.index.lists import hamming
-from vsa.index.peers import Items, Method
+from vsa.index.loads import latency, one_thread
+from vsa.index.peers import Items, Method, Setting, coarse_filter, engine
 from vsa.index.tuning import Trial, choose_knobs
 from vsa.runtime.progress import progress
 
 K = 60
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
-BATCH = 256  # items per durable write
 _N_WARMUP = 20
 _CHUNK_ROWS = 2**18
 
@@ -54,9 +54,7 @@ def make_items(growth: Growth, n: int, seed: int) -> tuple[Items, np.ndarray]:
     features, categories = growth.catalogue(n)
     model = train_model(features, categories, n_lists=n_lists_for(n), seed=seed)
     codes = model.codec.encode(features)
-    names = model.lists.category_codes(np.unique(categories))
-    lists = model.lists.assign(codes, names[np.unique(categories, return_inverse=True)[1]])
-    return Items(features, codes, lists, model), categories
+    return Items(features, codes, model), categories
 
 
 def make_queries(features: np.ndarray, codec: Codec) -> Queries:
@@ -75,26 +73,31 @@ def make_truth(items: Items, queries: Queries) -> Truth:
         s, i = faiss.knn(queries.features, part, k, faiss.METRIC_INNER_PRODUCT)
         ids, similarity = np.hstack([ids, i + start]), np.hstack([similarity, s])
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :K]
-        ids, similarity = (np.take_along_axis(a, order, axis=1) for a in (ids, similarity))
+        ids = np.take_along_axis(ids, order, axis=1)
+        similarity = np.take_along_axis(similarity, order, axis=1)
     index = faiss.IndexBinaryFlat(items.model.codec.n_bits)
     index.add(items.codes)
     return Truth(ids, similarity, index.search(queries.codes, K)[0])
 
 
 def measure(method: Method, items: Items, queries: Queries, truth: Truth) -> pd.DataFrame:
-    """One row per setting: recall against both scans, NDCG, and latency in ms."""
+    """One row per setting: recall against both scans, NDCG, and latency in ms.
+
+    Columns ``recalls``, ``code_recalls`` and ``seconds`` hold one number per query.
+    """
     rows = []
     for setting in method.settings:
-        ids, times = ask_all(
-            lambda i, s=setting: method.search(queries.features[i], queries.codes[i], K, s),
-            len(queries.features),
-        )
+        ids, times = ask_all(method, queries, setting)
+        each = scores(ids, items, queries, truth)
         rows.append(
             {
                 "method": method.name,
                 "setting": ", ".join(f"{key} {value}" for key, value in setting.items()),
-                **score(ids, items, queries, truth),
+                **{name: float(values.mean()) for name, values in each.items()},
                 **latency(times),
+                "recalls": each["recall"],
+                "code_recalls": each["code_recall"],
+                "seconds": times,
                 "bytes": method.bytes_per_item,
                 "ranks_by": method.ranks_by,
             }
@@ -102,24 +105,18 @@ def measure(method: Method, items: Items, queries: Queries, truth: Truth) -> pd.
     return pd.DataFrame(rows)
 
 
-def ask_all(ask: Callable[[int], np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (n, 60), −1 past the end, and seconds of `n` queries, after some that do not count."""
-    for i in range(min(_N_WARMUP, n)):
-        ask(i)
-    ids, times = np.full((n, K), -1), np.empty(n)
-    for i in range(n):
+def ask_all(method: Method, queries: Queries, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (n, 60), −1 past the end, and seconds of each query, after some that do not count."""
+    pairs = list(zip(queries.features, queries.codes, strict=True))
+    for feature, code in pairs[:_N_WARMUP]:
+        method.search(feature, code, K, setting)
+    ids, times = np.full((len(pairs), K), -1), np.empty(len(pairs))
+    for row, (feature, code) in enumerate(pairs):
         start = time.perf_counter()
-        found = ask(i)
-        times[i] = time.perf_counter() - start
-        ids[i, : len(found)] = found
+        found = method.search(feature, code, K, setting)
+        times[row] = time.perf_counter() - start
+        ids[row, : len(found)] = found
     return ids, times
-
-
-def score(ids: np.ndarray, items: Items, queries: Queries, truth: Truth) -> dict[str, float]:
-    """Mean over queries of what ids found are worth."""
-    return {
-        name: float(values.mean()) for name, values in scores(ids, items, queries, truth).items()
-    }
 
 
 def scores(ids: np.ndarray, items: Items, queries: Queries, truth: Truth) -> dict[str, np.ndarray]:
@@ -138,12 +135,6 @@ def scores(ids: np.ndarray, items: Items, queries: Queries, truth: Truth) -> dic
     }
 
 
-def latency(times: np.ndarray) -> dict[str, float]:
-    """Quantiles of seconds, in ms."""
-    p50, p95, p99 = 1e3 * np.quantile(times, [0.5, 0.95, 0.99])
-    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
-
-
 def fastest(curve: pd.DataFrame, column: str, recall: float) -> pd.DataFrame:
     """Of each method the fastest setting that reaches a recall, fastest method first."""
     reached = curve[curve[column] >= recall]
@@ -156,37 +147,85 @@ def compare(
     items: Items,
     categories: np.ndarray,
     queries: Queries,
+    validation: Queries,
     peers: Sequence[Callable[[Items], Method]],
-    own: Sequence[Callable[[BinaryIndex], Method]],
 ) -> pd.DataFrame:
-    """Curves of the index and its peers; each is built, asked and forgotten before the next."""
+    """Curves of the index and its peers; each is built, asked and forgotten before the next.
+
+    Rows of the index with the settings that validation queries chose are marked ``chosen``.
+    """
+    start = time.perf_counter()
+    build_index(folder, items.features, categories=categories, model=items.model)
+    built, curves = time.perf_counter() - start, []
     with one_thread():
         truth = make_truth(items, queries)
-    build_index(folder, items.features, categories=categories, model=items.model)
-    curves = []
-    with BinaryIndex(folder) as index, one_thread():
-        curves += [measure(make(index), items, queries, truth) for make in own]
+        start = time.perf_counter()
+        index = BinaryIndex(folder)
+        opened = time.perf_counter() - start
+        chosen = tune(index, validation.features).knobs
+        n_probe = tune_coarse_filter(index, items, validation)
+        for method, best in (
+            (engine(index), {"n_probe": chosen.n_probe, "n_candidates": chosen.n_candidates}),
+            (coarse_filter(index), {"n_probe": n_probe}),
+        ):
+            curves += [
+                measure(method, items, queries, truth),
+                measure(replace(method, settings=[best]), items, queries, truth).assign(chosen=1),
+            ]
+        on_disk = index.stats()["bytes on disk per item"]
+        index.close()
+    curves = [c.assign(build_s=built, open_s=opened, disk_bytes=on_disk) for c in curves]
     for make in progress(peers, "peers"):
         start = time.perf_counter()
         method = make(items)
         built = time.perf_counter() - start
         with one_thread():
             curves.append(measure(method, items, queries, truth).assign(build_s=built))
-    return pd.concat(curves, ignore_index=True)
-
-
-class one_thread:
-    """Let faiss use one thread only."""
-
-    def __enter__(self) -> None:
-        self.before = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        faiss.omp_set_num_threads(self.before)
+    joined = pd.concat(curves, ignore_index=True)
+    return joined.assign(n_items=len(items.features), chosen=joined.chosen.fillna(0).astype(int))
 
 
 def tune(index: BinaryIndex, validation: np.ndarray) -> Trial:
     """The knobs that an index of this size is judged with."""
     with one_thread():
         return choose_knobs(index, validation, WANTED_RECALL, K)
+
+
+def tune_coarse_filter(index: BinaryIndex, items: Items, validation: Queries) -> int:
+    """The fewest lists, by doubling, with which the coarse filter alone finds what a scan does."""
+    scan = faiss.IndexBinaryFlat(items.model.codec.n_bits)
+    scan.add(items.codes)
+    exact = -scan.search(validation.codes, K)[0].astype(np.float32)
+    view, lists, n_probe = index.current(), index.model.lists, 1
+    while True:
+        found = np.full(exact.shape, -np.inf, np.float32)
+        for row, (feature, code) in enumerate(
+            zip(validation.features, validation.codes, strict=True)
+        ):
+            distances = view.scan(code, lists.probe(feature, code, n_probe)).distances
+            nearest_ones = np.sort(distances)[:K]
+            found[row, : len(nearest_ones)] = -nearest_ones
+        if linear_recall_at_k(found, exact).mean() >= WANTED_RECALL or n_probe >= len(lists):
+            return n_probe
+        n_probe *= 2
+
+
+def codec_overlap(codec: Codec, queries: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Per query, the share of the 60 nearest by feature that are among the 60 nearest by code."""
+    return linear_recall_at_k(*_code_ranking(codec, queries, features)[1:])
+
+
+def codec_ranking(codec: Codec, queries: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Rows of the 60 nearest by code, int64 (n, 60), best first."""
+    return _code_ranking(codec, queries, features)[0]
+
+
+def _code_ranking(
+    codec: Codec, queries: np.ndarray, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    index = faiss.IndexBinaryFlat(codec.n_bits)
+    index.add(codec.encode(features))
+    rows = index.search(codec.encode(queries), K)[1]
+    exact = faiss.knn(queries, features, K, faiss.METRIC_INNER_PRODUCT)[0]
+    similarity = np.einsum("nd,nkd->nk", queries, features[rows])
+    return rows, similarity, exact

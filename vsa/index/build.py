@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 from vsa.index.base import write_base
 from vsa.index.codec import STORED, Codec, check_features, random_rotation
 from vsa.index.index import Knobs, check_ids
-from vsa.index.lists import train_lists
+from vsa.index.lists import Names, train_lists
 from vsa.index.live import create_live
 from vsa.index.model import Model, write_model
 from vsa.runtime.atomic import atomic_dir
@@ -33,7 +33,7 @@ def n_lists_for(n_items: int) -> int:
 
 def train_model(
     features: np.ndarray,
-    categories: Sequence[str],
+    categories: Names,
     *,
     n_lists: int,
     n_bits: int = N_BITS,
@@ -50,14 +50,14 @@ def train_model(
         features, codes = features[chosen], codes[chosen]
     stored = check_features(features, features.shape[1])
     codec = make_codec(stored.astype(np.float32), n_bits, seed)
-    return Model(codec, train_lists(codec.encode(stored), codes, list(names), n_lists, seed))
+    return Model(codec, train_lists(stored, codes, list(names), codec, n_lists, seed))
 
 
 def build_index(
     folder: Path,
     features: np.ndarray,
     ids: np.ndarray | None = None,
-    categories: Sequence[str] | None = None,
+    categories: Names | None = None,
     *,
     model: Model | None = None,
     knobs: Knobs | None = None,
@@ -101,7 +101,7 @@ def build_index(
         part = slice(start, start + _CHUNK_ROWS)
         codes[part] = codec.encode(check_features(features[part], codec.dim))
     unique_codes, unique_names = pd.factorize(names)
-    list_of = lists.assign(codes, lists.category_codes(unique_names)[unique_codes])
+    list_of = lists.assign(features, lists.category_codes(unique_names)[unique_codes])
     with atomic_dir(folder) as draft:
         base = "base-00000001"
         write_base(

@@ -14,7 +14,7 @@ import torch
 
 from vsa.index.base import Base, open_base
 from vsa.index.codec import check_features
-from vsa.index.lists import nearest
+from vsa.index.lists import Names, nearest
 from vsa.index.live import Reader, Writer
 from vsa.index.model import read_model
 from vsa.index.view import View, make_view
@@ -134,7 +134,7 @@ class BinaryIndex:
         k: int = 60,
         *,
         knobs: Knobs | None = None,
-        categories: Sequence[str] | None = None,
+        categories: Names | None = None,
     ) -> Hits:
         """The items most similar to a feature, of any floating type and shape (d,).
 
@@ -152,7 +152,7 @@ class BinaryIndex:
         feature: np.ndarray,
         n_candidates: int,
         n_probe: int,
-        categories: Sequence[str] | None = None,
+        categories: Names | None = None,
     ) -> Candidates:
         """The coarse filter, and exact similarities of what passes it: what a shard answers.
 
@@ -163,13 +163,14 @@ class BinaryIndex:
         stored = check_features(np.asarray(feature)[None], codec.dim)
         code = codec.encode(stored)[0]
         wanted = None if categories is None else lists.category_codes(categories)
-        scan = self.current().scan(code, lists.probe(code, n_probe, wanted))
+        query = stored[0].astype(np.float32)
+        scan = self.current().scan(code, lists.probe(query, code, n_probe, wanted))
         chosen = nearest(scan.distances, n_candidates)
         ids, features = scan.items(chosen)
         # torch converts float16 eight times as fast as numpy
         exact = torch.from_numpy(features).float().numpy()
         # einsum: unlike BLAS, a row's sum does not depend on the rows beside it
-        similarity = np.einsum("nd,d->n", exact, stored[0].astype(np.float32))
+        similarity = np.einsum("nd,d->n", exact, query)
         return Candidates(ids, scan.distances[chosen], similarity)
 
     def current(self) -> View:
@@ -187,9 +188,7 @@ class BinaryIndex:
 
     # Writing -------------------------------------------------------------------------------
 
-    def add(
-        self, ids: np.ndarray, features: np.ndarray, categories: Sequence[str] | None = None
-    ) -> None:
+    def add(self, ids: np.ndarray, features: np.ndarray, categories: Names | None = None) -> None:
         """Add items, all or none: ids int64 (n,), features (n, d), names of categories (n,).
 
         Durable, and seen by the next search, once this returns. Raises InputError for an id that
@@ -198,7 +197,7 @@ class BinaryIndex:
         self._put(ids, features, categories, known=False)
 
     def update(
-        self, ids: np.ndarray, features: np.ndarray, categories: Sequence[str] | None = None
+        self, ids: np.ndarray, features: np.ndarray, categories: Names | None = None
     ) -> None:
         """Replace items, as `add`; raises InputError for an id that the index does not have."""
         self._put(ids, features, categories, known=True)
@@ -235,7 +234,7 @@ class BinaryIndex:
         self,
         ids: np.ndarray,
         features: np.ndarray,
-        categories: Sequence[str] | None,
+        categories: Names | None,
         *,
         known: bool,
     ) -> None:
@@ -251,7 +250,7 @@ class BinaryIndex:
         codes, writer = lists.category_codes(categories), self._require_writer()
         with writer.lock:
             self._require(ids, known=known)
-            writer.put(ids, codes, stored)
+            writer.put(ids, lists.assign(stored, codes), stored)
 
     def _require(self, ids: np.ndarray, *, known: bool) -> None:
         wrong = ids[self.current().contains(ids) != known]

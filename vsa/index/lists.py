@@ -1,8 +1,9 @@
-"""Inverted lists of binary codes, partitioned by category (the coarse filter, paper section 3.3).
+"""Inverted lists, partitioned by category (the coarse filter, paper section 3.3).
 
-Every list belongs to one category and has a centroid, itself a code. An item goes to the list of
-its category whose centroid is nearest; a query visits the nearest lists of all categories, or of
-those that were predicted for it.
+Every list belongs to one category and has a centroid. An item goes to the list of its category
+whose centroid is most similar; a query visits the most similar lists of all categories, or of those
+that were predicted for it. Lists are found as items are: centroids near by code are compared by
+feature.
 """
 
 from __future__ import annotations
@@ -10,14 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import faiss
 import numpy as np
 
+from vsa.index.codec import Codec
 from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
 
+Names = Sequence[str] | np.ndarray  # of categories, (n,)
 _POINTS_PER_LIST = 48  # of the sample that centroids are trained on
+_SHORT_LIST = 8  # centroids compared by feature, for each that is wanted
+_CHUNK_ROWS = 2**17
+_hammings: Any = faiss.hammings  # type: ignore[attr-defined] # the stubs lack it
 FAR = 2**13  # more than any Hamming distance
 
 
@@ -62,14 +69,15 @@ def hamming_of_runs(
 class Lists:
     """Centroids and the categories they belong to."""
 
-    centroids: np.ndarray  # uint8 (L, n_bits / 8), sorted by category
+    centroids: np.ndarray  # float32 (L, d), unit length, sorted by category
+    codes: np.ndarray  # uint8 (L, n_bits / 8), of the centroids
     category: np.ndarray  # int64 (L,), codes of names
     names: tuple[str, ...]  # of the categories
 
     def __len__(self) -> int:
         return len(self.centroids)
 
-    def category_codes(self, categories: Sequence[str]) -> np.ndarray:
+    def category_codes(self, categories: Names) -> np.ndarray:
         """Names → codes, int64; raises InputError for a category that the lists do not know."""
         lookup = self._lookup
         try:
@@ -80,30 +88,39 @@ class Lists:
                 cure=f"It has {', '.join(map(repr, self.names[:20]))}; others need a new build",
             ) from None
 
-    def assign(self, codes: np.ndarray, categories: np.ndarray) -> np.ndarray:
-        """List of each item, int64 (n,), from its code and its category's code, int64 (n,)."""
-        found = np.empty(len(codes), np.int64)
+    def assign(self, features: np.ndarray, categories: np.ndarray) -> np.ndarray:
+        """List of each item, int64 (n,), from its feature (n, d) and its category's code (n,)."""
+        found = np.empty(len(features), np.int64)
         for category in np.unique(categories):
             items = np.flatnonzero(categories == category)
             first, last = np.searchsorted(self.category, [category, category + 1])
-            index = faiss.IndexBinaryFlat(8 * self.centroids.shape[1])
+            index = faiss.IndexFlatIP(self.centroids.shape[1])
             index.add(self.centroids[first:last])
-            for start in range(0, len(items), 2**20):
-                part = items[start : start + 2**20]
-                found[part] = first + index.search(codes[part], 1)[1][:, 0]
+            for start in range(0, len(items), _CHUNK_ROWS):
+                part = items[start : start + _CHUNK_ROWS]
+                nearest_one = index.search(features[part].astype(np.float32), 1)[1][:, 0]
+                found[part] = first + nearest_one
         return found
 
     def probe(
-        self, code: np.ndarray, n_probe: int, categories: np.ndarray | None = None
+        self,
+        feature: np.ndarray,
+        code: np.ndarray,
+        n_probe: int,
+        categories: np.ndarray | None = None,
     ) -> np.ndarray:
-        """The `n_probe` nearest lists, int64, and those as near as the last; by list number.
+        """The `n_probe` lists most similar to a feature, float32 (d,), with its code.
 
-        With `categories`, codes of names, only lists of these.
+        With `categories`, codes of names, only lists of these. Returns numbers, int64, ascending.
         """
-        distances = hamming(code, self.centroids)
+        distances = hamming(code, self.codes)
         if categories is not None:
             distances[~np.isin(self.category, categories)] = FAR
-        return nearest(distances, n_probe)
+        short = nearest(distances, _SHORT_LIST * n_probe)
+        if len(short) <= n_probe:
+            return short
+        similarity = np.einsum("nd,d->n", self.centroids[short], feature)
+        return np.sort(short[np.argsort(-similarity, kind="stable")[:n_probe]])
 
     @cached_property
     def _lookup(self) -> dict[str, int]:
@@ -111,34 +128,39 @@ class Lists:
 
 
 def train_lists(
-    codes: np.ndarray, categories: np.ndarray, names: Sequence[str], n_lists: int, seed: int
+    features: np.ndarray,
+    categories: np.ndarray,
+    names: Sequence[str],
+    codec: Codec,
+    n_lists: int,
+    seed: int,
 ) -> Lists:
-    """Centroids by k-means on bits, in each category as many as its share of the items asks for.
+    """Centroids by k-means, in each category as many as its share of the items asks for.
 
-    `codes` are packed, uint8 (n, b); `categories` int64 (n,), codes of `names`. Every name gets at
+    `features` are floating (n, d); `categories` int64 (n,), codes of `names`. Every name gets at
     least one list, so that its items have a place even if there are none yet.
     """
     rng = generator(seed, "lists")
     centroids, owner = [], []
     for category in range(len(names)):
         items = np.flatnonzero(categories == category)
-        n_wanted = max(1, round(n_lists * len(items) / max(1, len(codes))))
+        n_wanted = max(1, round(n_lists * len(items) / max(1, len(features))))
         if len(items) > _POINTS_PER_LIST * n_wanted:
             items = np.sort(rng.choice(items, _POINTS_PER_LIST * n_wanted, replace=False))
-        found = _binary_kmeans(codes[items], n_wanted, int(rng.integers(2**31)))
+        found = _kmeans(features[items].astype(np.float32), n_wanted, int(rng.integers(2**31)))
         centroids.append(found)
         owner.append(np.full(len(found), category))
-    return Lists(np.concatenate(centroids), np.concatenate(owner), tuple(names))
+    joined = np.concatenate(centroids)
+    return Lists(joined, codec.encode(joined), np.concatenate(owner), tuple(names))
 
 
-def _binary_kmeans(codes: np.ndarray, n_wanted: int, seed: int) -> np.ndarray:
-    distinct = np.unique(codes, axis=0) if len(codes) <= n_wanted * 4 else codes
-    if len(distinct) <= n_wanted:
-        empty = np.zeros((1, codes.shape[1]), np.uint8)
-        return distinct if len(distinct) else empty
-    bits = 2.0 * np.unpackbits(codes, axis=1).astype(np.float32) - 1
+def _kmeans(features: np.ndarray, n_wanted: int, seed: int) -> np.ndarray:
+    if len(features) <= n_wanted:
+        return features if len(features) else np.zeros((1, features.shape[1]), np.float32)
     kmeans = faiss.Kmeans(
-        bits.shape[1], n_wanted, niter=10, seed=seed, min_points_per_centroid=1, verbose=False
+        features.shape[1], n_wanted, niter=10, seed=seed, spherical=True, min_points_per_centroid=1
     )
-    kmeans.train(bits)
-    return np.unique(np.packbits(kmeans.centroids > 0, axis=1), axis=0)
+    kmeans.train(features)
+    # of equal items, k-means makes centroids that differ by a trifle: one of them gets all
+    used = np.unique(kmeans.assign(features)[1])
+    return np.asarray(kmeans.centroids)[used]

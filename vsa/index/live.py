@@ -28,7 +28,7 @@ CREATE TABLE state (base TEXT NOT NULL);
 CREATE TABLE changes (
     id INTEGER PRIMARY KEY,
     number INTEGER NOT NULL,   -- of the transaction
-    category INTEGER,          -- NULL, with feature: deleted
+    list INTEGER,              -- NULL, with feature: deleted
     feature BLOB,
     crc32 INTEGER NOT NULL
 );
@@ -36,7 +36,7 @@ CREATE INDEX by_number ON changes (number);
 """
 _UPSERT = """
 INSERT INTO changes VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
-    number = excluded.number, category = excluded.category,
+    number = excluded.number, list = excluded.list,
     feature = excluded.feature, crc32 = excluded.crc32
 """
 
@@ -47,7 +47,7 @@ class Changes:
 
     ids: np.ndarray  # int64 (n,)
     deleted: np.ndarray  # bool (n,)
-    categories: np.ndarray  # int64 (n,); −1 where deleted
+    lists: np.ndarray  # int64 (n,): where each item goes; −1 where deleted
     features: np.ndarray  # float16 (n, d); zero where deleted
     last: int  # number of the newest transaction; 0 if there is none
 
@@ -103,7 +103,7 @@ class Reader:
                 self._connection.execute("BEGIN")
                 (base,) = self._connection.execute("SELECT base FROM state").fetchone()
                 rows = self._connection.execute(
-                    "SELECT id, number, category, feature, crc32 FROM changes"
+                    "SELECT id, number, list, feature, crc32 FROM changes"
                     " WHERE number > ? ORDER BY number, id",
                     (after,),
                 ).fetchall()
@@ -112,17 +112,17 @@ class Reader:
         return base, self._unpack(rows, after)
 
     def _unpack(self, rows: list[tuple], after: int) -> Changes:
-        ids, numbers, categories, blobs, sums = zip(*rows, strict=True) if rows else ([],) * 5
+        ids, numbers, lists, blobs, sums = zip(*rows, strict=True) if rows else ([],) * 5
         blank = bytes(self._dim * STORED().itemsize)
-        for id_, category, blob, checksum in zip(ids, categories, blobs, sums, strict=True):
+        for id_, list_, blob, checksum in zip(ids, lists, blobs, sums, strict=True):
             whole = blob is None or len(blob) == len(blank)
-            if not whole or _checksum(id_, category, blob) != checksum:
+            if not whole or _checksum(id_, list_, blob) != checksum:
                 raise self._damaged()
         features = np.frombuffer(b"".join(blob or blank for blob in blobs), STORED)
         return Changes(
             np.array(ids, np.int64),
             np.array([blob is None for blob in blobs], bool),
-            np.array([-1 if c is None else c for c in categories], np.int64),
+            np.array([-1 if number is None else number for number in lists], np.int64),
             features.reshape(-1, self._dim),
             max(numbers, default=after),
         )
@@ -170,10 +170,10 @@ class Writer:
         self._connection = _connect(folder / _FILE, "rw")
         self._connection.execute("PRAGMA synchronous=FULL")
 
-    def put(self, ids: np.ndarray, categories: np.ndarray, features: np.ndarray) -> None:
+    def put(self, ids: np.ndarray, lists: np.ndarray, features: np.ndarray) -> None:
         """Add or replace items, all or none; durable once this returns."""
         blobs = [feature.tobytes() for feature in np.ascontiguousarray(features, STORED)]
-        self._write(list(zip(ids.tolist(), categories.tolist(), blobs, strict=True)))
+        self._write(list(zip(ids.tolist(), lists.tolist(), blobs, strict=True)))
 
     def remove(self, ids: np.ndarray) -> None:
         """Delete items, all or none; durable once this returns."""
@@ -199,8 +199,8 @@ class Writer:
             self._connection.executemany(
                 _UPSERT,
                 (
-                    (id_, number, category, blob, _checksum(id_, category, blob))
-                    for id_, category, blob in rows
+                    (id_, number, list_, blob, _checksum(id_, list_, blob))
+                    for id_, list_, blob in rows
                 ),
             )
 
@@ -230,5 +230,5 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-def _checksum(id_: int, category: int | None, blob: bytes | None) -> int:
-    return zlib.crc32(blob or b"", zlib.crc32(f"{id_} {category}".encode()))
+def _checksum(id_: int, list_: int | None, blob: bytes | None) -> int:
+    return zlib.crc32(blob or b"", zlib.crc32(f"{id_} {list_}".encode()))

@@ -34,6 +34,7 @@ def write_model(folder: Path, model: Model, facts: dict[str, Any]) -> None:
         weight=codec.weight,
         bias=codec.bias,
         centroids=lists.centroids,
+        centroid_codes=lists.codes,
         category=lists.category,
     )
     _write_facts(folder, facts, list(lists.names))
@@ -61,7 +62,8 @@ def read_model(folder: Path) -> tuple[Model, dict[str, Any]]:
         )
     with np.load(path) as arrays:
         codec = Codec(arrays["weight"], arrays["bias"])
-        lists = Lists(arrays["centroids"], arrays["category"], tuple(content["categories"]))
+        names = tuple(content["categories"])
+        lists = Lists(arrays["centroids"], arrays["centroid_codes"], arrays["category"], names)
     return Model(codec, lists), content["facts"]
 
 

@@ -1,7 +1,6 @@
 """The index and its peers from faiss and usearch, behind one call: a query in, ids out.
 
-All get the same items, codes and, where they take lists, as many of these; the binary ones the very
-same lists. Each is asked with a range of settings, from fast to thorough.
+All get the same items and codes and, where they take lists, as many of these. Each is asked with a range of settings, from fast to thorough.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -31,7 +31,6 @@ class Items:
 
     features: np.ndarray  # float16 (n, d)
     codes: np.ndarray  # uint8 (n, n_bits / 8)
-    lists: np.ndarray  # int64 (n,)
     model: Model
 
 
@@ -69,8 +68,8 @@ def coarse_filter(index: BinaryIndex) -> Method:
     """The first half of it: candidates by Hamming distance, not refined."""
 
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
-        del feature
-        scan = index.current().scan(code, index.model.lists.probe(code, s["n_probe"]))
+        probed = index.model.lists.probe(feature, code, s["n_probe"])
+        scan = index.current().scan(code, probed)
         return scan.nearest_ids(k)
 
     settings = [{"n_probe": n} for n in (1, 2, 4, 8, 16, 32, 64)]
@@ -90,15 +89,13 @@ def binary_flat(items: Items) -> Method:
 
 
 def binary_ivf(items: Items) -> Method:
-    """Inverted lists with the same centroids; categories are not used."""
+    """Inverted lists around the codes of the same centroids; categories are not used."""
     lists = items.model.lists
     quantizer = faiss.IndexBinaryFlat(items.model.codec.n_bits)
-    quantizer.add(lists.centroids)
+    quantizer.add(lists.codes)
     index = faiss.IndexBinaryIVF(quantizer, items.model.codec.n_bits, len(lists))
     index.is_trained = True
-    ids = np.arange(len(items.codes))
-    pointers = [faiss.swig_ptr(a) for a in (items.codes, ids, items.lists)]
-    index.add_core(len(ids), *pointers)
+    index.add(items.codes)
     ask = _binary(index)
 
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
@@ -107,7 +104,7 @@ def binary_ivf(items: Items) -> Method:
         return ask(code, k)
 
     settings = [{"nprobe": n} for n in (1, 2, 4, 8, 16, 32, 64)]
-    return Method("faiss BinaryIVF", search, settings, _in_memory(index, quantizer), "codes")
+    return Method("faiss BinaryIVF", search, settings, _in_memory(index), "codes")
 
 
 def binary_hnsw(items: Items) -> Method:
@@ -152,7 +149,7 @@ def ivf_rabitq(items: Items) -> Method:
     n, d = items.features.shape
     n_lists = min(len(items.model.lists), max(1, n // 40), 4096)
     spec = f"IVF{n_lists},RaBitQ,Refine(SQfp16)"
-    index = faiss.index_factory(d, spec, faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.index_factory(d, spec, faiss.METRIC_INNER_PRODUCT)
     rng = np.random.default_rng(0)
     sample = np.sort(rng.choice(n, min(n, 64 * n_lists), replace=False))
     index.train(items.features[sample].astype(np.float32))
@@ -190,7 +187,7 @@ def flat(items: Items) -> Method:
 
 def usearch_codes(items: Items) -> Method:
     """Usearch's graph over the codes."""
-    index = UsearchIndex(ndim=items.model.codec.n_bits, metric="hamming", dtype="b1")
+    index: Any = UsearchIndex(ndim=items.model.codec.n_bits, metric="hamming", dtype="b1")
     index.add(np.arange(len(items.codes)), items.codes)
     settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]
 
@@ -205,7 +202,7 @@ def usearch_codes(items: Items) -> Method:
 
 def usearch_features(items: Items) -> Method:
     """Usearch's graph over float16 features."""
-    index = UsearchIndex(ndim=items.features.shape[1], metric="ip", dtype="f16")
+    index: Any = UsearchIndex(ndim=items.features.shape[1], metric="ip", dtype="f16")
     index.add(np.arange(len(items.features)), items.features)
     settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]
 
@@ -222,9 +219,8 @@ SCALABLE = (binary_flat, binary_ivf, ivf_rabitq)  # built in minutes at ten mill
 PEERS = (*SCALABLE, binary_hnsw, binary_multihash, flat, usearch_codes, usearch_features)
 
 
-def _in_memory(index: faiss.Index | faiss.IndexBinary, *others: object) -> float:
+def _in_memory(index: faiss.Index | faiss.IndexBinary) -> float:
     """Bytes per item of an index, as its file has them."""
-    del others
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "index")
         if isinstance(index, faiss.IndexBinary):

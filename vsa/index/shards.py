@@ -20,6 +20,7 @@ import numpy as np
 from vsa.index.build import build_index, n_lists_for, train_model
 from vsa.index.codec import check_features
 from vsa.index.index import BinaryIndex, Candidates, Hits, Knobs, best, check_request
+from vsa.index.lists import Names
 from vsa.index.model import Model
 from vsa.runtime.errors import InputError
 
@@ -35,7 +36,7 @@ class Searcher(Protocol):
         feature: np.ndarray,
         n_candidates: int,
         n_probe: int,
-        categories: Sequence[str] | None = None,
+        categories: Names | None = None,
     ) -> Candidates:
         """As `BinaryIndex.candidates`."""
         ...
@@ -51,7 +52,7 @@ def build_shards(
     n_shards: int,
     features: np.ndarray,
     ids: np.ndarray | None = None,
-    categories: Sequence[str] | None = None,
+    categories: Names | None = None,
     *,
     knobs: Knobs | None = None,
     seed: int = 0,
@@ -102,7 +103,7 @@ class ShardedIndex:
         k: int = 60,
         *,
         knobs: Knobs | None = None,
-        categories: Sequence[str] | None = None,
+        categories: Names | None = None,
     ) -> Hits:
         """As `BinaryIndex.search`, over all shards at once.
 
@@ -135,7 +136,7 @@ class ShardedIndex:
         feature: np.ndarray,
         n_candidates: int,
         knobs: Knobs,
-        categories: Sequence[str] | None,
+        categories: Names | None,
     ) -> Candidates | None:
         replicas = self.shards[shard]
         order = [(turn + step) % len(replicas) for step in range(len(replicas))]

@@ -27,22 +27,29 @@ class Scan:
     def nearest_ids(self, k: int) -> np.ndarray:
         """Ids of the `k` nearest by Hamming distance, int64; ties go to the lower id."""
         chosen = nearest(self.distances, k)
-        ids, _ = self.items(chosen)
+        rows, live = self._rows(chosen)
+        ids = np.concatenate([self.view.base.ids[rows], self.view.ids[live]])
         return ids[np.lexsort((ids, self.distances[chosen]))[:k]]
 
     def items(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ids, int64 (n,), and features, float16 (n, d), at ascending places in `distances`."""
-        view, n_base = self.view, int(self.ends[-1]) if len(self.ends) else 0
-        first, rest = np.split(chosen, [np.searchsorted(chosen, n_base)])
-        run = np.searchsorted(self.ends, first, side="right")
-        begin = np.concatenate([[0], self.ends[:-1]]) if n_base else self.ends
-        rows, live = self.starts[run] + first - begin[run], self.live[rest - n_base]
+        view = self.view
+        rows, live = self._rows(chosen)
         if not len(live):
             return view.base.ids[rows], view.base.features[rows]
         return (
             np.concatenate([view.base.ids[rows], view.ids[live]]),
             np.concatenate([view.base.features[rows], view.features[live]]),
         )
+
+    def _rows(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the base, then of the changed items."""
+        n_base = int(self.ends[-1]) if len(self.ends) else 0
+        split = np.searchsorted(chosen, n_base)
+        first, rest = chosen[:split], chosen[split:]
+        begins = self.ends - np.diff(self.ends, prepend=0)
+        run = np.searchsorted(self.ends, first, side="right")
+        return first + (self.starts - begins)[run], self.live[rest - n_base]
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,6 @@ class View:
         n, n_new = len(self.ids), int(kept.sum())
         features, ids = changes.features[kept], changes.ids[kept]
         codes = self.model.codec.encode(features)
-        lists = self.model.lists.assign(codes, changes.categories[kept])
         self.place.update(zip(ids.tolist(), range(n, n + n_new), strict=True))
         dead = np.concatenate([self.dead, np.zeros(n_new, bool)])
         dead[replaced] = True
@@ -106,7 +112,7 @@ class View:
             _extended(self.ids, ids),
             _extended(self.codes, codes),
             _extended(self.features, features),
-            _extended(self.lists, lists),
+            _extended(self.lists, changes.lists[kept]),
             dead,
             self.place,
         )

@@ -1,0 +1,142 @@
+"""Searches beside a writer, over shards, and by several clients at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.shards import ShardedIndex
+
+K = 60
+BATCH = 256  # items per durable write
+_N_WARMUP = 20
+
+
+def latency(times: np.ndarray) -> dict[str, float]:
+    """Quantiles of seconds, in ms."""
+    p50, p95, p99 = 1e3 * np.quantile(times, [0.5, 0.95, 0.99])
+    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+
+
+class one_thread:
+    """Let faiss use one thread only."""
+
+    def __enter__(self) -> None:
+        self.before = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        faiss.omp_set_num_threads(self.before)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Searches beside a writer."""
+
+    name: str
+    adds_per_s: float  # acknowledged, durable
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+def update_load(
+    folder: Path, features: np.ndarray, queries: np.ndarray, seconds: float, rates: Sequence[float]
+) -> list[Load]:
+    """Search an index while another process adds to it, in batches of 256, at several rates.
+
+    A rate of 0 is an idle writer, of infinity one that adds as fast as it can.
+    """
+    context = multiprocessing.get_context("forkserver")
+    loads, first = [], 2**40
+    for rate in rates:
+        with BinaryIndex(folder) as index, one_thread():
+            for query in queries[:_N_WARMUP]:
+                index.search(query, K)
+            ours, theirs = context.Pipe()
+            arguments = (folder, features, first, rate, seconds, theirs)
+            writer = context.Process(target=_add_for_a_while, args=arguments)
+            writer.start()
+            ours.recv()  # it is ready
+            times: list[float] = []
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                start = time.perf_counter()
+                index.search(queries[len(times) % len(queries)], K)
+                times.append(time.perf_counter() - start)
+            added, spent = ours.recv()
+            writer.join()
+        first += added
+        name = "idle" if rate == 0 else "as fast as it can" if np.isinf(rate) else f"{rate:,.0f}/s"
+        loads.append(Load(name, added / spent, **latency(np.array(times))))
+    return loads
+
+
+def _add_for_a_while(
+    folder: Path,
+    features: np.ndarray,
+    first: int,
+    rate: float,
+    seconds: float,
+    pipe: Connection,
+) -> None:
+    faiss.omp_set_num_threads(1)
+    with BinaryIndex(folder, writable=True) as index:
+        names = index.categories
+        pipe.send("ready")
+        added, start = 0, time.perf_counter()
+        while (spent := time.perf_counter() - start) < seconds:
+            if added >= rate * spent:
+                time.sleep(0.001)
+                continue
+            rows = np.arange(added, added + BATCH) % len(features)
+            chosen = [names[row % len(names)] for row in rows]
+            index.add(first + np.arange(added, added + BATCH), features[rows], chosen)
+            added += BATCH
+        pipe.send((added, time.perf_counter() - start))
+
+
+def shard_results(
+    one: BinaryIndex, many: ShardedIndex, queries: np.ndarray, knobs: Knobs
+) -> np.ndarray:
+    """Per query, whether shards return the very ids and similarities of one index; bool (n,)."""
+    same = []
+    for query in queries:
+        first, second = (index.search(query, K, knobs=knobs) for index in (one, many))
+        same.append(
+            np.array_equal(first.ids, second.ids)
+            and np.array_equal(first.similarity, second.similarity)
+        )
+    return np.array(same)
+
+
+def throughput(
+    search: Callable[[np.ndarray], object], queries: np.ndarray, n_clients: int, seconds: float
+) -> float:
+    """Queries per second of so many threads that ask one after the other."""
+    counts, stop = [0] * n_clients, threading.Event()
+
+    def ask(client: int) -> None:
+        while not stop.is_set():
+            search(queries[(counts[client] * n_clients + client) % len(queries)])
+            counts[client] += 1
+
+    with one_thread():
+        clients = [threading.Thread(target=ask, args=(i,)) for i in range(n_clients)]
+        start = time.perf_counter()
+        for client in clients:
+            client.start()
+        time.sleep(seconds)
+        stop.set()
+        for client in clients:
+            client.join()
+        return sum(counts) / (time.perf_counter() - start)
