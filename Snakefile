@@ -49,6 +49,7 @@ rule report:
         executed("01_catalogue"),
         executed("02_category_fusion"),
         executed("03_click_mined_training"),
+        executed("04_binary_index"),
         executed("00_tour"),
         vsa("evaluation", "reporting", "runtime"),
     output:
@@ -99,10 +100,44 @@ rule click_mined_training:
     input:
         executed("01_catalogue"),
         executed("02_category_fusion"),
-        vsa("category", "data", "embedding", "evaluation", "runtime", "learn.py", "offline.py"),
+        vsa(
+            "category",
+            "data",
+            "embedding",
+            "evaluation",
+            "runtime",
+            "learn.py",
+            "offline.py",
+        ),
         notebook=notebook("03_click_mined_training"),
     output:
         executed("03_click_mined_training"),
+    params:
+        **PARAMETERS,
+    threads: workflow.cores
+    shell:
+        EXECUTE
+
+
+rule binary_index:
+    input:
+        executed("01_catalogue"),
+        executed("02_category_fusion"),
+        executed("03_click_mined_training"),
+        vsa(
+            "category",
+            "data",
+            "embedding",
+            "evaluation",
+            "index",
+            "runtime",
+            "indexing.py",
+            "learn.py",
+            "offline.py",
+        ),
+        notebook=notebook("04_binary_index"),
+    output:
+        executed("04_binary_index"),
     params:
         **PARAMETERS,
     threads: workflow.cores
@@ -116,6 +151,7 @@ rule tour:
         executed("01_catalogue"),
         executed("02_category_fusion"),
         executed("03_click_mined_training"),
+        executed("04_binary_index"),
         vsa("category", "data", "evaluation", "runtime", "engine.py", "offline.py"),
         notebook=notebook("00_tour"),
     output:

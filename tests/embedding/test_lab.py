@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vsa.embedding.judge import gather, record, tables
+from vsa.embedding.judge import gather, record
 from vsa.embedding.lab import Lab
 from vsa.embedding.retrieval import N_RESULTS, rank
 from vsa.embedding.task import make_task
@@ -18,7 +18,7 @@ from vsa.embedding.variants import (
     UNTRAINED,
     VARIANTS,
 )
-from vsa.evaluation.ledger import Ledger
+from vsa.evaluation.ledger import Ledger, tables
 from vsa.runtime.errors import NotApplicable
 from vsa.runtime.run import make_run
 

@@ -511,18 +511,6 @@ class _Judge:
                     self.ledger.record("training", name, metric, value, seeds=len(logs))
 
 
-def tables(ledger: Ledger, *experiments: str) -> str:
-    """Recorded experiments as text, one below the other; says so of what was not measured."""
-    texts = []
-    for experiment in experiments:
-        try:
-            text = ledger.table(experiment, as_text=True).to_string()
-        except InputError:
-            text = "(not measured in this run)"
-        texts.append(f"{experiment}\n{text}")
-    return "\n\n".join(texts)
-
-
 def _bases(variant: Variant) -> dict[str, str]:
     """The recipe as chosen, which variants of an axis are compared with: label → variant."""
     if variant.masked:

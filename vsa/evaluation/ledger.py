@@ -278,6 +278,18 @@ class Ledger:
         return records[key]
 
 
+def tables(ledger: Ledger, *experiments: str) -> str:
+    """Recorded experiments as text, one below the other; says so of what was not measured."""
+    texts = []
+    for experiment in experiments:
+        try:
+            text = ledger.table(experiment, as_text=True).to_string()
+        except InputError:
+            text = "(not measured in this run)"
+        texts.append(f"{experiment}\n{text}")
+    return "\n\n".join(texts)
+
+
 def _interval(record: Record) -> Interval:
     if record["ci_low"] is None:
         raise InputError(f"{record_key(record)} has no interval", cure="Record it with ci=...")

@@ -210,22 +210,35 @@ def tune_coarse_filter(index: BinaryIndex, items: Items, validation: Queries) ->
         n_probe *= 2
 
 
-def codec_overlap(codec: Codec, queries: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Per query, the share of the 60 nearest by feature that are among the 60 nearest by code."""
-    return linear_recall_at_k(*_code_ranking(codec, queries, features)[1:])
-
-
-def codec_ranking(codec: Codec, queries: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Rows of the 60 nearest by code, int64 (n, 60), best first."""
-    return _code_ranking(codec, queries, features)[0]
-
-
-def _code_ranking(
+def codec_ranking(
     codec: Codec, queries: np.ndarray, features: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the 60 nearest by code, int64 (n, 60); and how many are of the 60 by feature (n,)."""
     index = faiss.IndexBinaryFlat(codec.n_bits)
     index.add(codec.encode(features))
     rows = index.search(codec.encode(queries), K)[1]
+    return rows, _overlap(rows, queries, features)
+
+
+def float_ranking(queries: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `codec_ranking`, by the features themselves."""
+    rows = faiss.knn(queries, features, K, faiss.METRIC_INNER_PRODUCT)[1]
+    return rows, _overlap(rows, queries, features)
+
+
+def rabitq_ranking(queries: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `codec_ranking`, by faiss's RaBitQ codes; the query keeps its full precision."""
+    index = faiss.IndexPreTransform(
+        faiss.RandomRotationMatrix(features.shape[1], features.shape[1]),
+        faiss.IndexRaBitQ(features.shape[1], faiss.METRIC_INNER_PRODUCT),
+    )
+    index.train(features)
+    index.add(features)
+    rows = index.search(queries, K)[1]
+    return rows, _overlap(rows, queries, features)
+
+
+def _overlap(rows: np.ndarray, queries: np.ndarray, features: np.ndarray) -> np.ndarray:
     exact = faiss.knn(queries, features, K, faiss.METRIC_INNER_PRODUCT)[0]
     similarity = np.einsum("nd,nkd->nk", queries, features[rows])
-    return rows, similarity, exact
+    return linear_recall_at_k(np.where(rows >= 0, similarity, -np.inf).astype(np.float32), exact)

@@ -26,7 +26,7 @@ class Growth:
     """A source of items; make it with `make_growth`."""
 
     features: np.ndarray  # float32 (n, d), unit length
-    categories: np.ndarray  # int64 (n,)
+    categories: np.ndarray  # str (n,)
     neighbours: np.ndarray  # int64 (n, 16)
     seed: int
 
@@ -40,21 +40,19 @@ class Growth:
         weights = rng.standard_normal((size, self.neighbours.shape[1]), np.float32)
         weights *= SPREAD / np.sqrt(self.neighbours.shape[1])
         features = np.empty((size, self.features.shape[1]), STORED)
-        ends = np.searchsorted(source, np.arange(len(self.features)), side="right")
-        for item, (start, end) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):
-            if start < end:
-                origin = self.features[item]
-                moved = origin + weights[start:end] @ (
-                    self.features[self.neighbours[item]] - origin
-                )
-                features[start:end] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+        items, starts = np.unique(source, return_index=True)
+        for item, start, end in zip(items, starts, [*starts[1:], size], strict=True):
+            origin = self.features[item]
+            directions = self.features[self.neighbours[item]] - origin
+            moved = origin + weights[start:end] @ directions
+            features[start:end] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
         order = rng.permutation(size)
         return features[order], self.categories[source[order]]
 
     def catalogue(self, n: int, part_size: int = 2**20) -> tuple[np.ndarray, np.ndarray]:
         """Features, float16 (n, d), and categories of a whole catalogue of parts."""
         features = np.empty((n, self.features.shape[1]), STORED)
-        categories = np.empty(n, np.int64)
+        categories = np.empty(n, self.categories.dtype)
         for number, start in enumerate(range(0, n, part_size)):
             rows = slice(start, min(start + part_size, n))
             features[rows], categories[rows] = self.draw(number, rows.stop - start)
@@ -62,7 +60,7 @@ class Growth:
 
 
 def make_growth(features: np.ndarray, categories: np.ndarray, seed: int) -> Growth:
-    """Grow from features, float32 (n, d) of unit length, and category codes, int64 (n,).
+    """Grow from features, float32 (n, d) of unit length, and their categories, str (n,).
 
     In a category of fewer than 17 items, neighbours repeat.
     """

@@ -24,7 +24,7 @@ Names = Sequence[str] | np.ndarray  # of categories, (n,)
 _POINTS_PER_LIST = 48  # of the sample that centroids are trained on
 _SHORT_LIST = 8  # centroids compared by feature, for each that is wanted
 _CHUNK_ROWS = 2**17
-_hammings: Any = faiss.hammings  # type: ignore[attr-defined] # the stubs lack it
+_hammings: Any = faiss.hammings  # type: ignore[attr-defined]
 FAR = 2**13  # more than any Hamming distance
 
 
@@ -58,9 +58,7 @@ def hamming_of_runs(
     for start, end in runs:
         if n := end - start:
             into = distances[place : place + n]
-            faiss.hammings(
-                pointer, faiss.swig_ptr(codes[start:end]), 1, n, size, faiss.swig_ptr(into)
-            )
+            _hammings(pointer, faiss.swig_ptr(codes[start:end]), 1, n, size, faiss.swig_ptr(into))
             place += n
     return distances
 

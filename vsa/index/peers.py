@@ -1,6 +1,7 @@
 """The index and its peers from faiss and usearch, behind one call: a query in, ids out.
 
-All get the same items and codes and, where they take lists, as many of these. Each is asked with a range of settings, from fast to thorough.
+All get the same items and codes and, where they take lists, as many of these. Each is asked with a
+range of settings, from fast to thorough.
 """
 
 from __future__ import annotations

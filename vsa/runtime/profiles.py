@@ -84,6 +84,16 @@ class EmbeddingSettings:
 
 
 @dataclass(frozen=True)
+class IndexSettings:
+    """Sizes of the experiments with the index (see ``vsa.index``)."""
+
+    sizes: tuple[int, ...]  # of catalogues grown from the features at hand
+    n_peers: int  # the size at which slow peers are compared too
+    n_queries: int  # at most, of each split
+    load_s: float  # how long a load lasts
+
+
+@dataclass(frozen=True)
 class Profile:
     """One named size of everything."""
 
@@ -94,6 +104,7 @@ class Profile:
     category_pretrained: CategorySettings  # pretrained backbone, fine-tuned (photographs)
     embedding_scratch: EmbeddingSettings  # starts from category_scratch
     embedding_pretrained: EmbeddingSettings  # starts from category_pretrained
+    index: IndexSettings
     n_bootstrap: int  # resamples behind every confidence interval
     max_images_per_table: int | None = None  # of a public data set; None: all of them
 
@@ -163,6 +174,7 @@ PROFILES = {
             n_detector_steps=6,
             n_study_seeds=2,
         ),
+        index=IndexSettings(sizes=(1_000, 4_000), n_peers=1_000, n_queries=40, load_s=0.5),
         n_bootstrap=500,
         max_images_per_table=400,
     ),
@@ -228,6 +240,9 @@ PROFILES = {
             n_detector_steps=60,
             n_study_seeds=3,
         ),
+        index=IndexSettings(
+            sizes=(100_000, 1_000_000), n_peers=100_000, n_queries=200, load_s=10.0
+        ),
         n_bootstrap=2000,
     ),
     "full": Profile(
@@ -291,6 +306,9 @@ PROFILES = {
             n_matched_steps=1750,
             n_detector_steps=1000,
             n_study_seeds=5,
+        ),
+        index=IndexSettings(
+            sizes=(100_000, 1_000_000, 10_000_000), n_peers=1_000_000, n_queries=200, load_s=30.0
         ),
         n_bootstrap=10000,
     ),

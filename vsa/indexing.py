@@ -1,0 +1,57 @@
+"""The OFFLINE path's last steps: trained network → features → index.
+
+Stages are wired here, in `vsa.offline`, in `vsa.learn` and in `vsa.engine`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from vsa.data.images import load_images
+from vsa.embedding.extract import describe, describe_catalogue
+from vsa.embedding.lab import Lab
+from vsa.embedding.variants import JOINT
+from vsa.index.experiment import IndexLab
+from vsa.index.task import Asked, IndexTask
+from vsa.learn import embedding_settings, open_labs, prepare_learning
+from vsa.offline import Shop
+from vsa.runtime.device import pick_device
+from vsa.runtime.run import Run
+
+
+def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
+    """All catalogue images, and the photos that search them, as the joint network sees both.
+
+    Photos are described behind the mask of their own box, catalogue images as they are.
+    """
+    net, task, dataset = lab.net(JOINT), lab.task, shop.dataset
+    catalogue, kept = dataset.catalogue, shop.selection.kept.to_numpy()
+    size_px, cache = embedding_settings(run).image_px, run.artifacts / "images"
+    images = load_images(dataset.root, catalogue.path.tolist(), size_px, cache)
+    folder = run.artifacts / "index" / f"features-{lab.path(JOINT).name}"
+    features = describe_catalogue(net, images, lab.device, folder).features
+    codes = pd.factorize(pd.concat([task.queries.product_id, catalogue.product_id]))[0]
+    asking, offered = np.split(codes.astype(np.int64), [len(task.queries)])
+    asked = {}
+    for split in ("val", "test"):
+        rows = task.rows(split)
+        found = describe(net, task.images.queries[rows], lab.device, boxes="own").features
+        names = task.queries.category.to_numpy(str)[rows]
+        asked[split] = Asked(found, asking[rows], names)
+    return IndexTask(
+        np.asarray(features),
+        offered,
+        catalogue.category.to_numpy(str),
+        kept,
+        shop.selection.group.to_numpy(np.int64),
+        asked["val"],
+        asked["test"],
+    )
+
+
+def index_lab(run: Run, shop: Shop) -> IndexLab:
+    """Where notebook 04 experiments; raises NotApplicable where there are no features to index."""
+    lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
+    folder = run.artifacts / "index"
+    return IndexLab(index_task(run, shop, lab), run.profile.index, run.seed, folder)
