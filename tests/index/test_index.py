@@ -25,7 +25,8 @@ def oracle(index, items, query, k, knobs, categories=None):
     stored = query.astype(np.float16)
     code = model.codec.encode(stored[None])[0]
     wanted = None if categories is None else model.lists.category_codes(categories)
-    probed = set(model.lists.probe(stored.astype("f4"), code, knobs.n_probe, wanted).tolist())
+    runs = model.lists.probe(stored.astype("f4"), code, knobs.n_probe, wanted)
+    probed = {number for first, end in runs for number in range(first, end)}
     passed = []
     for id_, (feature, category) in items.items():
         feature = feature.astype(np.float16)

@@ -73,22 +73,52 @@ def test_a_category_has_lists_by_its_share_of_the_items(lists):
     assert (np.diff(lists.category) >= 0).all()
 
 
+def visited(lists, codec, feature, n_probe, categories=None):
+    runs = lists.probe(feature, codec.encode(feature[None])[0], n_probe, categories)
+    assert (runs[:, 0] < runs[:, 1]).all()
+    assert (runs[1:, 0] > runs[:-1, 1]).all()
+    return np.concatenate([np.arange(first, end) for first, end in runs])
+
+
 def test_a_query_visits_the_most_similar_lists(items, lists, codec, monkeypatch):
+    monkeypatch.setattr("vsa.index.lists._GAP", 0)
     feature = items[0][5]
-    code = codec.encode(feature[None])[0]
     similarity = lists.centroids @ feature
-    only = lists.probe(feature, code, 4, np.array([1]))
+    only = visited(lists, codec, feature, 4, np.array([1]))
     assert (lists.category[only] == 1).all()
-    assert len(lists.probe(feature, code, 10**6)) == len(lists)
+    assert visited(lists, codec, feature, 10**6).tolist() == list(range(len(lists)))
     monkeypatch.setattr("vsa.index.lists._SHORT_LIST", 10**6)  # no short list by code
-    assert lists.probe(feature, code, 4).tolist() == sorted(np.argsort(-similarity)[:4].tolist())
+    found = visited(lists, codec, feature, 4)
+    assert found.tolist() == sorted(np.argsort(-similarity)[:4].tolist())
 
 
-def test_the_short_list_by_code_hardly_matters(items, lists, codec):
+def test_short_gaps_are_visited_too_but_not_across_categories(items, lists, codec, monkeypatch):
+    for feature in items[0][:50]:
+        gapless = visited(lists, codec, feature, 6, np.array([0, 1]))
+        monkeypatch.setattr("vsa.index.lists._GAP", 0)
+        wanted = visited(lists, codec, feature, 6, np.array([0, 1]))
+        monkeypatch.undo()
+        assert set(wanted) <= set(gapless)
+        assert (lists.category[gapless] < 2).all()
+        for number in np.setdiff1d(gapless, wanted):
+            below, above = wanted[wanted < number].max(), wanted[wanted > number].min()
+            assert above - below <= 5
+            assert lists.category[below] == lists.category[above]
+
+
+def test_similar_lists_have_near_numbers(lists):
+    own = lists.centroids[lists.category == 0]
+    similarity = own @ own.T
+    neighbours = np.diag(similarity, 1).mean()
+    assert neighbours > similarity[np.triu_indices(len(own), 5)].mean() + 0.1
+
+
+def test_the_short_list_by_code_hardly_matters(items, lists, codec, monkeypatch):
+    monkeypatch.setattr("vsa.index.lists._GAP", 0)
     found = 0
     for feature in items[0][:50]:
-        probed = lists.probe(feature, codec.encode(feature[None])[0], 3)
-        found += len(np.intersect1d(probed, np.argsort(-lists.centroids @ feature)[:3]))
+        best = np.argsort(-lists.centroids @ feature)[:3]
+        found += len(np.intersect1d(visited(lists, codec, feature, 3), best))
     assert found >= 0.9 * 150
 
 

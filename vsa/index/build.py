@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -102,14 +103,21 @@ def build_index(
         codes[part] = codec.encode(check_features(features[part], codec.dim))
     unique_codes, unique_names = pd.factorize(names)
     list_of = lists.assign(features, lists.category_codes(unique_names)[unique_codes])
-    with atomic_dir(folder) as draft:
-        base = "base-00000001"
-        write_base(
-            draft / base,
-            ids,
-            list_of,
-            len(lists),
-            lambda rows: (codes[rows], features[rows].astype(STORED)),
-        )
-        create_live(draft, base)
-        write_model(draft, model, {"knobs": asdict(knobs or Knobs()), **(facts or {})})
+    try:
+        with atomic_dir(folder) as draft:
+            base = "base-00000001"
+            write_base(
+                draft / base,
+                ids,
+                list_of,
+                len(lists),
+                lambda rows: (codes[rows], features[rows].astype(STORED)),
+            )
+            create_live(draft, base)
+            write_model(draft, model, {"knobs": asdict(knobs or Knobs()), **(facts or {})})
+    except (OSError, sqlite3.Error) as error:
+        raise InputError(
+            f"the index could not be written ({error})",
+            cure="Free some space there, or see whether you may write",
+            file=folder,
+        ) from error

@@ -4,6 +4,10 @@ Every list belongs to one category and has a centroid. An item goes to the list 
 whose centroid is most similar; a query visits the most similar lists of all categories, or of those
 that were predicted for it. Lists are found as items are: centroids near by code are compared by
 feature.
+
+Lists are numbered so that similar ones have near numbers, and stored in that order. The lists that
+a query visits then form a few runs, each scanned in one call, and short gaps are scanned with them:
+that costs less than another call, and may find something.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from vsa.runtime.seeds import generator
 Names = Sequence[str] | np.ndarray  # of categories, (n,)
 _POINTS_PER_LIST = 48  # of the sample that centroids are trained on
 _SHORT_LIST = 8  # centroids compared by feature, for each that is wanted
+_GAP = 4  # lists between two that are visited; longer gaps are left out
 _CHUNK_ROWS = 2**17
 _hammings: Any = faiss.hammings  # type: ignore[attr-defined]
 FAR = 2**13  # more than any Hamming distance
@@ -107,18 +112,27 @@ class Lists:
         n_probe: int,
         categories: np.ndarray | None = None,
     ) -> np.ndarray:
-        """The `n_probe` lists most similar to a feature, float32 (d,), with its code.
+        """The `n_probe` lists most similar to a feature, float32 (d,), with its code, as runs.
 
-        With `categories`, codes of names, only lists of these. Returns numbers, int64, ascending.
+        With `categories`, codes of names, only lists of these. Returns int64 (m, 2): number of the
+        first list of each run, and of the one after its last; runs include gaps of up to 4 lists.
         """
         distances = hamming(code, self.codes)
         if categories is not None:
             distances[~np.isin(self.category, categories)] = FAR
         short = nearest(distances, _SHORT_LIST * n_probe)
-        if len(short) <= n_probe:
-            return short
-        similarity = np.einsum("nd,d->n", self.centroids[short], feature)
-        return np.sort(short[np.argsort(-similarity, kind="stable")[:n_probe]])
+        if len(short) > n_probe:
+            similarity = self.centroids[short] @ feature
+            short = np.sort(short[np.argsort(-similarity, kind="stable")[:n_probe]])
+        if not len(short):
+            return np.empty((0, 2), np.int64)
+        gap = np.diff(short) - 1
+        other = np.diff(self.category[short]) != 0
+        breaks = np.flatnonzero((gap > _GAP) | (other & (gap > 0)))
+        runs = np.empty((len(breaks) + 1, 2), np.int64)
+        runs[0, 0], runs[1:, 0] = short[0], short[breaks + 1]
+        runs[-1, 1], runs[:-1, 1] = short[-1] + 1, short[breaks] + 1
+        return runs
 
     @cached_property
     def _lookup(self) -> dict[str, int]:
@@ -146,7 +160,7 @@ def train_lists(
         if len(items) > _POINTS_PER_LIST * n_wanted:
             items = np.sort(rng.choice(items, _POINTS_PER_LIST * n_wanted, replace=False))
         found = _kmeans(features[items].astype(np.float32), n_wanted, int(rng.integers(2**31)))
-        centroids.append(found)
+        centroids.append(found[_similar_order(found, np.arange(len(found)))])
         owner.append(np.full(len(found), category))
     joined = np.concatenate(centroids)
     return Lists(joined, codec.encode(joined), np.concatenate(owner), tuple(names))
@@ -162,3 +176,14 @@ def _kmeans(features: np.ndarray, n_wanted: int, seed: int) -> np.ndarray:
     # of equal items, k-means makes centroids that differ by a trifle: one of them gets all
     used = np.unique(kmeans.assign(features)[1])
     return np.asarray(kmeans.centroids)[used]
+
+
+def _similar_order(centroids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows in an order that keeps similar centroids together: split by the first component."""
+    if len(rows) <= 2:
+        return rows
+    centred = centroids[rows] - centroids[rows].mean(axis=0)
+    direction = np.linalg.svd(centred, full_matrices=False)[2][0]
+    order = rows[np.argsort(centred @ direction, kind="stable")]
+    halves = np.split(order, [len(order) // 2])
+    return np.concatenate([_similar_order(centroids, half) for half in halves])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import torch
 
 from vsa.index.index import BinaryIndex, Knobs
 from vsa.index.shards import ShardedIndex
@@ -28,14 +29,16 @@ def latency(times: np.ndarray) -> dict[str, float]:
 
 
 class one_thread:
-    """Let faiss use one thread only."""
+    """Let faiss and torch use one thread only."""
 
     def __enter__(self) -> None:
-        self.before = faiss.omp_get_max_threads()
+        self.before = faiss.omp_get_max_threads(), torch.get_num_threads()
         faiss.omp_set_num_threads(1)
+        torch.set_num_threads(1)
 
     def __exit__(self, *_: object) -> None:
-        faiss.omp_set_num_threads(self.before)
+        faiss.omp_set_num_threads(self.before[0])
+        torch.set_num_threads(self.before[1])
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,7 @@ def _add_for_a_while(
     seconds: float,
     pipe: Connection,
 ) -> None:
-    faiss.omp_set_num_threads(1)
-    with BinaryIndex(folder, writable=True) as index:
+    with one_thread(), BinaryIndex(folder, writable=True) as index:
         names = index.categories
         pipe.send("ready")
         added, start = 0, time.perf_counter()

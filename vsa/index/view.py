@@ -76,8 +76,8 @@ class View:
         return in_base | np.array([int(id_) in self.place for id_ in ids], bool)
 
     def scan(self, code: np.ndarray, probed: np.ndarray) -> Scan:
-        """Distances of a packed code to the items of the lists `probed`, int64."""
-        starts, ends = self.base.offsets[probed], self.base.offsets[probed + 1]
+        """Distances of a packed code to the items in runs of lists, int64 (m, 2)."""
+        starts, ends = self.base.offsets[probed].T
         in_base = np.cumsum(ends - starts)
         n_base = int(in_base[-1]) if len(in_base) else 0
         live = self._live_in(probed)
@@ -139,7 +139,8 @@ class View:
         if not len(self.ids):
             return np.empty(0, np.int64)
         is_probed = np.zeros(len(self.model.lists), bool)
-        is_probed[probed] = True
+        for first, end in probed.tolist():
+            is_probed[first:end] = True
         return np.flatnonzero(is_probed[self.lists] & ~self.dead)
 
 
