@@ -7,6 +7,7 @@ export DATASET ?= synthetic
 export PROFILE ?= laptop
 export SEED ?= 0
 export RUN ?= all
+export N ?= 10000000
 PYTHON ?= python3
 
 BIN := .venv/bin
@@ -17,7 +18,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/0[1-9]_*.ipynb)) notebooks/00_tour.ipyn
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	export VSA_ARTIFACTS_DIR="$$scratch/artifacts" VSA_REPORTS_DIR="$$scratch/reports"
 
-.PHONY: reproduce study test notebooks lab data report bench lock format
+.PHONY: reproduce study test notebooks lab data report bench bench-index lock format
 .DELETE_ON_ERROR:
 
 reproduce: $(READY)
@@ -46,8 +47,11 @@ data: $(READY)  ## DATASET=grocery or clothing
 report: $(READY)  ## RUN=synthetic-laptop, say; all by default
 	$(BIN)/vsa report "$$RUN"
 
-bench: $(READY)  ## speed, as ratios within one run
+bench: $(READY)  ## speed of training, as ratios within one run
 	$(BIN)/python benchmarks/speed.py
+
+bench-index: $(READY)  ## N=10000000: the index at that many items, for notebook 04 to show
+	$(BIN)/python benchmarks/index.py --items "$$N" --dataset "$$DATASET" --profile "$$PROFILE"
 
 format: $(READY)
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -1,10 +1,10 @@
-"""The command line: ``vsa reproduce``, ``study``, ``data``, ``report`` and the pipeline's own."""
+"""The command line: ``vsa reproduce``, ``study``, ``data``, ``report``, ``index``, ``search``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+index_app = typer.Typer(help="An index over your own pictures.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
+
+_Index = Annotated[Path, typer.Argument(help="folder of the index")]
+_Pictures = Annotated[Path, typer.Argument(help="folder of pictures, searched through")]
 _Dataset = Annotated[str, typer.Option(help="synthetic, grocery, clothing or folder:PATH")]
 _Profile = Annotated[str, typer.Option(help="smoke, laptop or full")]
 _Seed = Annotated[int, typer.Option(help="whole number ≥ 0")]
@@ -81,6 +86,75 @@ def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'al
         update_readme(ROOT / "README.md", published)
 
 
+@index_app.command("build")
+def index_build(index: _Index, pictures: _Pictures) -> None:
+    """Index all pictures below a folder, by ImageNet features; go on where it was interrupted."""
+    from vsa import pictures as own
+
+    _tell(own.build(index, pictures))
+
+
+@index_app.command("add")
+def index_add(index: _Index, pictures: _Pictures) -> None:
+    """Add what is new in a folder, and replace what has changed."""
+    from vsa.pictures import Pictures
+
+    with Pictures(index, writable=True) as own:
+        _tell(own.add(pictures))
+
+
+@index_app.command("delete")
+def index_delete(index: _Index, names: list[str]) -> None:
+    """Remove pictures, by the names that `vsa search` shows."""
+    from vsa.pictures import Pictures
+
+    with Pictures(index, writable=True) as own:
+        own.delete(names)
+
+
+@index_app.command("compact")
+def index_compact(index: _Index) -> None:
+    """Fold all changes into the base; searches may go on."""
+    from vsa.index.index import BinaryIndex
+
+    with BinaryIndex(index, writable=True) as whole:
+        whole.compact()
+
+
+@index_app.command("stats")
+def index_stats(index: _Index) -> None:
+    """What the index holds."""
+    from vsa.index.index import BinaryIndex
+
+    with BinaryIndex(index) as whole:
+        _tell(whole.stats())
+
+
+@index_app.command("verify")
+def index_verify(index: _Index) -> None:
+    """Check every byte of the index."""
+    from vsa.index.index import BinaryIndex
+
+    with BinaryIndex(index) as whole:
+        whole.verify()
+    print("the index is whole")
+
+
+@app.command()
+def search(
+    index: _Index,
+    photo: Annotated[Path, typer.Argument(help="a picture")],
+    k: Annotated[int, typer.Option("-k", help="how many results")] = 10,
+) -> None:
+    """The pictures of an index that are most similar to a photo."""
+    from vsa.pictures import Pictures
+
+    with Pictures(index) as own:
+        found = own.search(photo, k)
+    for similarity, name in zip(found.similarity, found.name, strict=True):
+        print(f"{similarity:.3f}  {name}")
+
+
 @app.command()
 def notebook(
     path: Annotated[Path, typer.Argument(help="the notebook")],
@@ -104,6 +178,11 @@ def refresh(notebooks: list[Path]) -> None:
 
     for path in notebooks:
         refresh(path.resolve())
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    for name, value in facts.items():
+        print(f"{value:>12,}  {name}")
 
 
 def main() -> None:
