@@ -23,7 +23,7 @@ from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 
 N_BITS = 256
-_SAMPLE = 2**18
+_SAMPLE = 2**19
 _CHUNK_ROWS = 2**16
 
 

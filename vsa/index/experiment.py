@@ -41,6 +41,7 @@ _CODE = (
 )
 _BITS = (64, 128, 256, 512)
 _N_SHARDS = 4
+_N_UNIFORM = 20_000
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,17 @@ class IndexLab:
 
     def worst_case(self) -> pd.DataFrame:
         """As `curve`, with features that have no structure: uniform on the sphere."""
-        n, d = min(self.settings.sizes), self.task.features.shape[1]
+        n, d = min(_N_UNIFORM, *self.settings.sizes), self.task.features.shape[1]
         rng = generator(self.seed, "uniform")
         features = rng.standard_normal((n, d), np.float32)
         features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float16)
         model = build.train_model(features, [""] * n, n_lists=n_lists_for(n))
         items = Items(features, model.codec.encode(features), model)
-        asked = rng.standard_normal((2 * len(self.asked), d), np.float32)
+        asked = rng.standard_normal((2 * min(50, len(self.asked)), d), np.float32)
         asked /= np.linalg.norm(asked, axis=1, keepdims=True)
         queries, validation = np.split(asked, 2)
         return compare(
-            self.folder / "index-uniform",
+            self.folder / "index",
             items,
             np.full(n, ""),
             make_queries(queries, model.codec),
@@ -153,18 +154,18 @@ class IndexLab:
 
     def loads(self) -> list[Load]:
         """Searches in the largest catalogue of the profile beside writers of several speeds."""
-        n = max(self.settings.sizes)
-        self.curve(n)
-        folder = self._index(n)
-        features, _ = self.growth.draw(10**6, 2**14)
+        features, categories = self.growth.catalogue(max(self.settings.sizes))
+        folder = self.folder / "index"
+        build_index(folder, features, categories=categories, seed=self.seed)
+        fresh, _ = self.growth.draw(10**6, 2**14)
         rates = (0.0, 5000.0, np.inf)
-        return update_load(folder, features, self.asked, self.settings.load_s, rates)
+        return update_load(folder, fresh, self.asked, self.settings.load_s, rates)
 
     def shards(self) -> tuple[np.ndarray, dict[str, float]]:
         """Whether shards change results, per query; and queries per second, by set-up."""
         n = min(self.settings.sizes)
         features, categories = self.growth.catalogue(n)
-        folder = self.folder / f"shards-{n}"
+        folder = self.folder / "shards"
         build_shards(folder, _N_SHARDS, features, categories=categories, seed=self.seed)
         one_folder = self.folder / "one-shard"
         first = BinaryIndex(folder / "shard-00")
@@ -189,7 +190,7 @@ class IndexLab:
         Searched everywhere, and within the true category of each photo: what a perfect category
         prediction would give.
         """
-        task, folder = self.task, self.folder / "index-kept"
+        task, folder = self.task, self.folder / "index"
         build_index(folder, task.features[task.kept], categories=task.categories[task.kept])
         found = {}
         with BinaryIndex(folder) as index, one_thread():
@@ -222,16 +223,13 @@ class IndexLab:
     def _compare(self, items: Items, categories: np.ndarray, chosen: tuple) -> pd.DataFrame:
         task, settings = self.task, self.settings
         return compare(
-            self._index(len(items.features)),
+            self.folder / "index",
             items,
             categories,
             make_queries(self.asked, items.model.codec),
             make_queries(task.validation.first(settings.n_queries).features, items.model.codec),
             chosen,
         )
-
-    def _index(self, n: int) -> Path:
-        return self.folder / f"index-{n}"
 
     def _path(self, n: int) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
