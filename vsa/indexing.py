@@ -33,11 +33,12 @@ def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
     features = describe_catalogue(net, images, lab.device, folder).features
     codes = pd.factorize(pd.concat([task.queries.product_id, catalogue.product_id]))[0]
     asking, offered = np.split(codes.astype(np.int64), [len(task.queries)])
+    before = (task.queries.split == "test") & task.queries.product_id.isin(catalogue.product_id)
+    chosen = {split: task.rows(split) for split in ("val", "test")}
     asked = {}
-    for split in ("val", "test"):
-        rows = task.rows(split)
+    for split, rows in (chosen | {"unselected": np.flatnonzero(before)}).items():
         found = describe(net, task.images.queries[rows], lab.device, boxes="own").features
-        names = task.queries.category.to_numpy(str)[rows]
+        names = task.queries.category.fillna("").to_numpy(str)[rows]
         asked[split] = Asked(found, asking[rows], names)
     return IndexTask(
         np.asarray(features),
@@ -47,6 +48,7 @@ def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
         shop.selection.group.to_numpy(np.int64),
         asked["val"],
         asked["test"],
+        asked["unselected"],
     )
 
 

@@ -19,7 +19,8 @@ from torch import nn
 from vsa.data.images import ImageError, Source, load_image
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
-from vsa.index.build import build_index
+from vsa.index.base import flush
+from vsa.index.build import build_index, require_replaceable
 from vsa.index.index import BinaryIndex
 from vsa.index.model import change_facts
 from vsa.index.tuning import choose_knobs
@@ -42,17 +43,16 @@ class Pictures:
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         """Open an index that `build` made; raises InputError if there is none."""
-        self.index = BinaryIndex(folder, writable=writable)
-        if not (folder / _NAMES).is_file():
+        if (folder / "index.json").is_file() and not (folder / _NAMES).is_file():
             raise InputError(
                 "this index is not one of pictures",
                 cure="Make one with `vsa index build INDEX PICTURES`",
                 file=folder,
             )
-        self.folder = folder
-        self.table = pd.read_parquet(folder / _NAMES)
         self.device = pick_device()
         self.net = imagenet_network(self.device)
+        self.folder = folder
+        self.index = BinaryIndex(folder, writable=writable)
 
     def __enter__(self) -> Pictures:
         return self
@@ -64,49 +64,54 @@ class Pictures:
         """The `k` most similar pictures: columns ``name`` and ``similarity``; raises ImageError."""
         image = load_image(photo, _SIZE_PX)
         hits = self.index.search(describe(self.net, image[None], self.device).features[0], k)
-        names = self.table.set_index("id").name
-        found = {"name": names.loc[hits.ids].to_numpy(), "similarity": hits.similarity}
-        return pd.DataFrame(found)
+        names = self._table().set_index("id").name.reindex(hits.ids)  # written before the items
+        found = pd.DataFrame({"name": names.to_numpy(), "similarity": hits.similarity})
+        return found.dropna(ignore_index=True)
 
     def add(self, pictures: Path) -> dict[str, int]:
         """Add what is new in a folder, and replace what has changed since (by size and time).
 
         Returns how many were added, replaced and unreadable.
         """
-        found = _list(pictures)
-        known = self.table.set_index("name")
-        same = [
-            row.name in known.index and known.stamp[row.name] == row.stamp
-            for row in found.itertuples(index=False)
-        ]
-        fresh, features = _describe(found[~np.array(same, bool)], self.net, self.device, None)
-        old = fresh.id.isin(known.id).to_numpy()
-        others = self.table[~self.table.id.isin(fresh.id)]
-        # names first: a name that no item bears yet is harmless
-        self._write(pd.concat([others, fresh[["id", "name", "stamp"]]], ignore_index=True))
+        found, table = _list(pictures), self._table()
+        known = table.set_index("name").stamp
+        is_there = self.index.current().contains(found.id.to_numpy(np.int64))
+        same = is_there & (found.name.map(known) == found.stamp).to_numpy()
+        fresh, features = _describe(found[~same], self.net, self.device, None)
         ids = fresh.id.to_numpy(np.int64)
-        for call, rows in ((self.index.add, ~old), (self.index.update, old)):
-            for part in np.array_split(np.flatnonzero(rows), max(1, int(rows.sum()) // _CHUNK)):
-                if len(part):
-                    call(ids[part], features[part])
-        n_unreadable = len(found) - sum(same) - len(fresh)
+        old = self.index.current().contains(ids)
+        others, rows = table[~table.id.isin(ids)], fresh[["id", "name", "stamp"]]
+        # a name without its stamp comes first, and is taken up again if the items do not follow
+        self._write(pd.concat([others, rows.assign(stamp="")], ignore_index=True))
+        for call, chosen in ((self.index.add, ~old), (self.index.update, old)):
+            places = np.flatnonzero(chosen)
+            for start in range(0, len(places), _CHUNK):
+                part = places[start : start + _CHUNK]
+                call(ids[part], features[part])
+        self._write(pd.concat([others, rows], ignore_index=True))
+        n_unreadable = len(found) - int(same.sum()) - len(fresh)
         return {"added": int((~old).sum()), "replaced": int(old.sum()), "unreadable": n_unreadable}
 
     def delete(self, names: Sequence[str]) -> None:
         """Remove pictures by name; raises InputError, and removes none, if one is unknown."""
-        unknown = sorted(set(names) - set(self.table.name))
+        table = self._table()
+        unknown = sorted(set(names) - set(table.name))
         if unknown:
             raise InputError(
                 f"the index has no picture {unknown[0]!r}", cure="Names are as `vsa search` shows"
             )
-        gone = self.table.name.isin(names)
-        self.index.delete(self.table.id[gone].to_numpy(np.int64))
-        self._write(self.table[~gone])
+        gone = table.name.isin(names)
+        ids = table.id[gone].to_numpy(np.int64)
+        self.index.delete(ids[self.index.current().contains(ids)])
+        self._write(table[~gone])
+
+    def _table(self) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / _NAMES)
 
     def _write(self, table: pd.DataFrame) -> None:
         with atomic_file(self.folder / _NAMES) as draft:
             table.to_parquet(draft)
-        self.table = table
+            flush(draft)
 
 
 def build(folder: Path, pictures: Path) -> dict[str, int]:
@@ -115,16 +120,23 @@ def build(folder: Path, pictures: Path) -> dict[str, int]:
     Returns how many were added and how many could not be read. Raises InputError if there are
     none, or if the weights of the network are not at hand.
     """
-    device = pick_device()
     found = _list(pictures)
+    whole, inside = folder.resolve(), pictures.resolve()
+    if whole == inside or whole in inside.parents:
+        raise InputError(
+            "the index would replace the pictures", cure="Name another folder", file=folder
+        )
+    require_replaceable(folder)
+    device = pick_device()
     net = imagenet_network(device)
-    parts = folder.with_name(f".{folder.name}-parts")
+    parts = whole.with_name(f".{whole.name}-parts")
     readable, features = _describe(found, net, device, parts)
     if not len(readable):
         raise InputError("none of the pictures can be read", cure="See the formats", file=pictures)
     build_index(folder, features, readable.id.to_numpy(np.int64))
     readable[["id", "name", "stamp"]].to_parquet(folder / _NAMES)
     with BinaryIndex(folder) as index:
+        # no picture is held out: each finds itself, and 19 others that count
         some = features[:: max(1, len(features) // _N_TUNING)]
         knobs = choose_knobs(index, some, k=min(20, len(features))).knobs
     change_facts(folder, knobs={"n_probe": knobs.n_probe, "n_candidates": knobs.n_candidates})

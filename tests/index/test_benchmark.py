@@ -90,7 +90,7 @@ def lab(tmp_path):
         photos /= np.linalg.norm(photos, axis=1, keepdims=True)
         return Asked(photos, np.arange(60), np.array(NAMES)[np.arange(60) % 3])
 
-    task = IndexTask(features, products, categories, kept, group, asked(2), asked(3))
+    task = IndexTask(features, products, categories, kept, group, asked(2), asked(3), asked(3))
     settings = IndexSettings(sizes=(500, 1000), n_peers=500, n_queries=30, load_s=0.3)
     return IndexLab(task, settings, 0, tmp_path / "lab")
 

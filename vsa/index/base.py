@@ -79,10 +79,12 @@ def write_base(
         }
         write_checked_json(draft / "manifest.json", manifest)
         for path in draft.iterdir():
-            _sync(path)
-        _sync(draft)
+            flush(path)
+        flush(draft)
+        draft.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)  # left by somebody who died before naming it
         os.replace(draft, folder)
-        _sync(folder.parent)
+        flush(folder.parent)
     except OSError as error:
         raise InputError(
             f"the base could not be written ({error})",
@@ -173,7 +175,8 @@ def read_checked_json(path: Path) -> dict:
     raise InputError("the file is missing or damaged", cure=_REBUILD, file=path)
 
 
-def _sync(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Make sure that a file, or a folder's list of files, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vsa.index.base import write_base
+from vsa.index.base import flush, write_base
 from vsa.index.codec import STORED, Codec, check_features, random_rotation
 from vsa.index.index import Knobs, check_ids
 from vsa.index.lists import Names, train_lists
-from vsa.index.live import create_live
+from vsa.index.live import Writer, create_live
 from vsa.index.model import Model, write_model
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.errors import InputError
@@ -45,6 +45,8 @@ def train_model(
 
     `make_codec` is called with features, bits and seed, as `codec.random_rotation` is.
     """
+    if n_bits % 64:
+        raise InputError(f"lists cannot scan codes of {n_bits} bits", cure="Take a multiple of 64")
     codes, names = pd.factorize(np.asarray(categories, object), sort=True)
     if len(features) > _SAMPLE:
         chosen = np.sort(generator(seed, "sample").choice(len(features), _SAMPLE, replace=False))
@@ -88,6 +90,8 @@ def build_index(
     n = len(features)
     ids = np.arange(n) if ids is None else check_ids(ids)
     names = np.full(n, "", object) if categories is None else np.asarray(categories, object)
+    if pd.isna(names).any():
+        raise InputError("an item has no category", cure="Give each one, or none at all")
     if not n or features.ndim != 2:
         raise InputError("there is nothing to index", cure="Give features of shape (n, d)")
     if not n == len(ids) == len(names):
@@ -96,6 +100,7 @@ def build_index(
         )
     if model is None:
         model = train_model(features, names, n_lists=n_lists_for(n), n_bits=n_bits, seed=seed)
+    require_replaceable(folder)
     codec, lists = model.codec, model.lists
     codes = np.empty((n, codec.n_bits // 8), np.uint8)
     for start in progress(range(0, n, _CHUNK_ROWS), "encode"):
@@ -115,9 +120,26 @@ def build_index(
             )
             create_live(draft, base)
             write_model(draft, model, {"knobs": asdict(knobs or Knobs()), **(facts or {})})
+            for path in (*draft.iterdir(), draft):
+                flush(path)
+        flush(folder.parent)
     except (OSError, sqlite3.Error) as error:
         raise InputError(
             f"the index could not be written ({error})",
             cure="Free some space there, or see whether you may write",
             file=folder,
         ) from error
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raise InputError for a folder that holds something else, or an index that is written to."""
+    if not folder.exists():
+        return
+    if (folder / "index.json").is_file():
+        Writer(folder).close()  # refused while there is another one
+    elif not folder.is_dir() or any(folder.iterdir()):
+        raise InputError(
+            "this is not an index, and would be replaced by one",
+            cure="Name a folder that does not exist yet",
+            file=folder,
+        )

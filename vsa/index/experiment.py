@@ -8,10 +8,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pandas as pd
+import usearch
 
-from vsa.index import base, benchmark, build, codec, growth, index, lists, peers, tuning, view
+from vsa.evaluation import metrics
+from vsa.index import (
+    base,
+    benchmark,
+    build,
+    codec,
+    growth,
+    index,
+    lists,
+    live,
+    loads,
+    model,
+    peers,
+    tuning,
+    view,
+)
 from vsa.index.benchmark import K, codec_ranking, compare, make_items, make_queries
 from vsa.index.build import build_index, n_lists_for
 from vsa.index.codec import itq, learned_hash, random_rotation
@@ -35,6 +52,10 @@ _CODE = (
     growth,
     index,
     lists,
+    live,
+    loads,
+    metrics,
+    model,
     peers,
     tuning,
     view,
@@ -196,9 +217,11 @@ class IndexLab:
         with BinaryIndex(folder) as index, one_thread():
             for name, categories in (("everywhere", None), ("its category", task.test.categories)):
                 ids = np.full((len(task.test.features), K), -1)
-                seconds = np.empty(len(ids))
+                seconds = np.zeros(len(ids))
                 for row, feature in enumerate(task.test.features):
                     wanted = None if categories is None else [str(categories[row])]
+                    if wanted and wanted[0] not in index.categories:
+                        continue  # nobody has said what this photo shows
                     start = time.perf_counter()
                     hits = index.search(feature, K, categories=wanted)
                     seconds[row] = time.perf_counter() - start
@@ -209,13 +232,17 @@ class IndexLab:
     # Selection -----------------------------------------------------------------------------
 
     def selection(self) -> dict[str, np.ndarray]:
-        """Results, rows of the whole catalogue, int64 (n, 60), with and without selection."""
+        """Results, rows of the whole catalogue, int64 (n, 60) and −1, with and without selection.
+
+        Asked are photos of all products that were for sale before it.
+        """
         task = self.task
         found = {}
         for name, kept in (("all images", np.ones(len(task.kept), bool)), ("selected", task.kept)):
             rows = np.flatnonzero(kept)
-            ranked = benchmark.float_ranking(task.test.features, task.features[rows])[0]
-            found[name] = rows[ranked]
+            asked = task.test_unselected.features
+            ranked = benchmark.float_ranking(asked, task.features[rows])[0]
+            found[name] = np.where(ranked >= 0, rows[ranked], -1)
         return found
 
     # Files ---------------------------------------------------------------------------------
@@ -243,6 +270,7 @@ class IndexLab:
             seed=self.seed,
             n_queries=self.settings.n_queries,
             n_peers=self.settings.n_peers,
+            versions=[faiss.__version__, np.__version__, usearch.__version__],
             features=[
                 float(np.abs(a, dtype=np.float64).sum())
                 for a in (task.features, task.test.features, task.validation.features)

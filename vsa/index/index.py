@@ -15,7 +15,7 @@ import torch
 from vsa.index.base import Base, open_base
 from vsa.index.codec import check_features
 from vsa.index.lists import Names, nearest
-from vsa.index.live import Reader, Writer
+from vsa.index.live import Changes, Reader, Writer
 from vsa.index.model import read_model
 from vsa.index.view import View, make_view
 from vsa.runtime.errors import InputError
@@ -93,12 +93,17 @@ class BinaryIndex:
         self.model, self.facts = read_model(folder)
         self._lock = threading.Lock()  # of the reader and the view
         self._compacting = threading.Lock()
-        self._writer = Writer(folder) if writable else None
         self._reader = Reader(folder, self.model.codec.dim)
-        self._version = self._reader.version()
-        self._view, self._last = self._load()
-        if writable:
-            self._remove_others(self._view.base.folder)
+        self._writer: Writer | None = None
+        try:
+            self._version = self._reader.version()
+            self._view, self._last = self._load()
+            if writable:
+                self._writer = Writer(folder)
+                self._remove_others(self.current().base.folder)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the files, and of the right to write."""
@@ -223,9 +228,15 @@ class BinaryIndex:
                 return
             target = self.folder / f"base-{int(name.removeprefix('base-')) + 1:08d}"
             make_view(base, changes, self.model).write(target, len(self.model.lists))
-            fresh = open_base(target)
-            with writer.lock, self._lock:
-                writer.fold(target.name, changes.last)
+            try:
+                fresh = open_base(target)
+                with writer.lock:
+                    writer.fold(target.name, changes.last)
+            except InputError:
+                if self._current_base() != target.name:
+                    shutil.rmtree(target, ignore_errors=True)
+                raise
+            with self._lock:
                 self._version = self._reader.version()
                 self._view, self._last = self._load(fresh)
             self._remove_others(target)
@@ -272,8 +283,7 @@ class BinaryIndex:
         read_model(self.folder)
         with self._lock:
             self._reader.check()
-            name, _ = self._reader.read()
-        open_base(self.folder / name, check_all=True)
+        self._open_base(None, check_all=True)
 
     def stats(self) -> dict[str, Any]:
         """Counts of items and lists, and bytes per item."""
@@ -294,16 +304,29 @@ class BinaryIndex:
         }
 
     def _load(self, base: Base | None = None) -> tuple[View, int]:
-        for attempt in range(_OPENING_ATTEMPTS):
-            name, changes = self._reader.read()
+        base, changes = self._open_base(base)
+        return make_view(base, changes, self.model), changes.last
+
+    def _open_base(self, base: Base | None, *, check_all: bool = False) -> tuple[Base, Changes]:
+        """The current base, `base` if that is it; another process may replace it meanwhile."""
+        name, changes = self._reader.read()
+        for _ in range(_OPENING_ATTEMPTS):
             try:
                 if base is None or base.folder.name != name:
-                    base = open_base(self.folder / name)
-                return make_view(base, changes, self.model), changes.last
-            except InputError:
-                if attempt == _OPENING_ATTEMPTS - 1 or (self.folder / name).is_dir():
+                    base = open_base(self.folder / name, check_all=check_all)
+                return base, changes
+            except (InputError, OSError):
+                before = name
+                name, changes = self._reader.read()
+                if name == before:
                     raise
-        raise AssertionError
+        raise InputError(
+            "the base is replaced faster than it can be opened", cure="Try again", file=self.folder
+        )
+
+    def _current_base(self) -> str:
+        with self._lock:
+            return self._reader.read()[0]
 
     def _remove_others(self, base: Path) -> None:
         """Remove drafts and bases that nobody will open any more."""
@@ -329,4 +352,6 @@ def check_ids(ids: np.ndarray) -> np.ndarray:
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         raise InputError(f"id {values[counts.argmax()]} is given twice", cure="Give it once")
+    if len(ids) and ids.max() > np.iinfo(np.int64).max:
+        raise InputError(f"id {ids.max()} does not fit", cure="Ids are 64-bit and signed")
     return ids.astype(np.int64)

@@ -103,7 +103,7 @@ class IndexJudge:
             ci = self._mean(np.asarray(own.loc[method, column]), self._asked)
             effects[f"{metric} − {WANTED}"] = _shifted(ci, -WANTED)
             saved = self._saved(own.loc[method], scan)
-            effects[f"share of the scan's time saved, {method}"] = saved
+            effects[f"share of the scan's time saved − 0.5, {method}"] = _shifted(saved, -0.5)
             variant = _variant(own.loc[method], method)
             evidence += [
                 f"{self.ledger.section}/{n:,} items/{variant}/{name}"
@@ -117,12 +117,17 @@ class IndexJudge:
         for name, rows in found.items():
             count = len(task.kept) if name == "all images" else int(task.kept.sum())
             evidence.append(self.ledger.record("selection", name, "items", count))
-            repeated = repeats(task.group[rows])
-            ci = self._mean(repeated, self.task.test.products)
+            asked = task.test_unselected.products
+            ci = self._mean(self._repeats(rows), asked)
             evidence.append(self.ledger.record("selection", name, "duplicate rate", ci, seeds=1))
-            self._retrieval("selection", name, task.products[rows])
-            recall[name] = identical_recall_at_k(task.products[rows], task.test.products, 20)
-        before, after = (repeats(task.group[found[name]]) for name in ("all images", "selected"))
+            ranked = np.where(rows >= 0, task.products[rows], -2)
+            for k in (k for k in KS if k <= rows.shape[1]):
+                hit = identical_recall_at_k(ranked, asked, k)
+                self.ledger.record(
+                    "selection", name, f"Identical Recall@{k}", self._mean(hit, asked), seeds=1
+                )
+            recall[name] = identical_recall_at_k(ranked, asked, min(20, rows.shape[1]))
+        before, after = (self._repeats(found[name]) for name in ("all images", "selected"))
         difference = self._difference(recall["selected"], recall["all images"])
         evidence.append(
             self.ledger.record(
@@ -185,14 +190,15 @@ class IndexJudge:
         variant = f"{method}, {min(curves):,} to {max(curves):,} items"
         self.ledger.record("growth of latency", variant, "growth exponent", float(slope))
 
+    def _repeats(self, rows: np.ndarray) -> np.ndarray:
+        return repeats(np.where(rows >= 0, self.task.group[rows], -1))
+
     def _retrieval(self, experiment: str, variant: str, ranked: np.ndarray) -> None:
         wanted = self.task.test.products
         for k in (k for k in KS if k <= ranked.shape[1]):
             hit = identical_recall_at_k(ranked, wanted, k)
             ci = self._mean(hit, wanted)
             self.ledger.record(experiment, variant, f"Identical Recall@{k}", ci, seeds=1)
-        if experiment == "selection":
-            return
         offered = self.task.products[self.task.kept]
         n_identical = np.maximum((offered[None] == wanted[:, None]).sum(axis=1), 1)
         precision = self._mean(average_precision(ranked, wanted, n_identical), wanted)
@@ -206,7 +212,7 @@ class IndexJudge:
         return mean_interval(values, self.n_resamples, self.seed, groups=groups)
 
     def _difference(self, first: np.ndarray, second: np.ndarray) -> Interval:
-        groups = self.task.test.products
+        groups = self.task.test_unselected.products
         return paired_difference(first, second, self.n_resamples, self.seed, groups=groups)
 
     def _saved(self, row: pd.Series, scan: pd.Series) -> Interval:

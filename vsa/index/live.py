@@ -77,10 +77,10 @@ class Reader:
         try:
             self._connection = _connect(self._path, "ro")
             self._connection.execute("SELECT base FROM state").fetchone()
-        except sqlite3.OperationalError:
-            # write-ahead logs need a writable folder; read-only media do not change
-            if os.access(folder, os.W_OK):
-                raise self._damaged() from None
+        except sqlite3.OperationalError as error:
+            if not os.statvfs(folder).f_flag & os.ST_RDONLY and os.access(folder, os.W_OK):
+                raise _cannot_read(self._path, error) from None
+            # a write-ahead log needs a place for its index
             log = self._path.with_name(f"{_FILE}-wal")
             if log.is_file() and log.stat().st_size:
                 raise InputError(
@@ -89,12 +89,15 @@ class Reader:
                     file=folder,
                 ) from None
             self._connection = _connect(self._path, "ro&immutable=1")
-        except sqlite3.DatabaseError:
-            raise self._damaged() from None
+        except sqlite3.DatabaseError as error:
+            raise _cannot_read(self._path, error) from None
 
     def version(self) -> int:
         """A number that differs from the last one if anything was committed since."""
-        return self._connection.execute("PRAGMA data_version").fetchone()[0]
+        try:
+            return self._connection.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise _cannot_read(self._path, error) from None
 
     def read(self, after: int = 0) -> tuple[str, Changes]:
         """The base's name and the changes of transactions after one, of one moment."""
@@ -107,8 +110,8 @@ class Reader:
                     " WHERE number > ? ORDER BY number, id",
                     (after,),
                 ).fetchall()
-        except sqlite3.DatabaseError:
-            raise self._damaged() from None
+        except sqlite3.DatabaseError as error:
+            raise _cannot_read(self._path, error) from None
         return base, self._unpack(rows, after)
 
     def _unpack(self, rows: list[tuple], after: int) -> Changes:
@@ -117,7 +120,7 @@ class Reader:
         for id_, list_, blob, checksum in zip(ids, lists, blobs, sums, strict=True):
             whole = blob is None or len(blob) == len(blank)
             if not whole or _checksum(id_, list_, blob) != checksum:
-                raise self._damaged()
+                raise _damaged(self._path)
         features = np.frombuffer(b"".join(blob or blank for blob in blobs), STORED)
         return Changes(
             np.array(ids, np.int64),
@@ -131,20 +134,13 @@ class Reader:
         """Let SQLite check the whole file; raises InputError if it is damaged."""
         try:
             answer = self._connection.execute("PRAGMA integrity_check").fetchone()[0]
-        except sqlite3.DatabaseError:
-            raise self._damaged() from None
+        except sqlite3.DatabaseError as error:
+            raise _cannot_read(self._path, error) from None
         if answer != "ok":
-            raise self._damaged()
+            raise _damaged(self._path)
 
     def close(self) -> None:
         self._connection.close()
-
-    def _damaged(self) -> InputError:
-        return InputError(
-            "the file is damaged",
-            cure="Restore it from a copy, or build the index again",
-            file=self._path,
-        )
 
 
 class Writer:
@@ -156,7 +152,12 @@ class Writer:
             raise InputError(
                 "the index is read-only", cure="Copy it to where you may write", file=folder
             )
-        self._lock_file = (folder / _LOCK).open("w")
+        try:
+            self._lock_file = (folder / _LOCK).open("w")
+        except OSError as error:
+            raise InputError(
+                f"the index cannot be locked ({error})", cure="See who owns it", file=folder
+            ) from None
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -227,6 +228,22 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         timeout=30,
+    )
+
+
+def _cannot_read(path: Path, error: sqlite3.Error) -> InputError:
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _damaged(path)
+    if "no such table" in str(error):
+        return _damaged(path)
+    return InputError(
+        f"the file cannot be read ({error})", cure="Wait, free space, or see who owns it", file=path
+    )
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(
+        "the file is damaged", cure="Restore it from a copy, or build the index again", file=path
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from vsa.index.index import BinaryIndex, Knobs
 from vsa.index.shards import ShardedIndex
@@ -29,14 +30,16 @@ def latency(times: np.ndarray) -> dict[str, float]:
 
 
 class one_thread:
-    """Let faiss and torch use one thread only."""
+    """Let faiss, torch and numpy's linear algebra use one thread only."""
 
     def __enter__(self) -> None:
+        self.blas = threadpool_limits(1, user_api="blas")
         self.before = faiss.omp_get_max_threads(), torch.get_num_threads()
         faiss.omp_set_num_threads(1)
         torch.set_num_threads(1)
 
     def __exit__(self, *_: object) -> None:
+        self.blas.restore_original_limits()
         faiss.omp_set_num_threads(self.before[0])
         torch.set_num_threads(self.before[1])
 
@@ -69,6 +72,7 @@ def update_load(
             arguments = (folder, features, first, rate, seconds, theirs)
             writer = context.Process(target=_add_for_a_while, args=arguments)
             writer.start()
+            theirs.close()  # if the writer dies, waiting for it ends
             ours.recv()  # it is ready
             times: list[float] = []
             end = time.perf_counter() + seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vsa.index.base import file_checksum, read_checked_json, write_checked_json
+from vsa.index.base import file_checksum, flush, read_checked_json, write_checked_json
 from vsa.index.codec import Codec
 from vsa.index.lists import Lists
 from vsa.runtime.atomic import atomic_file
@@ -82,3 +82,4 @@ def _write_facts(folder: Path, facts: dict[str, Any], categories: list[str]) -> 
     }
     with atomic_file(folder / _FACTS) as draft:
         write_checked_json(draft, content)
+        flush(draft)

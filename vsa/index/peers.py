@@ -62,7 +62,7 @@ def engine(index: BinaryIndex) -> Method:
         for n_candidates in (500, 1000, 2000, 4000)
         for n_probe in (4, 8, 16, 32, 64, 128)
     ]
-    return Method(ENGINE, search, settings, index.model.codec.n_bits / 8, "features")
+    return Method(ENGINE, search, settings, _of_codes_and_lists(index), "features")
 
 
 def coarse_filter(index: BinaryIndex) -> Method:
@@ -74,7 +74,12 @@ def coarse_filter(index: BinaryIndex) -> Method:
         return scan.nearest_ids(k)
 
     settings = [{"n_probe": n} for n in (1, 2, 4, 8, 16, 32, 64)]
-    return Method(COARSE, search, settings, index.model.codec.n_bits / 8, "codes")
+    return Method(COARSE, search, settings, _of_codes_and_lists(index), "codes")
+
+
+def _of_codes_and_lists(index: BinaryIndex) -> float:
+    lists, n = index.model.lists, max(1, len(index))
+    return index.model.codec.n_bits / 8 + (lists.centroids.nbytes + lists.codes.nbytes) / n
 
 
 def _binary(index: faiss.IndexBinary) -> Callable[[np.ndarray, int], np.ndarray]:
@@ -148,8 +153,8 @@ def binary_multihash(items: Items) -> Method:
 def ivf_rabitq(items: Items) -> Method:
     """RaBitQ codes in inverted lists, refined by float16 features that are kept in memory."""
     n, d = items.features.shape
-    n_lists = min(len(items.model.lists), max(1, n // 40), 4096)
-    spec = f"IVF{n_lists},RaBitQ,Refine(SQfp16)"
+    n_lists = min(len(items.model.lists), max(1, n // 40))
+    spec = f"RR{d},IVF{n_lists},RaBitQ,Refine(SQfp16)"  # RaBitQ counts on a random rotation
     index: Any = faiss.index_factory(d, spec, faiss.METRIC_INNER_PRODUCT)
     rng = np.random.default_rng(0)
     sample = np.sort(rng.choice(n, min(n, 64 * n_lists), replace=False))
@@ -197,7 +202,7 @@ def usearch_codes(items: Items) -> Method:
         index.expansion_search = s["expansion"]
         return index.search(code, k, threads=1).keys.astype(np.int64)
 
-    per_item = index.memory_usage / len(items.codes)
+    per_item = index.serialized_length / len(items.codes)
     return Method("usearch, b1", search, settings, per_item, "codes")
 
 
@@ -212,7 +217,7 @@ def usearch_features(items: Items) -> Method:
         index.expansion_search = s["expansion"]
         return index.search(feature, k, threads=1).keys.astype(np.int64)
 
-    per_item = index.memory_usage / len(items.features)
+    per_item = index.serialized_length / len(items.features)
     return Method("usearch, f16", search, settings, per_item, "features")
 
 

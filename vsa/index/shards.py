@@ -17,14 +17,17 @@ from typing import Protocol
 
 import numpy as np
 
+from vsa.index.base import read_checked_json, write_checked_json
 from vsa.index.build import build_index, n_lists_for, train_model
 from vsa.index.codec import check_features
-from vsa.index.index import BinaryIndex, Candidates, Hits, Knobs, best, check_request
+from vsa.index.index import BinaryIndex, Candidates, Hits, Knobs, best, check_ids, check_request
 from vsa.index.lists import Names
 from vsa.index.model import Model
+from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.errors import InputError
 
 _LOG = logging.getLogger(__name__)
+_FACTS = "shards.json"
 _REST_S = 5.0  # a replica that failed is not asked for so long while another can be
 
 
@@ -57,18 +60,31 @@ def build_shards(
     knobs: Knobs | None = None,
     seed: int = 0,
 ) -> None:
-    """Build ``folder/shard-00`` and so on: indexes that share one model.
+    """Build ``folder/shard-00`` and so on: indexes that share one model, all of them or none.
 
-    Each is an index of its own; changes go to the shard that `shard_of` names.
+    Each is an index of its own; changes go to the shard that `shard_of` names. Raises InputError
+    where a shard would be empty, and as `build_index` does.
     """
-    ids = np.arange(len(features)) if ids is None else np.asarray(ids)
+    ids = check_ids(np.arange(len(features)) if ids is None else ids)
     names = np.full(len(ids), "", object) if categories is None else np.asarray(categories, object)
     model = train_model(features, names, n_lists=n_lists_for(len(ids)), seed=seed)
     owner = shard_of(ids, n_shards)
-    for shard in range(n_shards):
-        mine = np.flatnonzero(owner == shard)
-        target = folder / f"shard-{shard:02d}"
-        build_index(target, features[mine], ids[mine], names[mine], model=model, knobs=knobs)
+    with atomic_dir(folder) as draft:
+        for shard in range(n_shards):
+            mine = np.flatnonzero(owner == shard)
+            build_index(
+                draft / _name(shard),
+                features[mine],
+                ids[mine],
+                names[mine],
+                model=model,
+                knobs=knobs,
+            )
+        write_checked_json(draft / _FACTS, {"n_shards": n_shards})
+
+
+def _name(shard: int) -> str:
+    return f"shard-{shard:02d}"
 
 
 class ShardedIndex:
@@ -84,10 +100,13 @@ class ShardedIndex:
     @classmethod
     def open(cls, folder: Path, n_replicas: int = 1) -> ShardedIndex:
         """Open what `build_shards` built; raises InputError if there is nothing."""
-        paths = sorted(folder.glob("shard-*"))
-        if not paths:
+        if not (folder / _FACTS).is_file():
             raise InputError("there are no shards here", cure="Build some first", file=folder)
-        shards = [[BinaryIndex(path) for _ in range(n_replicas)] for path in paths]
+        n_shards = read_checked_json(folder / _FACTS)["n_shards"]
+        shards = [
+            [BinaryIndex(folder / _name(shard)) for _ in range(n_replicas)]
+            for shard in range(n_shards)
+        ]
         return cls(shards, shards[0][0].model, shards[0][0].knobs)
 
     def close(self) -> None:

@@ -33,6 +33,7 @@ class IndexTask:
     group: np.ndarray  # int64 (n,): of duplicates; −1 outside any
     validation: Asked
     test: Asked
+    test_unselected: Asked  # photos of all products that the catalogue had before selection
 
     def summary(self) -> pd.DataFrame:
         """Images, products and categories on either side."""
