@@ -16,7 +16,7 @@ import pytest
 from vsa.runtime.paths import ROOT
 
 RUN = "synthetic-smoke"
-THIRD = "03_click_mined_training"
+THIRD, FOURTH = "03_click_mined_training", "04_binary_index"
 # Each notebook notes that it ran, and by which process; the second waits for leave.
 BODY = """\
 import os, pathlib, time
@@ -46,7 +46,7 @@ class Checkout:
         shutil.copytree(ROOT / "vsa", root / "vsa", ignore=ignore)
         shutil.copy(ROOT / "Snakefile", root)
         (root / "vsa" / "reporting" / "__init__.py").write_text(REPORTING)
-        for name in ("00_tour", "01_catalogue", "02_category_fusion", THIRD):
+        for name in ("00_tour", "01_catalogue", "02_category_fusion", THIRD, FOURTH):
             cells = [BODY.format(name=name), *[WAIT] * name.startswith("02")]
             write_notebook(root / "notebooks" / f"{name}.ipynb", *cells)
         hidden = ("VSA_ARTIFACTS_DIR", "VSA_REPORTS_DIR", "PYTHONDONTWRITEBYTECODE")
@@ -125,7 +125,7 @@ def test_a_killed_run_resumes_where_it_stopped(checkout):
     (checkout.root / "leave").touch()
     status, shown = checkout.reproduce()
     assert status == 0, shown
-    assert checkout.ran() == ["02_category_fusion", THIRD, "00_tour"]
+    assert checkout.ran() == ["02_category_fusion", THIRD, FOURTH, "00_tour"]
     assert shown.splitlines()[-1] == f"vsa: see reports/{RUN}/report.html"
     for name in ("report.html", "RESULTS.md"):
         assert (checkout.root / "reports" / RUN / name).read_text() == "{}"
@@ -157,7 +157,8 @@ def test_a_changed_module_runs_what_rests_on_it_and_its_bad_input_is_one_paragra
     executed = checkout.root / "artifacts" / RUN / "notebooks"
     kept = sorted(path.name for path in executed.iterdir())
     failed = "02_category_fusion.failed.ipynb"
-    assert kept == ["00_tour.ipynb", "01_catalogue.ipynb", failed, f"{THIRD}.ipynb"]
+    finished = ["00_tour.ipynb", "01_catalogue.ipynb", f"{THIRD}.ipynb", f"{FOURTH}.ipynb"]
+    assert kept == sorted([failed, *finished])
 
 
 def test_another_seed_runs_anew(checkout):
