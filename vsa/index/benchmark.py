@@ -21,14 +21,12 @@ from vsa.index.codec import Codec
 from vsa.index.growth import Growth
 from vsa.index.index import BinaryIndex
 from vsa.index.lists import hamming
-from vsa.index.loads import latency, one_thread
+from vsa.index.loads import N_WARMUP, K, latency, one_thread
 from vsa.index.peers import Items, Method, Setting, coarse_filter, engine
 from vsa.index.tuning import Trial, choose_knobs
 from vsa.runtime.progress import progress
 
-K = 60
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
-_N_WARMUP = 20
 _CHUNK_ROWS = 2**18
 
 
@@ -108,7 +106,7 @@ def measure(method: Method, items: Items, queries: Queries, truth: Truth) -> pd.
 def ask_all(method: Method, queries: Queries, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
     """Ids (n, 60), −1 past the end, and seconds of each query, after some that do not count."""
     pairs = list(zip(queries.features, queries.codes, strict=True))
-    for feature, code in pairs[:_N_WARMUP]:
+    for feature, code in pairs[:N_WARMUP]:
         method.search(feature, code, K, setting)
     ids, times = np.full((len(pairs), K), -1), np.empty(len(pairs))
     for row, (feature, code) in enumerate(pairs):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vsa.index.base import flush, write_base
-from vsa.index.codec import STORED, Codec, check_features, random_rotation
+from vsa.index.codec import STORED, check_features, random_rotation
 from vsa.index.index import Knobs, check_ids
 from vsa.index.lists import Names, train_lists
 from vsa.index.live import Writer, create_live
@@ -39,12 +37,8 @@ def train_model(
     n_lists: int,
     n_bits: int = N_BITS,
     seed: int = 0,
-    make_codec: Callable[[np.ndarray, int, int], Codec] = random_rotation,
 ) -> Model:
-    """Codec and lists from a sample of features (n, d), of float16 or wider, and their categories.
-
-    `make_codec` is called with features, bits and seed, as `codec.random_rotation` is.
-    """
+    """Codec and lists from a sample of features, floating (n, d), and their categories (n,)."""
     if n_bits % 64:
         raise InputError(f"lists cannot scan codes of {n_bits} bits", cure="Take a multiple of 64")
     codes, names = pd.factorize(np.asarray(categories, object), sort=True)
@@ -52,7 +46,7 @@ def train_model(
         chosen = np.sort(generator(seed, "sample").choice(len(features), _SAMPLE, replace=False))
         features, codes = features[chosen], codes[chosen]
     stored = check_features(features, features.shape[1])
-    codec = make_codec(stored.astype(np.float32), n_bits, seed)
+    codec = random_rotation(stored.astype(np.float32), n_bits, seed)
     return Model(codec, train_lists(stored, codes, list(names), codec, n_lists, seed))
 
 
@@ -66,7 +60,6 @@ def build_index(
     knobs: Knobs | None = None,
     n_bits: int = N_BITS,
     seed: int = 0,
-    facts: dict[str, Any] | None = None,
 ) -> None:
     """Build an index; it is complete or absent, and replaces what was in the folder.
 
@@ -80,7 +73,6 @@ def build_index(
     knobs : kept as the index's own.
     n_bits : of a code, if a model is trained.
     seed : of that training.
-    facts : anything JSON-serialisable to keep with the index.
 
     Raises
     ------
@@ -119,7 +111,7 @@ def build_index(
                 lambda rows: (codes[rows], features[rows].astype(STORED)),
             )
             create_live(draft, base)
-            write_model(draft, model, {"knobs": asdict(knobs or Knobs()), **(facts or {})})
+            write_model(draft, model, {"knobs": asdict(knobs or Knobs())})
             for path in (*draft.iterdir(), draft):
                 flush(path)
         flush(folder.parent)

@@ -189,9 +189,8 @@ class IndexLab:
         folder = self.folder / "shards"
         build_shards(folder, _N_SHARDS, features, categories=categories, seed=self.seed)
         one_folder = self.folder / "one-shard"
-        first = BinaryIndex(folder / "shard-00")
-        build_index(one_folder, features, categories=categories, model=first.model)
-        first.close()
+        shared, _ = model.read_model(folder / "shard-00")
+        build_index(one_folder, features, categories=categories, model=shared)
         rates = {}
         one, many = BinaryIndex(one_folder), ShardedIndex.open(folder, 2)
         same = shard_results(one, many, self.asked, one.knobs)
@@ -241,7 +240,7 @@ class IndexLab:
         for name, kept in (("all images", np.ones(len(task.kept), bool)), ("selected", task.kept)):
             rows = np.flatnonzero(kept)
             asked = task.test_unselected.features
-            ranked = benchmark.float_ranking(asked, task.features[rows])[0]
+            ranked = faiss.knn(asked, task.features[rows], K, faiss.METRIC_INNER_PRODUCT)[1]
             found[name] = np.where(ranked >= 0, rows[ranked], -1)
         return found
 

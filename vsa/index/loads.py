@@ -20,7 +20,7 @@ from vsa.index.shards import ShardedIndex
 
 K = 60
 BATCH = 256  # items per durable write
-_N_WARMUP = 20
+N_WARMUP = 20
 
 
 def latency(times: np.ndarray) -> dict[str, float]:
@@ -66,7 +66,7 @@ def update_load(
     loads, first = [], 2**40
     for rate in rates:
         with BinaryIndex(folder) as index, one_thread():
-            for query in queries[:_N_WARMUP]:
+            for query in queries[:N_WARMUP]:
                 index.search(query, K)
             ours, theirs = context.Pipe()
             arguments = (folder, features, first, rate, seconds, theirs)

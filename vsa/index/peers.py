@@ -193,32 +193,26 @@ def flat(items: Items) -> Method:
 
 def usearch_codes(items: Items) -> Method:
     """Usearch's graph over the codes."""
-    index: Any = UsearchIndex(ndim=items.model.codec.n_bits, metric="hamming", dtype="b1")
-    index.add(np.arange(len(items.codes)), items.codes)
-    settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]
-
-    def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
-        del feature
-        index.expansion_search = s["expansion"]
-        return index.search(code, k, threads=1).keys.astype(np.int64)
-
-    per_item = index.serialized_length / len(items.codes)
-    return Method("usearch, b1", search, settings, per_item, "codes")
+    index = UsearchIndex(ndim=items.model.codec.n_bits, metric="hamming", dtype="b1")
+    return _usearch("usearch, b1", index, items.codes, "codes")
 
 
 def usearch_features(items: Items) -> Method:
     """Usearch's graph over float16 features."""
-    index: Any = UsearchIndex(ndim=items.features.shape[1], metric="ip", dtype="f16")
-    index.add(np.arange(len(items.features)), items.features)
-    settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]
+    index = UsearchIndex(ndim=items.features.shape[1], metric="ip", dtype="f16")
+    return _usearch("usearch, f16", index, items.features, "features")
+
+
+def _usearch(name: str, index: Any, vectors: np.ndarray, ranks_by: str) -> Method:
+    index.add(np.arange(len(vectors)), vectors)
 
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
-        del code
         index.expansion_search = s["expansion"]
-        return index.search(feature, k, threads=1).keys.astype(np.int64)
+        asked = code if ranks_by == "codes" else feature
+        return index.search(asked, k, threads=1).keys.astype(np.int64)
 
-    per_item = index.serialized_length / len(items.features)
-    return Method("usearch, f16", search, settings, per_item, "features")
+    settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]
+    return Method(name, search, settings, index.serialized_length / len(vectors), ranks_by)
 
 
 SCALABLE = (binary_flat, binary_ivf, ivf_rabitq)  # built in minutes at ten million items
