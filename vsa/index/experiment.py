@@ -130,7 +130,7 @@ class IndexLab:
 
     def curve(self, n: int) -> pd.DataFrame:
         """`benchmark.compare` on a catalogue of `n` items; measured now unless it is on disk."""
-        path = self._path(n)
+        path = self.curve_path(n)
         if not path.is_file():
             items, categories = make_items(self.growth, n, self.seed)
             chosen = PEERS if n <= self.settings.n_peers else SCALABLE
@@ -257,7 +257,8 @@ class IndexLab:
             chosen,
         )
 
-    def _path(self, n: int) -> Path:
+    def curve_path(self, n: int) -> Path:
+        """Where `curve` keeps what it measured; `make bench-index` puts larger sizes there."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / f"curve-{n}-{self._key}.parquet"
 
