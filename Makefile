@@ -1,6 +1,7 @@
 # make reproduce                      the synthetic shop at the laptop profile
 # make reproduce DATASET=grocery PROFILE=smoke SEED=1
 # make reproduce DATASET='folder:my shop'
+# make app                            search by photo, in a browser
 # make study                          more seeds and variants of notebook 03 than reproduce trains
 # make test                           linters, types, unit tests, notebooks
 export DATASET ?= synthetic
@@ -18,7 +19,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/0[1-9]_*.ipynb)) notebooks/00_tour.ipyn
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	export VSA_ARTIFACTS_DIR="$$scratch/artifacts" VSA_REPORTS_DIR="$$scratch/reports"
 
-.PHONY: reproduce study test notebooks lab data report bench bench-index lock format
+.PHONY: reproduce study test notebooks lab data app report bench bench-index lock format
 .DELETE_ON_ERROR:
 
 reproduce: $(READY)
@@ -43,6 +44,9 @@ lab: $(READY)
 
 data: $(READY)  ## DATASET=grocery or clothing
 	$(BIN)/vsa data "$$DATASET"
+
+app: $(READY)  ## the search page of DATASET and PROFILE, on this machine only
+	$(BIN)/voila notebooks/app/search.ipynb --Voila.ip=127.0.0.1
 
 report: $(READY)  ## RUN=synthetic-laptop, say; all by default
 	$(BIN)/vsa report "$$RUN"

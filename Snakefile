@@ -50,6 +50,8 @@ rule report:
         executed("02_category_fusion"),
         executed("03_click_mined_training"),
         executed("04_binary_index"),
+        executed("05_quality_rerank"),
+        executed("06_end_to_end"),
         executed("00_tour"),
         vsa("evaluation", "reporting", "runtime"),
     output:
@@ -145,6 +147,66 @@ rule binary_index:
         EXECUTE
 
 
+rule quality_rerank:
+    input:
+        executed("01_catalogue"),
+        executed("02_category_fusion"),
+        executed("03_click_mined_training"),
+        executed("04_binary_index"),
+        vsa(
+            "category",
+            "data",
+            "embedding",
+            "evaluation",
+            "index",
+            "ranking",
+            "runtime",
+            "indexing.py",
+            "learn.py",
+            "offline.py",
+            "reranking.py",
+        ),
+        notebook=notebook("05_quality_rerank"),
+    output:
+        executed("05_quality_rerank"),
+    params:
+        **PARAMETERS,
+    threads: workflow.cores
+    shell:
+        EXECUTE
+
+
+rule end_to_end:
+    input:
+        executed("01_catalogue"),
+        executed("02_category_fusion"),
+        executed("03_click_mined_training"),
+        executed("04_binary_index"),
+        executed("05_quality_rerank"),
+        vsa(
+            "category",
+            "data",
+            "embedding",
+            "endtoend",
+            "evaluation",
+            "index",
+            "ranking",
+            "runtime",
+            "engine.py",
+            "indexing.py",
+            "learn.py",
+            "offline.py",
+        ),
+        notebook=notebook("06_end_to_end"),
+    output:
+        executed("06_end_to_end"),
+    params:
+        **PARAMETERS,
+    threads: workflow.cores
+    shell:
+        EXECUTE
+
+
 # Last, though its number is first: it shows what the others have made.
 rule tour:
     input:
@@ -152,7 +214,20 @@ rule tour:
         executed("02_category_fusion"),
         executed("03_click_mined_training"),
         executed("04_binary_index"),
-        vsa("category", "data", "evaluation", "runtime", "engine.py", "offline.py"),
+        executed("05_quality_rerank"),
+        executed("06_end_to_end"),
+        vsa(
+            "category",
+            "data",
+            "embedding",
+            "endtoend",
+            "evaluation",
+            "index",
+            "ranking",
+            "runtime",
+            "engine.py",
+            "offline.py",
+        ),
         notebook=notebook("00_tour"),
     output:
         executed("00_tour"),

@@ -17,6 +17,7 @@ from vsa.runtime.paths import ROOT
 
 RUN = "synthetic-smoke"
 THIRD, FOURTH = "03_click_mined_training", "04_binary_index"
+FIFTH, SIXTH = "05_quality_rerank", "06_end_to_end"
 # Each notebook notes that it ran, and by which process; the second waits for leave.
 BODY = """\
 import os, pathlib, time
@@ -46,7 +47,7 @@ class Checkout:
         shutil.copytree(ROOT / "vsa", root / "vsa", ignore=ignore)
         shutil.copy(ROOT / "Snakefile", root)
         (root / "vsa" / "reporting" / "__init__.py").write_text(REPORTING)
-        for name in ("00_tour", "01_catalogue", "02_category_fusion", THIRD, FOURTH):
+        for name in ("00_tour", "01_catalogue", "02_category_fusion", THIRD, FOURTH, FIFTH, SIXTH):
             cells = [BODY.format(name=name), *[WAIT] * name.startswith("02")]
             write_notebook(root / "notebooks" / f"{name}.ipynb", *cells)
         hidden = ("VSA_ARTIFACTS_DIR", "VSA_REPORTS_DIR", "PYTHONDONTWRITEBYTECODE")
@@ -125,7 +126,7 @@ def test_a_killed_run_resumes_where_it_stopped(checkout):
     (checkout.root / "leave").touch()
     status, shown = checkout.reproduce()
     assert status == 0, shown
-    assert checkout.ran() == ["02_category_fusion", THIRD, FOURTH, "00_tour"]
+    assert checkout.ran() == ["02_category_fusion", THIRD, FOURTH, FIFTH, SIXTH, "00_tour"]
     assert shown.splitlines()[-1] == f"vsa: see reports/{RUN}/report.html"
     for name in ("report.html", "RESULTS.md"):
         assert (checkout.root / "reports" / RUN / name).read_text() == "{}"
@@ -157,8 +158,8 @@ def test_a_changed_module_runs_what_rests_on_it_and_its_bad_input_is_one_paragra
     executed = checkout.root / "artifacts" / RUN / "notebooks"
     kept = sorted(path.name for path in executed.iterdir())
     failed = "02_category_fusion.failed.ipynb"
-    finished = ["00_tour.ipynb", "01_catalogue.ipynb", f"{THIRD}.ipynb", f"{FOURTH}.ipynb"]
-    assert kept == sorted([failed, *finished])
+    finished = ("00_tour", "01_catalogue", THIRD, FOURTH, FIFTH, SIXTH)
+    assert kept == sorted([failed, *(f"{name}.ipynb" for name in finished)])
 
 
 def test_another_seed_runs_anew(checkout):

@@ -1,17 +1,53 @@
-"""The ONLINE path, and the only place where stages meet: a shopper's photo goes in here."""
+"""The ONLINE path, and the only place where stages meet: a shopper's photo goes in here.
+
+    photo → category (model and search, fused) → box and feature → coarse filter → refined rank
+          → quality re-rank → results
+
+`vsa.endtoend.publish` makes what is opened here.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import torch
 
 from vsa.category.experiment import settings_for
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor, open_predictor
-from vsa.data.images import Source, load_image
+from vsa.data.images import Source, load_squares
+from vsa.data.schema import QUALITY
+from vsa.embedding.extract import describe
+from vsa.embedding.joint import JointNet
+from vsa.index.index import BinaryIndex, best, check_request
+from vsa.ranking.serve import QualityRanker, open_ranker, ranker_folder
 from vsa.runtime.device import pick_device
+from vsa.runtime.errors import InputError
+from vsa.runtime.inference import one_core, ready
 from vsa.runtime.run import Run
+
+COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
+STAGES = ("decode", "category", "box and feature", "search", "re-rank")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What a search goes through; each stage may be left out, to see what it does."""
+
+    category: bool = True  # only the likely categories are searched
+    box: bool = True  # the feature is that of the box, not of the whole photo
+    refine: bool = True  # candidates are ordered by features, not by codes
+    rerank: bool = True  # the page is re-ordered by quality
+
+
+ALL_STAGES = Stages()
 
 
 @dataclass(frozen=True)
@@ -20,27 +56,167 @@ class Answer:
 
     image: np.ndarray  # uint8 (S, S, 3), as the category stage sees it
     category: CategoryPrediction
+    box: np.ndarray  # float32 (4,): x_min, y_min, x_max, y_max, shares of the sides
+    results: pd.DataFrame  # best first: the catalogue's columns, similarity, rank before, score
     stage_ms: dict[str, float]
 
 
 @dataclass(frozen=True)
 class VisualSearch:
-    """The trained stages of one run, opened once and asked many times."""
+    """The trained stages of one run, opened once and asked many times, from any thread."""
 
     category: CategoryPredictor
+    network: JointNet
+    image_px: int
+    index: BinaryIndex
+    catalogue: pd.DataFrame  # row i is the index's item i
+    ranker: QualityRanker | None  # None where nothing is known of quality
 
     @classmethod
-    def open(cls, run: Run) -> VisualSearch:
-        """Open the stages that a run has trained; raises InputError if there are none."""
-        folder = run.artifacts / "category" / "predictor"
-        return cls(open_predictor(folder, settings_for(run), pick_device()))
+    def open(cls, run: Run, folder: Path | None = None) -> VisualSearch:
+        """Open the stages that a run has trained; of another catalogue, if its folder is given.
 
-    def search(self, photo: Source) -> Answer:
-        """Answer one photo (a path, its bytes, or a Pillow image); raises ImageError."""
-        clock = [time.perf_counter()]
-        image = load_image(photo, self.category.settings.store_px)
-        clock.append(time.perf_counter())
-        category = self.category.predict(image)
-        clock.append(time.perf_counter())
-        stage_ms = dict(zip(("decode", "category"), 1e3 * np.diff(clock), strict=True))
-        return Answer(image, category, stage_ms)
+        Large files are mapped. Raises InputError if a stage is missing, saying what makes it.
+        """
+        folder, device = folder or engine_folder(run), pick_device()
+        predictor = open_predictor(
+            run.artifacts / "category" / "predictor", settings_for(run), device
+        )
+        if not (folder / "card.json").is_file():
+            raise InputError(
+                "the engine was not published", cure="Run notebook 06_end_to_end", file=folder
+            )
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        network = JointNet(card["architecture"], card["feature_dim"])
+        network.load_state_dict(torch.load(folder / "network.pth", weights_only=True))
+        catalogue, ranker = pd.read_parquet(folder / "catalogue.parquet"), ranker_folder(run)
+        has_quality = ranker.is_dir() and bool(catalogue[QUALITY].notna().any(axis=None))
+        return cls(
+            replace(predictor, net=ready(predictor.net, device)),
+            ready(network, device),
+            card["image_px"],
+            BinaryIndex(folder / "index"),
+            catalogue,
+            open_ranker(ranker) if has_quality else None,
+        )
+
+    def search(
+        self,
+        photo: Source,
+        k: int = 60,
+        *,
+        box: Sequence[float] | None = None,
+        stages: Stages = ALL_STAGES,
+        segment: str | None = None,
+    ) -> Answer:
+        """Answer one photo: a path, its bytes, or a Pillow image.
+
+        Parameters
+        ----------
+        photo : of any size; it is squashed into a square, as catalogue images were.
+        k : results at most; those of the page that quality re-orders.
+        box : where the object is, instead of the learned box: x_min, y_min, x_max, y_max as
+            shares of the sides.
+        stages : what to go through.
+        segment : of shoppers, for re-ranking; the mean over all of them by default.
+
+        Raises
+        ------
+        ImageError for a photo that cannot be used; InputError for a box that is none, and k < 1.
+        """
+        clock = _Clock()
+        with one_core():
+            with clock("decode"):
+                sizes = (self.category.settings.store_px, self.image_px)
+                image, picture = load_squares(photo, sizes)
+            with clock("category"):
+                category = self.category.predict(image)
+            with clock("box and feature"):
+                seen = "own" if stages.box else None
+                given = check_box(box) if box is not None else seen
+                found = describe(self.network, picture[None], self.category.device, boxes=given)
+            with clock("search"):
+                ids, similarity = self.retrieve(found.features[0], category, k, stages)
+            with clock("re-rank"):
+                results = self.page(ids, similarity, stages, segment)
+        return Answer(image, category, found.boxes[0], results, clock.stage_ms)
+
+    def search_batch(
+        self, photos: Sequence[Source], k: int = 60, n_threads: int | None = None
+    ) -> list[Answer]:
+        """As `search`, for many photos in as many threads as there are cores."""
+        with ThreadPoolExecutor(n_threads or torch.get_num_threads()) as pool:
+            return list(pool.map(lambda photo: self.search(photo, k), photos))
+
+    def close(self) -> None:
+        """Let go of the index's files."""
+        self.index.close()
+
+    def retrieve(
+        self,
+        feature: np.ndarray,
+        category: CategoryPrediction,
+        k: int,
+        stages: Stages,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids, int64 (n,), and similarities, float32 (n,), best first."""
+        index, knobs = self.index, self.index.knobs
+        n_candidates = check_request(k, knobs)
+        wanted = likely_categories(category, index.categories) if stages.category else None
+        found = index.candidates(feature, n_candidates, knobs.n_probe, wanted)
+        if stages.refine:
+            hits = best([found], k, n_candidates)
+            return hits.ids, hits.similarity
+        order = np.lexsort((found.ids, found.hamming))[:k]
+        return found.ids[order], found.similarity[order]
+
+    def page(
+        self, ids: np.ndarray, similarity: np.ndarray, stages: Stages, segment: str | None
+    ) -> pd.DataFrame:
+        """The results as a table; re-ordered by quality if that is known, and wanted."""
+        page = self.catalogue.iloc[ids].reset_index(drop=True)
+        page = page.assign(similarity=similarity, rank_by_appearance=np.arange(1, len(page) + 1))
+        if self.ranker is None or not stages.rerank or page.empty:
+            return page.assign(score=np.nan)
+        ranked = self.ranker.order(similarity, page[QUALITY], segment)
+        return page.assign(score=ranked.score).iloc[ranked.order].reset_index(drop=True)
+
+
+def engine_folder(run: Run) -> Path:
+    """Where `vsa.endtoend.publish` puts what the engine opens."""
+    return run.artifacts / "engine"
+
+
+def likely_categories(prediction: CategoryPrediction, known: Sequence[str]) -> list[str] | None:
+    """The fewest categories that make up 0.99 of the fused distribution, and the index knows.
+
+    None, which means all of them, if it knows none.
+    """
+    order = np.argsort(-prediction.fused, kind="stable")
+    n_needed = int(np.searchsorted(np.cumsum(prediction.fused[order]), COVERED)) + 1
+    chosen = [prediction.categories[i] for i in order[:n_needed]]
+    return [name for name in chosen if name in known] or None
+
+
+def check_box(box: Sequence[float]) -> np.ndarray:
+    """A box as float32 (1, 4), cut to the image; raises InputError where nothing of it remains."""
+    sides = np.asarray(box, np.float32)
+    if sides.shape != (4,) or not np.isfinite(sides).all():
+        raise InputError(f"{box!r} is no box", cure="Give x_min, y_min, x_max, y_max as shares")
+    sides = sides.clip(0, 1)
+    if (sides[2:] <= sides[:2]).any():
+        raise InputError(f"the box {box!r} is empty", cure="Give x_min < x_max and y_min < y_max")
+    return sides[None]
+
+
+@dataclass
+class _Clock:
+    """Milliseconds of named stages, in their order."""
+
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.stage_ms[stage] = 1e3 * (time.perf_counter() - start)

@@ -122,15 +122,18 @@ def record_shop(ledger: Ledger, shop: Shop) -> None:
     except NotApplicable as reason:
         left_out.append(str(reason))
     if shop.pvlog is None:
-        left_out.append("Click-mined training and retrieval: products are not known.")
+        left_out.append(
+            "Click-mined training, retrieval and quality-aware re-ranking: products are not known."
+        )
     else:
         _record_clicks(ledger, shop)
         if shop.pvlog_is_simulated:
             simulated.append(
                 "The click log: a weak engine lists results and a click model picks among them."
             )
-    if not shop.has_quality:
-        left_out.append("Quality-aware re-ranking: listings carry no sales, rates or prices.")
+        simulated.append("Purchases: a model of shoppers with known probabilities decides.")
+        if not shop.has_quality:
+            simulated.append("Quality signals: listings carry none, so re-ranking draws them.")
     if not dataset.products_disjoint:
         left_out.append(
             "Retrieval of unseen products: the same products occur in training and test photos."

@@ -85,6 +85,17 @@ def load_image(source: Source, size_px: int) -> np.ndarray:
         return _to_square(source, size_px)
 
 
+def load_squares(source: Source, sizes_px: Sequence[int]) -> list[np.ndarray]:
+    """As `load_image`, in several sizes of one decoding; raises ImageError.
+
+    Of a large JPEG, the smaller sizes come from what the largest needs, so that pixels may differ
+    a little from those of `load_image`, which decodes no more than its own size needs.
+    """
+    with _quiet():
+        image = _decode(source, MAX_PIXELS, max(sizes_px))
+        return [_squashed(image, size_px) for size_px in sizes_px]
+
+
 def load_images(
     root: Path,
     paths: Sequence[str],
@@ -228,7 +239,10 @@ def _from_wide_grey(image: Image.Image) -> Image.Image:
 
 
 def _to_square(source: Source, size_px: int) -> np.ndarray:
-    image = _decode(source, MAX_PIXELS, size_px)
+    return _squashed(_decode(source, MAX_PIXELS, size_px), size_px)
+
+
+def _squashed(image: Image.Image, size_px: int) -> np.ndarray:
     return np.array(image.resize((size_px, size_px), Image.Resampling.BICUBIC))
 
 

@@ -94,6 +94,30 @@ class IndexSettings:
 
 
 @dataclass(frozen=True)
+class RankingSettings:
+    """Simulated sessions and the trees that learn from them (see ``vsa.ranking``).
+
+    Written down before any two rankers were compared.
+    """
+
+    n_sessions: int  # per photo
+    n_trees: int
+    depth: int
+    n_seeds: int  # click logs, and rankers fitted to them
+    learning_rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class EndToEndSettings:
+    """Sizes of the experiments with the whole path (see ``vsa.endtoend``)."""
+
+    n_items: int  # of the grown catalogue that time is measured with
+    n_timed: int  # photos, at most
+    load_s: float  # how long a number of clients asks
+    n_clients: tuple[int, ...] = (1, 2, 4)
+
+
+@dataclass(frozen=True)
 class Profile:
     """One named size of everything."""
 
@@ -105,6 +129,8 @@ class Profile:
     embedding_scratch: EmbeddingSettings  # starts from category_scratch
     embedding_pretrained: EmbeddingSettings  # starts from category_pretrained
     index: IndexSettings
+    end_to_end: EndToEndSettings
+    ranking: RankingSettings
     n_bootstrap: int  # resamples behind every confidence interval
     max_images_per_table: int | None = None  # of a public data set; None: all of them
 
@@ -175,6 +201,8 @@ PROFILES = {
             n_study_seeds=2,
         ),
         index=IndexSettings(sizes=(1_000, 4_000), n_peers=1_000, n_queries=40, load_s=0.5),
+        ranking=RankingSettings(n_sessions=40, n_trees=30, depth=3, n_seeds=3),
+        end_to_end=EndToEndSettings(n_items=4_000, n_timed=10, load_s=0.5),
         n_bootstrap=500,
         max_images_per_table=400,
     ),
@@ -243,6 +271,8 @@ PROFILES = {
         index=IndexSettings(
             sizes=(100_000, 1_000_000), n_peers=100_000, n_queries=200, load_s=10.0
         ),
+        ranking=RankingSettings(n_sessions=100, n_trees=60, depth=3, n_seeds=3),
+        end_to_end=EndToEndSettings(n_items=1_000_000, n_timed=100, load_s=5.0),
         n_bootstrap=2000,
     ),
     "full": Profile(
@@ -310,6 +340,8 @@ PROFILES = {
         index=IndexSettings(
             sizes=(100_000, 1_000_000, 10_000_000), n_peers=1_000_000, n_queries=200, load_s=30.0
         ),
+        ranking=RankingSettings(n_sessions=400, n_trees=200, depth=4, n_seeds=5),
+        end_to_end=EndToEndSettings(n_items=1_000_000, n_timed=500, load_s=20.0),
         n_bootstrap=10000,
     ),
 }

@@ -1,0 +1,190 @@
+"""The search page: what people do with it, and what they then see."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import requests
+from nbformat.v4 import new_code_cell, new_notebook
+from small_engine import small_shop
+
+from vsa.app import SearchPage, open_page
+from vsa.engine import VisualSearch
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Backwards:
+    """A ranker that turns the page round."""
+
+    def order(self, similarity, quality, segment):
+        return SimpleNamespace(
+            order=np.arange(len(similarity))[::-1], score=np.linspace(0, 1, len(similarity))
+        )
+
+
+def page_over(root: Path) -> SearchPage:
+    """As the served notebook makes it."""
+    shop = small_shop(root)
+    engine = dataclasses.replace(VisualSearch.open(shop.run), ranker=Backwards())
+    return SearchPage(engine, root, [root / "0.png", root / "1.png"])
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    page = page_over(tmp_path_factory.mktemp("page"))
+    yield page
+    page.engine.close()
+
+
+def upload(page: SearchPage, content: bytes) -> None:
+    page.upload.value = (
+        {
+            "name": "a",
+            "type": "",
+            "size": 1,
+            "content": memoryview(content),
+            "last_modified": datetime.now(UTC),
+        },
+    )
+
+
+def test_a_sample_is_searched_for_at_once(page):
+    page.samples.value = page.root / "1.png"
+    assert page.results.value.count("<li>") == 20
+    assert 'role="status"' in page.message.value
+    assert page.results.value.count("alt=") == page.results.value.count("<img") == 20
+    assert "Time by stage" in page.facts.value
+
+
+def test_an_upload_is_searched_for(page):
+    upload(page, (page.root / "7.png").read_bytes())
+    uploaded = page.photo.value
+    page.samples.value = page.root / "0.png"
+    assert page.photo.value != uploaded
+
+
+def test_a_file_that_is_no_image_gets_a_friendly_message_and_changes_nothing(page):
+    before = page.results.value
+    upload(page, b"<script>alert(1)</script>")
+    assert "not an image" in page.message.value
+    assert "<script>" not in page.message.value
+    assert page.results.value == before
+    page.samples.value = page.root / "1.png"
+    assert "not an image" not in page.message.value
+
+
+def test_the_search_follows_the_box_and_finds_it_again(page):
+    learned, found = (page.horizontal.value, page.vertical.value), page.results.value
+    page.horizontal.value = (0.0, 0.25)
+    assert page.results.value != found
+    assert "from 0 to 25 per cent" in page.photo.value
+    page.switches["refine"].value = False
+    assert page.horizontal.value == (0.0, 0.25)  # a switch leaves a box of one's own alone
+    page.switches["refine"].value = True
+    page.reset.click()
+    assert (page.horizontal.value, page.vertical.value) == learned
+
+
+def test_an_empty_box_is_explained(page):
+    page.vertical.value = (0.5, 0.5)
+    assert "empty" in page.message.value
+    page.reset.click()
+    assert 'role="status"' in page.message.value
+
+
+def test_re_ranking_can_be_switched_off(page):
+    assert "by appearance 20." in page.results.value.split("</li>")[0]
+    page.switches["rerank"].value = False
+    assert "by appearance" not in page.results.value
+    page.switches["rerank"].value = True
+
+
+def test_without_an_engine_the_page_says_what_to_do():
+    assert "make reproduce" in open_page().value
+
+
+@pytest.fixture
+def address(tmp_path):
+    """A served page over the small engine."""
+    source = (
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"from pathlib import Path\nfrom test_app import page_over\n"
+        f"page_over(Path({str(tmp_path)!r})).widget"
+    )
+    kernel = {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    notebook = new_notebook(cells=[new_code_cell(source)], metadata=kernel)
+    (tmp_path / "page.ipynb").write_text(json.dumps(notebook))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "voila", tmp_path / "page.ipynb", f"--port={port}"]
+    server = subprocess.Popen([*command, "--no-browser"], stderr=subprocess.DEVNULL, env=os.environ)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                requests.get(url + "/static/nothing", timeout=5)
+                break
+            except requests.ConnectionError:
+                time.sleep(0.25)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def give(tab, file: Path) -> None:
+    """Upload a file through the button, as a person does."""
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Upload a photo").click()
+    chooser.value.set_files(str(file))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+def test_in_a_browser_as_wide_as_a_phone_and_by_keyboard(address, tmp_path):
+    from playwright.sync_api import expect, sync_playwright
+
+    (tmp_path / "notes.txt").write_text("not a picture")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 390, "height": 800})
+        tab.goto(address, timeout=120_000)
+        cells = tab.locator(".vsa-grid li")
+        expect(cells).to_have_count(20, timeout=90_000)
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, "the page is wider than the phone"
+        first = cells.first.inner_text()
+        assert "by appearance 20." in first
+
+        tab.get_by_label("re-rank by quality").focus()
+        tab.keyboard.press("Space")
+        expect(cells.first).not_to_contain_text("by appearance")
+
+        handle = tab.get_by_role("slider").first
+        before = tab.locator(".vsa-photo img").get_attribute("alt")
+        handle.focus()
+        for _ in range(5):
+            tab.keyboard.press("ArrowRight")
+        tab.keyboard.press("Tab")
+        expect(tab.locator(".vsa-photo img")).not_to_have_attribute("alt", before)
+
+        give(tab, tmp_path / "notes.txt")
+        expect(tab.locator(".vsa-error")).to_contain_text("not an image")
+        photo = tab.locator(".vsa-photo img").get_attribute("src")
+        give(tab, tmp_path / "33.png")
+        expect(tab.locator(".vsa-photo img")).not_to_have_attribute("src", photo)
+        expect(tab.locator(".vsa-error")).to_have_count(0)
+        browser.close()

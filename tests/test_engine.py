@@ -1,0 +1,175 @@
+"""The online path, with small untrained networks: what goes in, what comes out, who may ask."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from small_engine import N_ITEMS, NAMES, shaken, small_shop
+from torch import nn
+
+from vsa.data.images import ImageError, load_image, load_squares
+from vsa.embedding.extract import describe
+from vsa.embedding.joint import JointNet
+from vsa.endtoend.naive import NaivePipeline
+from vsa.engine import STAGES, Stages, VisualSearch, likely_categories
+from vsa.runtime.device import pick_device
+from vsa.runtime.errors import InputError
+from vsa.runtime.inference import one_core, ready
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return small_shop(tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture(scope="module")
+def engine(shop):
+    engine = VisualSearch.open(shop.run)
+    yield engine
+    engine.close()
+
+
+def photo(shop, row: int) -> Image.Image:
+    return Image.fromarray(shop.pictures[row])
+
+
+def test_a_picture_of_the_catalogue_finds_itself(shop, engine):
+    stages = Stages(category=False, box=False)
+    for row in (0, 41, N_ITEMS - 1):
+        answer = engine.search(photo(shop, row), 5, stages=stages)
+        assert answer.results.image_id[0] == f"i{row}"
+        assert answer.results.similarity[0] == pytest.approx(1, abs=2e-3)
+        assert list(answer.box) == [0, 0, 1, 1]
+    assert tuple(answer.stage_ms) == STAGES
+    assert (answer.results.rank_by_appearance == np.arange(1, 6)).all()
+
+
+def test_only_likely_categories_are_searched(shop, engine):
+    fused = np.array([0.004, 0.9, 0.096], np.float32)
+    answer = engine.search(photo(shop, 0))
+    sure = dataclasses.replace(answer.category, fused=fused)
+    assert likely_categories(sure, NAMES) == ["shoes", "toys"]
+    assert likely_categories(sure, ["hats"]) is None
+    ids, _ = engine.retrieve(shop.features[0], sure, N_ITEMS, Stages())
+    assert set(engine.catalogue.category.iloc[ids]) == {"shoes", "toys"}
+
+
+def test_without_refined_rank_codes_order_the_page(shop, engine):
+    prediction = engine.search(photo(shop, 0)).category
+    feature = shop.features[7]
+    ids, similarity = engine.retrieve(feature, prediction, N_ITEMS, Stages(False, refine=False))
+    exact, _ = engine.retrieve(feature, prediction, N_ITEMS, Stages(False))
+    assert set(ids) == set(exact)
+    assert len(ids) > N_ITEMS / 2
+    codes = engine.index.model.codec.encode(shop.features[[7, *ids]].astype(np.float16))
+    bits = np.unpackbits(codes[1:] ^ codes[:1], axis=1).sum(axis=1)
+    assert (np.diff(bits.astype(int)) >= 0).all()
+    np.testing.assert_allclose(similarity, shop.features[ids] @ feature, atol=2e-3)
+
+
+def test_a_box_of_ones_own_decides_what_is_described(shop, engine):
+    whole = engine.search(photo(shop, 3), box=(0, 0, 1, 1), stages=Stages(category=False))
+    part = engine.search(photo(shop, 3), box=(0.5, 0.5, 2, 0.9), stages=Stages(category=False))
+    np.testing.assert_allclose(part.box, [0.5, 0.5, 1, 0.9], rtol=1e-6)
+    assert list(whole.results.image_id) != list(part.results.image_id)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 1), (0.5, 0, 0.2, 1), (0, 0, 1), (0, 0, np.nan, 1)])
+def test_a_box_that_is_none_is_refused(shop, engine, box):
+    with pytest.raises(InputError, match="box"):
+        engine.search(photo(shop, 3), box=box)
+
+
+def test_wrong_requests_raise_one_kind_of_error(shop, engine, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a picture")
+    for source in (tmp_path / "notes.txt", tmp_path / "missing.jpg", b"", b"\xff\xd8\xff"):
+        with pytest.raises(ImageError):
+            engine.search(source)
+    with pytest.raises(InputError, match="no results"):
+        engine.search(photo(shop, 0), 0)
+
+
+def test_threads_get_what_one_caller_gets(shop, engine):
+    photos = [photo(shop, row) for row in range(16)]
+    alone = [engine.search(one, 10).results for one in photos]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda one: engine.search(one, 10).results, photos))
+    batch = [answer.results for answer in engine.search_batch(photos, 10, n_threads=3)]
+    for first, second, third in zip(alone, together, batch, strict=True):
+        pd.testing.assert_frame_equal(first, second)
+        pd.testing.assert_frame_equal(first, third)
+
+
+def test_one_core_is_for_the_time_of_a_search_only(shop, engine):
+    before = torch.get_num_threads()
+    with one_core():
+        assert torch.get_num_threads() == 1
+    with pytest.raises(ImageError):
+        engine.search(b"")
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("architecture", ["googlenet_4a", "googlenet", "mobilenet_v2", "resnet18"])
+def test_folded_networks_answer_as_those_that_were_trained(architecture):
+    torch.manual_seed(0)
+    device = dataclasses.replace(pick_device(), autocast_dtype=None)
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    net = shaken(JointNet(architecture, 32))
+    folded = ready(net, device)
+    for boxes in (None, "own"):
+        trained, fast = (describe(n, images, device, boxes=boxes) for n in (net, folded))
+        np.testing.assert_allclose(fast.features, trained.features, atol=1e-4)
+        np.testing.assert_allclose(fast.boxes, trained.boxes, atol=1e-4)
+    n_norms = [
+        sum(isinstance(m, nn.BatchNorm2d) for m in n.backbone.modules()) for n in (net, folded)
+    ]
+    assert n_norms[0] > n_norms[1] == 0
+
+
+def test_the_naive_pipeline_shows_the_same_page(shop, engine):
+    engine = dataclasses.replace(engine, ranker=None)
+    codes, names = pd.factorize(engine.catalogue.category, sort=True)
+    naive = NaivePipeline(
+        engine.category,
+        shop.net,
+        engine.image_px,
+        torch.from_numpy(shop.features),
+        codes,
+        list(names),
+        engine.catalogue,
+        None,
+    )
+    same = [
+        (naive.search(one, 10).image_id == engine.search(one, 10).results.image_id).mean()
+        for one in (photo(shop, row) for row in range(10))
+    ]
+    assert np.mean(same) > 0.9  # rounding to float16 may swap neighbours
+
+
+def test_several_sizes_of_one_decoding(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (12, 9, 3), np.uint8)).resize((900, 1200))
+    noise.save(tmp_path / "photo.png")
+    noise.save(tmp_path / "photo.jpg")
+    for size, square in zip((72, 64), load_squares(tmp_path / "photo.png", (72, 64)), strict=True):
+        np.testing.assert_array_equal(square, load_image(tmp_path / "photo.png", size))
+    for size, square in zip(
+        (250, 64), load_squares(tmp_path / "photo.jpg", (250, 64)), strict=True
+    ):
+        alone = load_image(tmp_path / "photo.jpg", size)
+        assert np.abs(square.astype(int) - alone).mean() < 1.5
+
+
+def test_what_is_missing_is_named(shop, tmp_path):
+    nothing = SimpleNamespace(**vars(shop.run) | {"artifacts": tmp_path})
+    with pytest.raises(InputError, match="02_category_fusion"):
+        VisualSearch.open(nothing)
+    with pytest.raises(InputError, match="06_end_to_end"):
+        VisualSearch.open(shop.run, tmp_path / "nothing")

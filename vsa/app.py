@@ -1,0 +1,259 @@
+"""The search page: the engine behind widgets, for Voilà (`make app`) and for JupyterLab.
+
+Everything is reached by keyboard, pictures have alternative texts, messages are announced to screen
+readers, and the grid folds to the width of a phone.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+
+from vsa.category.predictor import CategoryPrediction
+from vsa.data.images import ImageError, Source, decode
+from vsa.engine import Answer, Stages, VisualSearch
+from vsa.offline import open_shop
+from vsa.ranking.users import NAMES as SEGMENTS
+from vsa.runtime.errors import InputError
+from vsa.runtime.run import make_run
+
+_N_RESULTS = 20
+_N_SAMPLES = 30
+_PHOTO_PX, _THUMBNAIL_PX = 480, 200
+_N_CATEGORIES = 4
+_SWITCHES = {
+    "category": "search likely categories only",
+    "box": "describe the box, not the photo",
+    "refine": "refine by features",
+    "rerank": "re-rank by quality",
+}
+_EVERYBODY = "all shoppers"
+_STYLE = """<style>
+.vsa-page {max-width: 72rem; margin: 0 auto; padding: 0 .5rem}
+.vsa-page * {box-sizing: border-box}
+.vsa-row {flex-flow: row wrap; gap: 1rem; align-items: flex-start}
+.vsa-row > * {flex: 1 1 20rem; min-width: 0; max-width: 100%}
+.vsa-photo {position: relative; display: inline-block; max-width: 100%; line-height: 0}
+.vsa-photo img {max-width: 100%; max-height: 20rem}
+.vsa-photo div {position: absolute; border: 3px solid #D55E00; box-shadow: 0 0 0 1px #fff}
+.vsa-grid {display: grid; gap: .6rem; margin: 0; padding: 0; list-style: none;
+  grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr))}
+.vsa-grid img {width: 100%; aspect-ratio: 1; object-fit: cover}
+.vsa-grid li {border: 1px solid #ccc; border-radius: 4px; overflow: hidden}
+.vsa-grid p {margin: .3rem .4rem; font-size: .8rem; line-height: 1.3}
+.vsa-table {border-collapse: collapse; font-variant-numeric: tabular-nums}
+.vsa-table th, .vsa-table td {padding: .15rem .6rem; text-align: right}
+.vsa-table th:first-child {text-align: left}
+.vsa-error {border-left: 4px solid #D55E00; padding: .4rem .8rem; background: #fdf1e7}
+</style>"""
+
+
+class SearchPage:
+    """A photo, what each stage makes of it, and switches; `widget` is what to show."""
+
+    def __init__(self, engine: VisualSearch, root: Path, samples: Sequence[Path]) -> None:
+        """A page over an open engine, whose catalogue's paths are relative to `root`.
+
+        `samples` are photos to begin with, at least one.
+        """
+        self.engine, self.root = engine, root
+        self._photo: Source = samples[0]
+        self._is_setting = False  # the page, not a person, moves the widgets
+        self.samples = widgets.Dropdown(
+            options=[(f"sample {n}: {path.name}", path) for n, path in enumerate(samples, 1)],
+            description="Photo",
+        )
+        self.upload = widgets.FileUpload(accept="image/*", description="Upload a photo")
+        self.horizontal, self.vertical = _slider("Box, across"), _slider("Box, down")
+        self.reset = widgets.Button(description="Find the box again", icon="undo")
+        self.switches = {
+            name: widgets.Checkbox(value=True, description=text, indent=False)
+            for name, text in _SWITCHES.items()
+        }
+        self.segment = widgets.Dropdown(options=[_EVERYBODY, *SEGMENTS], description="Shopper")
+        self.message, self.photo, self.facts, self.results = (widgets.HTML() for _ in range(4))
+        if engine.ranker is None:
+            self.switches["rerank"].value = False
+            self.switches["rerank"].disabled = self.segment.disabled = True
+        self.widget = self._layout()
+        self.samples.observe(self._sample_chosen, "value")
+        self.upload.observe(self._uploaded, "value")
+        for slider in (self.horizontal, self.vertical):
+            slider.observe(self._box_moved, "value")
+        self.reset.on_click(lambda _: self.search())
+        for control in (*self.switches.values(), self.segment):
+            control.observe(self._switched, "value")
+        self._own_box = False
+        self.search()
+
+    def search(self, box: Sequence[float] | None = None) -> None:
+        """Ask the engine about the photo at hand, with a box of one's own or the learned one."""
+        segment = None if self.segment.value == _EVERYBODY else self.segment.value
+        stages = Stages(**{field.name: self.switches[field.name].value for field in fields(Stages)})
+        try:
+            answer = self.engine.search(
+                self._photo, _N_RESULTS, box=box, stages=stages, segment=segment
+            )
+        except ImageError as error:
+            self._complain(f"This file cannot be searched for ({error.reason}). {error.cure}.")
+            return
+        except InputError as error:
+            self._complain(f"{error}")
+            return
+        self._own_box = box is not None
+        self._show(answer)
+
+    # What people do ------------------------------------------------------------------------
+
+    def _sample_chosen(self, change: dict[str, Any]) -> None:
+        self._photo = change["new"]
+        self.search()
+
+    def _uploaded(self, change: dict[str, Any]) -> None:
+        if change["new"]:
+            self._photo = bytes(change["new"][0]["content"])
+            self.search()
+
+    def _box_moved(self, change: dict[str, Any]) -> None:
+        del change
+        if not self._is_setting:
+            self.search(self._box())
+
+    def _switched(self, change: dict[str, Any]) -> None:
+        del change
+        self.search(self._box() if self._own_box else None)
+
+    # What they see -------------------------------------------------------------------------
+
+    def _box(self) -> tuple[float, float, float, float]:
+        (x_min, x_max), (y_min, y_max) = self.horizontal.value, self.vertical.value
+        return x_min, y_min, x_max, y_max
+
+    def _complain(self, text: str) -> None:
+        self.message.value = f'<p role="alert" class="vsa-error">{html.escape(text)}</p>'
+
+    def _show(self, answer: Answer) -> None:
+        x_min, y_min, x_max, y_max = (float(side) for side in answer.box)
+        self._is_setting = True
+        self.horizontal.value, self.vertical.value = (x_min, x_max), (y_min, y_max)
+        self._is_setting = False
+        total = sum(answer.stage_ms.values())
+        self.message.value = (
+            f'<p role="status">{len(answer.results)} results in {total:.0f} ms '
+            f"among {len(self.engine.index):,} pictures</p>"
+        )
+        self.photo.value = _photo(self._photo, answer.box)
+        self.facts.value = _categories(answer.category) + _times(answer.stage_ms)
+        self.results.value = self._grid(answer.results)
+
+    def _grid(self, results: pd.DataFrame) -> str:
+        cells = []
+        for place, row in enumerate(results.itertuples(), start=1):
+            text = f"similarity {row.similarity:.3f}"
+            if np.isfinite(row.score):
+                text += f"<br>score {row.score:.3f}<br>by appearance {row.rank_by_appearance}."
+            picture = _uri(decode(self.root / row.path, min_px=_THUMBNAIL_PX), _THUMBNAIL_PX)
+            words = html.escape(f"Result {place}: {row.category}, product {row.product_id}")
+            cells.append(
+                f'<li><img src="{picture}" alt="{words}">'
+                f"<p><b>{place}. {html.escape(row.category)}</b><br>{text}</p></li>"
+            )
+        return f'<ol class="vsa-grid" aria-label="Results">{"".join(cells)}</ol>'
+
+    def _layout(self) -> widgets.VBox:
+        choices = widgets.VBox([self.samples, self.upload, self.photo])
+        box = [self.horizontal, self.vertical, self.reset]
+        stages = widgets.VBox([*box, *self.switches.values(), self.segment])
+        row = widgets.Box([choices, stages, self.facts])
+        row.add_class("vsa-row")
+        title = widgets.HTML(f"{_STYLE}<h1>Search by photo</h1>")
+        page = widgets.VBox([title, row, self.message, self.results])
+        page.add_class("vsa-page")
+        return page
+
+
+def open_page() -> widgets.Widget:
+    """The page of the run that DATASET, PROFILE and SEED of the environment name.
+
+    Without a published engine, a text that says what to do.
+    """
+    names = {"DATASET": "synthetic", "PROFILE": "laptop", "SEED": "0"}
+    dataset, profile, seed = (os.environ.get(name) or text for name, text in names.items())
+    try:
+        run = make_run(dataset, profile, int(seed))
+        shop, engine = open_shop(run), VisualSearch.open(run)
+    except InputError as error:
+        return widgets.HTML(
+            f'{_STYLE}<p role="alert" class="vsa-error">{html.escape(str(error))} '
+            f"(make reproduce does it all.)</p>"
+        )
+    queries = shop.dataset.queries
+    chosen = queries[queries.split == "test"].path
+    step = max(1, len(chosen) // _N_SAMPLES)
+    samples = [shop.dataset.root / path for path in chosen.iloc[::step][:_N_SAMPLES]]
+    return SearchPage(engine, shop.dataset.root, samples).widget
+
+
+def _slider(description: str) -> widgets.FloatRangeSlider:
+    return widgets.FloatRangeSlider(
+        value=(0.0, 1.0),
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        description=description,
+        continuous_update=False,
+        readout_format=".2f",
+        style={"description_width": "6rem"},
+    )
+
+
+def _uri(image: Any, size_px: int) -> str:
+    image.thumbnail((size_px, size_px))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _photo(photo: Source, box: np.ndarray) -> str:
+    x_min, y_min, x_max, y_max = (100 * float(side) for side in box)
+    place = f"left:{x_min:.1f}%;top:{y_min:.1f}%;width:{x_max - x_min:.1f}%"
+    words = (
+        f"The photo; its box reaches from {x_min:.0f} to {x_max:.0f} per cent of the width "
+        f"and from {y_min:.0f} to {y_max:.0f} per cent of the height"
+    )
+    return (
+        f'<div class="vsa-photo"><img src="{_uri(decode(photo), _PHOTO_PX)}" alt="{words}">'
+        f'<div style="{place};height:{y_max - y_min:.1f}%"></div></div>'
+    )
+
+
+def _categories(prediction: CategoryPrediction) -> str:
+    order = np.argsort(-prediction.fused, kind="stable")[:_N_CATEGORIES]
+    rows = "".join(
+        f"<tr><th scope='row'>{html.escape(prediction.categories[i])}</th>"
+        f"<td>{prediction.model[i]:.2f}</td><td>{prediction.search[i]:.2f}</td>"
+        f"<td><b>{prediction.fused[i]:.2f}</b></td></tr>"
+        for i in order
+    )
+    return (
+        '<table class="vsa-table"><caption>Category: probability by</caption>'
+        "<tr><th></th><th>model</th><th>search</th><th>both</th></tr>" + rows + "</table>"
+    )
+
+
+def _times(stage_ms: dict[str, float]) -> str:
+    rows = "".join(
+        f"<tr><th scope='row'>{stage}</th><td>{ms:.1f} ms</td></tr>"
+        for stage, ms in stage_ms.items()
+    )
+    return f'<table class="vsa-table"><caption>Time by stage</caption>{rows}</table>'

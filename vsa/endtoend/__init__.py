@@ -1,0 +1,1 @@
+"""The whole path, end to end: published, timed, taken apart (paper section 4)."""

