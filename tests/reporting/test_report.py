@@ -1,20 +1,27 @@
 import json
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vsa.evaluation.bootstrap import Interval
-from vsa.evaluation.claims import judge, judge_all
+from vsa.evaluation.claims import judge, judge_all, load_claims
 from vsa.evaluation.figures import image_grid, save_figure
 from vsa.evaluation.ledger import Ledger
+from vsa.evaluation.metrics_file import record_text
+from vsa.evaluation.registry import METRICS
+from vsa.evaluation.sections import SECTIONS
 from vsa.reporting import write_report
-from vsa.reporting.content import reproduce_command
+from vsa.reporting.content import effect_text, reproduce_command
 from vsa.runtime.errors import InputError
+from vsa.runtime.paths import ROOT
 from vsa.runtime.run import make_run
 
 NASTY = "<script>alert('x')</script> | **b** `c` [d](http://e.example) & \"f\" 'g'\nh"
+NUMBER = re.compile(r"\d[\d,]*\.\d+")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -255,3 +262,29 @@ def test_command_survives_a_shell():
     assert reproduce_command("folder:my shop", "full", 1) == (
         "make reproduce 'DATASET=folder:my shop' PROFILE=full SEED=1"
     )
+
+
+@pytest.mark.parametrize(
+    "folder",
+    sorted(path.parent for path in (ROOT / "reports").glob("*/metrics.json")),
+    ids=lambda folder: folder.name,
+)
+def test_every_number_of_a_published_report_comes_from_its_ledger(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / folder.name))
+    write_report(copy)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    sources = [record_text(record) for record in metrics["records"]]
+    for claim in metrics["claims"]:
+        sources += [effect_text(effect) for effect in claim["effects"].values()]
+        sources.append(f"{claim['threshold']:+g}")
+    names = {record[part] for record in metrics["records"] for part in ("experiment", "variant")}
+    names |= {name for claim in metrics["claims"] for name in claim["effects"]}
+    words = [*names, json.dumps(metrics["run"]), *(s.paper_section for s in SECTIONS.values())]
+    words += [claim.paper_section + claim.statement for claim in load_claims().values()]
+    words += [metric.definition for metric in METRICS.values()]
+    known = set(NUMBER.findall(" ".join(sources + words)))
+    for name in ("report.html", "RESULTS.md"):
+        text = (copy / name).read_text(encoding="utf-8")
+        shown = set(NUMBER.findall(text_of(text) if name == "report.html" else text))
+        assert len(shown) > 100
+        assert not shown - known, f"{name} shows {shown - known}"

@@ -14,7 +14,7 @@ from vsa.evaluation.claims import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, load
 from vsa.evaluation.figures import read_figures
 from vsa.evaluation.metrics_file import Record, read_metrics, record_text, section_order
 from vsa.evaluation.registry import Metric, get_metric
-from vsa.evaluation.sections import SECTIONS
+from vsa.evaluation.sections import KEY_FIGURES, SECTIONS
 from vsa.runtime.errors import InputError
 
 SYMBOLS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "○"}
@@ -60,6 +60,7 @@ def read_content(run_folder: Path) -> dict[str, Any]:
             )
             for name in sorted(present, key=section_order)
         ],
+        "key_figures": [f for name in KEY_FIGURES for f in figures if f["name"] == name],
         "metrics": _glossary(metrics["records"]),
         "machine": _machine(run["machine"]),
         "commands": [reproduce_command(run["dataset"], run["profile"], s) for s in run["seeds"]],
@@ -104,6 +105,7 @@ def _section(
         "id": name,
         "title": SECTIONS[name].title,
         "paper_section": SECTIONS[name].paper_section,
+        "method": SECTIONS[name].method,
         "tables": [
             _table(experiment, [r for r in records if r["experiment"] == experiment])
             for experiment in experiments
