@@ -51,7 +51,7 @@ app: $(READY)  ## the search page of DATASET and PROFILE, on this machine only
 report: $(READY)  ## RUN=synthetic-laptop, say; all by default
 	$(BIN)/vsa report "$$RUN"
 
-bench: $(READY)  ## speed of training, as ratios within one run
+bench: bench-index  ## speed of training too, as ratios within one run
 	$(BIN)/python benchmarks/speed.py
 
 bench-index: $(READY)  ## N=10000000: the index at that many items, for notebook 04 to show
@@ -71,6 +71,7 @@ $(READY): requirements.lock pyproject.toml
 		'Name one with: make PYTHON=python3.12' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode \
+		--require-hashes -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@

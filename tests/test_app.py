@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -106,7 +107,8 @@ def test_an_empty_box_is_explained(page):
 
 
 def test_re_ranking_can_be_switched_off(page):
-    assert "by appearance 20." in page.results.value.split("</li>")[0]
+    first = re.search(r"by appearance (\d+)\.", page.results.value)
+    assert int(first[1]) > 20  # the ranker turns a longer page round than is shown
     page.switches["rerank"].value = False
     assert "by appearance" not in page.results.value
     page.switches["rerank"].value = True
@@ -167,7 +169,7 @@ def test_in_a_browser_as_wide_as_a_phone_and_by_keyboard(address, tmp_path):
         width = tab.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, "the page is wider than the phone"
         first = cells.first.inner_text()
-        assert "by appearance 20." in first
+        assert "by appearance" in first
 
         tab.get_by_label("re-rank by quality").focus()
         tab.keyboard.press("Space")

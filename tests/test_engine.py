@@ -58,7 +58,7 @@ def test_only_likely_categories_are_searched(shop, engine):
     assert likely_categories(sure, NAMES) == ["shoes", "toys"]
     assert likely_categories(sure, ["hats"]) is None
     ids, _ = engine.retrieve(shop.features[0], sure, N_ITEMS, Stages())
-    assert set(engine.catalogue.category.iloc[ids]) == {"shoes", "toys"}
+    assert set(engine.catalogue["category"].take(ids).to_pylist()) == {"shoes", "toys"}
 
 
 def test_without_refined_rank_codes_order_the_page(shop, engine):
@@ -135,7 +135,7 @@ def test_folded_networks_answer_as_those_that_were_trained(architecture):
 
 def test_the_naive_pipeline_shows_the_same_page(shop, engine):
     engine = dataclasses.replace(engine, ranker=None)
-    codes, names = pd.factorize(engine.catalogue.category, sort=True)
+    codes, names = pd.factorize(engine.catalogue["category"].to_numpy(), sort=True)
     naive = NaivePipeline(
         engine.category,
         shop.net,
@@ -146,11 +146,11 @@ def test_the_naive_pipeline_shows_the_same_page(shop, engine):
         engine.catalogue,
         None,
     )
-    same = [
-        (naive.search(one, 10).image_id == engine.search(one, 10).results.image_id).mean()
-        for one in (photo(shop, row) for row in range(10))
-    ]
-    assert np.mean(same) > 0.9  # rounding to float16 may swap neighbours
+    shared = []
+    for one in (photo(shop, row) for row in range(10)):
+        pages = (naive.search(one, 10), engine.search(one, 10).results)
+        shared.append(len(set.intersection(*(set(page.image_id) for page in pages))))
+    assert np.mean(shared) > 9  # of ten; rounding to float16 may change the last
 
 
 def test_several_sizes_of_one_decoding(tmp_path):

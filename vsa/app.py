@@ -147,9 +147,8 @@ class SearchPage:
         self._is_setting = True
         self.horizontal.value, self.vertical.value = (x_min, x_max), (y_min, y_max)
         self._is_setting = False
-        total = sum(answer.stage_ms.values())
         self.message.value = (
-            f'<p role="status">{len(answer.results)} results in {total:.0f} ms '
+            f'<p role="status">{len(answer.results)} results in {answer.total_ms:.0f} ms '
             f"among {len(self.engine.index):,} pictures</p>"
         )
         self.photo.value = _photo(self._photo, answer.box)

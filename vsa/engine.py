@@ -1,6 +1,6 @@
 """The ONLINE path, and the only place where stages meet: a shopper's photo goes in here.
 
-    photo → category (model and search, fused) → box and feature → coarse filter → refined rank
+    photo → category (model and search, fused), box and feature → coarse filter → refined rank
           → quality re-rank → results
 
 `vsa.endtoend.publish` makes what is opened here.
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from vsa.category.experiment import settings_for
@@ -34,6 +35,7 @@ from vsa.runtime.inference import one_core, ready
 from vsa.runtime.run import Run
 
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
+PAGE = 60  # results by appearance that quality re-orders
 STAGES = ("decode", "category", "box and feature", "search", "re-rank")
 
 
@@ -58,7 +60,8 @@ class Answer:
     category: CategoryPrediction
     box: np.ndarray  # float32 (4,): x_min, y_min, x_max, y_max, shares of the sides
     results: pd.DataFrame  # best first: the catalogue's columns, similarity, rank before, score
-    stage_ms: dict[str, float]
+    stage_ms: dict[str, float]  # of each stage; category runs beside box and feature
+    total_ms: float
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ class VisualSearch:
     network: JointNet
     image_px: int
     index: BinaryIndex
-    catalogue: pd.DataFrame  # row i is the index's item i
+    catalogue: pa.Table  # row i is the index's item i; mapped
     ranker: QualityRanker | None  # None where nothing is known of quality
+    pool: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor, repr=False)
 
     @classmethod
     def open(cls, run: Run, folder: Path | None = None) -> VisualSearch:
@@ -89,15 +93,17 @@ class VisualSearch:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         network = JointNet(card["architecture"], card["feature_dim"])
         network.load_state_dict(torch.load(folder / "network.pth", weights_only=True))
-        catalogue, ranker = pd.read_parquet(folder / "catalogue.parquet"), ranker_folder(run)
-        has_quality = ranker.is_dir() and bool(catalogue[QUALITY].notna().any(axis=None))
+        with pa.memory_map(str(folder / "catalogue.arrow")) as mapped:
+            catalogue = pa.ipc.open_file(mapped).read_all()
+        ranker = ranker_folder(run)
+        has_quality = any(catalogue[name].null_count < len(catalogue) for name in QUALITY)
         return cls(
             replace(predictor, net=ready(predictor.net, device)),
             ready(network, device),
             card["image_px"],
             BinaryIndex(folder / "index"),
             catalogue,
-            open_ranker(ranker) if has_quality else None,
+            open_ranker(ranker) if has_quality and ranker.is_dir() else None,
         )
 
     def search(
@@ -114,7 +120,7 @@ class VisualSearch:
         Parameters
         ----------
         photo : of any size; it is squashed into a square, as catalogue images were.
-        k : results at most; those of the page that quality re-orders.
+        k : results at most; the first 60 by appearance, or k if that is more, are re-ordered.
         box : where the object is, instead of the learned box: x_min, y_min, x_max, y_max as
             shares of the sides.
         stages : what to go through.
@@ -124,22 +130,23 @@ class VisualSearch:
         ------
         ImageError for a photo that cannot be used; InputError for a box that is none, and k < 1.
         """
+        check_request(k, self.index.knobs)
+        given = check_box(box) if box is not None else "own" if stages.box else None
         clock = _Clock()
         with one_core():
             with clock("decode"):
                 sizes = (self.category.settings.store_px, self.image_px)
                 image, picture = load_squares(photo, sizes)
-            with clock("category"):
-                category = self.category.predict(image)
+            predicted = self.pool.submit(self._predict, image, clock)
             with clock("box and feature"):
-                seen = "own" if stages.box else None
-                given = check_box(box) if box is not None else seen
                 found = describe(self.network, picture[None], self.category.device, boxes=given)
+            category = predicted.result()
             with clock("search"):
-                ids, similarity = self.retrieve(found.features[0], category, k, stages)
+                ids, similarity = self.retrieve(found.features[0], category, max(k, PAGE), stages)
             with clock("re-rank"):
-                results = self.page(ids, similarity, stages, segment)
-        return Answer(image, category, found.boxes[0], results, clock.stage_ms)
+                results = self.page(ids, similarity, stages, segment).head(k)
+        stage_ms = {stage: clock.stage_ms[stage] for stage in STAGES}
+        return Answer(image, category, found.boxes[0], results, stage_ms, clock.since_start_ms())
 
     def search_batch(
         self, photos: Sequence[Source], k: int = 60, n_threads: int | None = None
@@ -149,8 +156,13 @@ class VisualSearch:
             return list(pool.map(lambda photo: self.search(photo, k), photos))
 
     def close(self) -> None:
-        """Let go of the index's files."""
+        """Let go of threads and of the index's files."""
+        self.pool.shutdown()
         self.index.close()
+
+    def _predict(self, image: np.ndarray, clock: _Clock) -> CategoryPrediction:
+        with one_core(), clock("category"):
+            return self.category.predict(image)
 
     def retrieve(
         self,
@@ -174,12 +186,16 @@ class VisualSearch:
         self, ids: np.ndarray, similarity: np.ndarray, stages: Stages, segment: str | None
     ) -> pd.DataFrame:
         """The results as a table; re-ordered by quality if that is known, and wanted."""
-        page = self.catalogue.iloc[ids].reset_index(drop=True)
-        page = page.assign(similarity=similarity, rank_by_appearance=np.arange(1, len(page) + 1))
-        if self.ranker is None or not stages.rerank or page.empty:
-            return page.assign(score=np.nan)
-        ranked = self.ranker.order(similarity, page[QUALITY], segment)
-        return page.assign(score=ranked.score).iloc[ranked.order].reset_index(drop=True)
+        rows, order, score = self.catalogue.take(ids), np.arange(len(ids)), np.nan
+        if self.ranker is not None and stages.rerank and len(ids):
+            signals = [rows[name].to_numpy() for name in QUALITY]
+            ranked = self.ranker.order(similarity, np.column_stack(signals), segment)
+            order, score = ranked.order, ranked.score[ranked.order]
+        return (
+            rows.take(order)
+            .to_pandas()
+            .assign(similarity=similarity[order], rank_by_appearance=order + 1, score=score)
+        )
 
 
 def engine_folder(run: Run) -> Path:
@@ -214,6 +230,10 @@ class _Clock:
     """Milliseconds of named stages, in their order."""
 
     stage_ms: dict[str, float] = field(default_factory=dict)
+    start: float = field(default_factory=time.perf_counter)
+
+    def since_start_ms(self) -> float:
+        return 1e3 * (time.perf_counter() - self.start)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pandas as pd
 import torch
@@ -13,7 +15,7 @@ import torch
 from vsa.category.experiment import SeedResult
 from vsa.category.fusion import FusionChoice, fuse
 from vsa.category.model import CategoryNet, predict
-from vsa.category.search import nearest_references, vote
+from vsa.category.search import N_NEIGHBOURS, vote
 from vsa.category.task import CategoryTask
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.device import Device
@@ -49,13 +51,26 @@ class CategoryPredictor:
     reference_features: np.ndarray  # float32 (m, d), unit length
     choice: FusionChoice
 
+    @cached_property
+    def _references(self) -> faiss.IndexFlatL2:
+        """The reference set as `nearest_references` searches it, made once."""
+        index = faiss.IndexFlatL2(self.reference_features.shape[1])
+        index.add(np.ascontiguousarray(self.reference_features, np.float32))
+        return index
+
+    @cached_property
+    def _labels(self) -> np.ndarray:
+        """Category codes of the reference set, int64 (m,)."""
+        named = pd.Categorical(self.reference.category, categories=self.categories)
+        return named.codes.astype(np.int64)
+
     def predict(self, image: np.ndarray) -> CategoryPrediction:
         """Predict one image, uint8 (S, S, 3) with S = ``settings.store_px``."""
         model, feature = predict(self.net, image[None], self.settings.crop_px, self.device)
-        distances, rows = nearest_references(feature, self.reference_features)
-        near = self.reference.iloc[rows[0]]
-        labels = pd.Categorical(near.category, categories=self.categories).codes.astype(np.int64)
-        voted = vote(distances, labels[None], len(self.categories), self.choice.decay)
+        k = min(N_NEIGHBOURS, len(self.reference))
+        distances, rows = self._references.search(feature, k)
+        distances, near = np.maximum(distances, 0), self.reference.iloc[rows[0]]
+        voted = vote(distances, self._labels[rows], len(self.categories), self.choice.decay)
         weights = np.exp(-self.choice.decay * (distances[0] - distances[0].min()))
         return CategoryPrediction(
             self.categories,

@@ -23,7 +23,7 @@ from vsa.embedding.lab import Lab
 from vsa.embedding.variants import JOINT
 from vsa.endtoend.naive import NaivePipeline
 from vsa.endtoend.publish import publish
-from vsa.engine import ALL_STAGES, STAGES, Stages, VisualSearch, engine_folder, likely_categories
+from vsa.engine import ALL_STAGES, Stages, VisualSearch, engine_folder, likely_categories
 from vsa.index.growth import make_growth
 from vsa.index.task import IndexTask
 from vsa.indexing import index_task
@@ -42,6 +42,7 @@ LEFT_OUT = {
     "no refined rank": Stages(refine=False),
     "no re-rank": Stages(rerank=False),
 }
+ALL = "all stages"
 _N_WARMUP = 5
 FUNNEL = (
     "for sale",
@@ -170,7 +171,7 @@ class EndToEnd:
         predictor = open_predictor(folder, settings_for(self.run), device)
         features = engine.index.current().base
         order = np.argsort(features.ids)
-        names = pd.factorize(engine.catalogue.category, sort=True)
+        names = pd.factorize(engine.catalogue["category"].to_numpy(), sort=True)
         return NaivePipeline(
             replace(predictor, net=predictor.net.to(memory_format=torch.contiguous_format)),
             self.lab.net(JOINT).to(memory_format=torch.contiguous_format),
@@ -183,12 +184,12 @@ class EndToEnd:
         )
 
     def stage_times(self, engine: VisualSearch, n: int) -> pd.DataFrame:
-        """Milliseconds of each stage, one row per photo, one photo at a time."""
+        """Milliseconds of each stage and of all, one row per photo, one photo at a time."""
         paths = self._some(n)
         for path in paths[:_N_WARMUP]:
             engine.search(path, K)
-        times = [engine.search(path, K).stage_ms for path in paths]
-        return pd.DataFrame(times)[list(STAGES)]
+        answers = [engine.search(path, K) for path in paths]
+        return pd.DataFrame([a.stage_ms | {ALL: a.total_ms} for a in answers])
 
     def against_naive(
         self, engine: VisualSearch, naive: NaivePipeline, n: int

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from PIL import Image
 
@@ -28,7 +29,7 @@ class NaivePipeline:
     features: torch.Tensor  # float32 (n, d), in memory
     categories: np.ndarray  # int64 (n,), codes of `names`
     names: list[str]
-    catalogue: pd.DataFrame
+    catalogue: pa.Table
     ranker: QualityRanker | None
 
     def search(self, photo: Source, k: int = 60) -> pd.DataFrame:
@@ -44,7 +45,7 @@ class NaivePipeline:
             similarity[torch.from_numpy(~np.isin(self.categories, codes))] = -torch.inf
         best, ids = torch.topk(similarity, min(k, len(similarity)))
         ids = ids[torch.isfinite(best)]
-        page = self.catalogue.iloc[ids.numpy()].reset_index(drop=True)
+        page = self.catalogue.take(ids.numpy()).to_pandas()
         if self.ranker is None or page.empty:
             return page
         ranked = self.ranker.order(best[: len(ids)].numpy(), page[QUALITY], None)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vsa.data.images import load_image
-from vsa.endtoend.lab import EndToEnd
+from vsa.endtoend.lab import ALL, EndToEnd
 from vsa.evaluation.figures import GREY, PALETTE, STYLE, new_figure
 
 _THUMBNAIL_PX = 96
@@ -40,9 +40,18 @@ def funnel_plot(kept: Mapping[str, np.ndarray], title: str = "") -> Figure:
 
 @mpl.rc_context(STYLE)
 def waterfall_plot(times: pd.DataFrame, title: str = "") -> Figure:
-    """Median milliseconds of each stage, one after the other; whiskers reach each stage's p95."""
+    """When each stage begins and ends, in medians; whiskers reach each stage's p95.
+
+    `times` has a column per stage, and one of them all. Category runs beside box and feature.
+    """
     medians, p95 = times.median(), times.quantile(0.95)
-    starts = np.concatenate([[0], np.cumsum(medians)[:-1]])
+    starts, now = [], 0.0
+    for stage in times:
+        starts.append(0.0 if stage == ALL else now)
+        if stage == "box and feature":
+            now += max(medians["category"], medians[stage])
+        elif stage != "category":
+            now += medians[stage]
     figure, axis = new_figure(8.4, 0.45 * len(medians) + 1.2)
     for row, (stage, start) in enumerate(zip(times, starts, strict=True)):
         axis.barh(row, medians[stage], left=start, color=PALETTE[row % len(PALETTE)], height=0.7)

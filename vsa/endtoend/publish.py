@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from vsa.data.schema import BOX
@@ -44,7 +45,9 @@ def publish(
             k = min(_K, len(features))
             knobs = choose_knobs(opened, validation, _WANTED_RECALL, k).knobs
         change_facts(index, knobs=asdict(knobs))
-        catalogue.drop(columns=BOX).reset_index(drop=True).to_parquet(draft / "catalogue.parquet")
+        table = pa.Table.from_pandas(catalogue.drop(columns=BOX), preserve_index=False)
+        with pa.ipc.new_file(draft / "catalogue.arrow", table.schema) as stream:
+            stream.write_table(table.combine_chunks(), max_chunksize=max(1, len(table)))
         torch.save(lab.net(JOINT).state_dict(), draft / "network.pth")
         card = {
             "architecture": settings.architecture,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -18,9 +18,14 @@ T = TypeVar("T")
 
 
 def progress(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Iterate while showing `description`, position, speed and time left."""
+    """Iterate while showing `description`, position, speed and time left.
+
+    A single step is not worth a bar, and an online search consists of such.
+    """
     target = os.environ.get("VSA_PROGRESS", "")
-    if target == "off":
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    if target == "off" or total == 1:
         yield from iterable
     elif target:
         with open(target, "a", encoding="utf-8") as stream:
