@@ -107,10 +107,10 @@ def test_an_empty_box_is_explained(page):
 
 
 def test_re_ranking_can_be_switched_off(page):
-    first = re.search(r"by appearance (\d+)\.", page.results.value)
+    first = re.search(r"appearance rank (\d+)", page.results.value)
     assert int(first[1]) > 20  # the ranker turns a longer page round than is shown
     page.switches["rerank"].value = False
-    assert "by appearance" not in page.results.value
+    assert "appearance rank" not in page.results.value
     page.switches["rerank"].value = True
 
 
@@ -169,11 +169,11 @@ def test_in_a_browser_as_wide_as_a_phone_and_by_keyboard(address, tmp_path):
         width = tab.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, "the page is wider than the phone"
         first = cells.first.inner_text()
-        assert "by appearance" in first
+        assert "appearance rank" in first
 
         tab.get_by_label("re-rank by quality").focus()
         tab.keyboard.press("Space")
-        expect(cells.first).not_to_contain_text("by appearance")
+        expect(cells.first).not_to_contain_text("appearance rank")
 
         handle = tab.get_by_role("slider").first
         before = tab.locator(".vsa-photo img").get_attribute("alt")

@@ -43,8 +43,8 @@ _STYLE = """<style>
 .vsa-page * {box-sizing: border-box}
 .vsa-row {flex-flow: row wrap; gap: 1rem; align-items: flex-start}
 .vsa-row > * {flex: 1 1 20rem; min-width: 0; max-width: 100%}
-.vsa-photo {position: relative; display: inline-block; max-width: 100%; line-height: 0}
-.vsa-photo img {max-width: 100%; max-height: 20rem}
+.vsa-photo {position: relative; width: min(100%, 16rem); line-height: 0}
+.vsa-photo img {width: 100%}
 .vsa-photo div {position: absolute; border: 3px solid #D55E00; box-shadow: 0 0 0 1px #fff}
 .vsa-grid {display: grid; gap: .6rem; margin: 0; padding: 0; list-style: none;
   grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr))}
@@ -160,7 +160,7 @@ class SearchPage:
         for place, row in enumerate(results.itertuples(), start=1):
             text = f"similarity {row.similarity:.3f}"
             if np.isfinite(row.score):
-                text += f"<br>score {row.score:.3f}<br>by appearance {row.rank_by_appearance}."
+                text += f"<br>score {row.score:.3f}<br>appearance rank {row.rank_by_appearance}"
             picture = _uri(decode(self.root / row.path, min_px=_THUMBNAIL_PX), _THUMBNAIL_PX)
             words = html.escape(f"Result {place}: {row.category}, product {row.product_id}")
             cells.append(
