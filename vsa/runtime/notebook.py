@@ -218,6 +218,10 @@ def _copy_growth(stream: TextIO, stop: threading.Event) -> None:
             print(stream.read(), end="", file=sys.stderr, flush=True)
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)  # no half-drawn bar stays behind
         return
+    rest = ""  # of a bar that was being written
     while not stop.wait(_LOG_EVERY_S):
-        if bars := [bar for bar in re.split(r"[\r\n]+", stream.read()) if bar.strip()]:
-            _say(f"  {bars[-1].strip()}")
+        written = re.split(r"[\r\n]+|\x1b\[A", rest + stream.read())
+        whole = [bar.strip() for bar in written if bar.rstrip().endswith("]")]
+        rest = "" if written[-1].rstrip().endswith("]") else written[-1]
+        if whole:
+            _say(f"  {whole[-1]}")
