@@ -55,7 +55,8 @@ bench: bench-index  ## speed of training too, as ratios within one run
 	$(BIN)/python benchmarks/speed.py
 
 bench-index: $(READY)  ## N=10000000: the index at that many items, for notebook 04 to show
-	$(BIN)/python benchmarks/index.py --items "$$N" --dataset "$$DATASET" --profile "$$PROFILE"
+	$(BIN)/python benchmarks/index.py --items "$$N" --dataset "$$DATASET" \
+		--profile "$$PROFILE" --seed "$$SEED"
 
 format: $(READY)
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -49,8 +49,9 @@ def main() -> None:
     parser.add_argument("--items", type=number, default=10_000_000)
     parser.add_argument("--dataset", default="synthetic")
     parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    run = make_run(arguments.dataset, arguments.profile, 0)
+    run = make_run(arguments.dataset, arguments.profile, arguments.seed)
     lab = index_lab(run, open_shop(run))
     curve = measure(lab, arguments.items)
     columns = ["method", "setting", "recall", "code_recall", "p50_ms", "p95_ms", "bytes", "build_s"]

@@ -83,6 +83,9 @@ def test_a_file_that_is_no_image_gets_a_friendly_message_and_changes_nothing(pag
     assert "not an image" in page.message.value
     assert "<script>" not in page.message.value
     assert page.results.value == before
+    page.switches["refine"].value = False  # the photo that is shown is searched for, not the file
+    page.switches["refine"].value = True
+    assert page.results.value == before
     page.samples.value = page.root / "1.png"
     assert "not an image" not in page.message.value
 
@@ -95,6 +98,10 @@ def test_the_search_follows_the_box_and_finds_it_again(page):
     page.switches["refine"].value = False
     assert page.horizontal.value == (0.0, 0.25)  # a switch leaves a box of one's own alone
     page.switches["refine"].value = True
+    page.switches["box"].value = False
+    assert (page.horizontal.value, page.vertical.value) == ((0.0, 1.0), (0.0, 1.0))
+    page.horizontal.value = (0.0, 0.5)
+    assert page.switches["box"].value  # who moves the box wants it
     page.reset.click()
     assert (page.horizontal.value, page.vertical.value) == learned
 

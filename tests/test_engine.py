@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -116,6 +117,28 @@ def test_one_core_is_for_the_time_of_a_search_only(shop, engine):
     assert torch.get_num_threads() == before
 
 
+def test_threads_that_overlap_leave_the_settings_as_they_were():
+    before, filters = torch.get_num_threads(), list(warnings.filters)
+    first, second = one_core(), one_core()
+    with ThreadPoolExecutor(1) as other:
+        first.__enter__()
+        other.submit(second.__enter__).result()
+        first.__exit__(None, None, None)
+        other.submit(second.__exit__, None, None, None).result()
+        assert other.submit(torch.get_num_threads).result() == before
+    assert torch.get_num_threads() == before
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(lambda _: _reason(b"nothing"), range(40)))
+    assert set(outcomes) == {"not an image"}
+    assert warnings.filters == filters
+
+
+def _reason(source: bytes) -> str:
+    with pytest.raises(ImageError) as caught:
+        load_image(source, 32)
+    return caught.value.reason
+
+
 @pytest.mark.parametrize("architecture", ["googlenet_4a", "googlenet", "mobilenet_v2", "resnet18"])
 def test_folded_networks_answer_as_those_that_were_trained(architecture):
     torch.manual_seed(0)
@@ -141,7 +164,7 @@ def test_the_naive_pipeline_shows_the_same_page(shop, engine):
         shop.net,
         engine.image_px,
         torch.from_numpy(shop.features),
-        codes,
+        torch.from_numpy(codes.astype(np.int64)),
         list(names),
         engine.catalogue,
         None,

@@ -61,10 +61,12 @@ _STYLE = """<style>
 class SearchPage:
     """A photo, what each stage makes of it, and switches; `widget` is what to show."""
 
-    def __init__(self, engine: VisualSearch, root: Path, samples: Sequence[Path]) -> None:
+    def __init__(
+        self, engine: VisualSearch, root: Path, samples: Sequence[Path], note: str = ""
+    ) -> None:
         """A page over an open engine, whose catalogue's paths are relative to `root`.
 
-        `samples` are photos to begin with, at least one.
+        `samples` are photos to begin with, at least one; `note` is shown below the title.
         """
         self.engine, self.root = engine, root
         self._photo: Source = samples[0]
@@ -85,53 +87,56 @@ class SearchPage:
         if engine.ranker is None:
             self.switches["rerank"].value = False
             self.switches["rerank"].disabled = self.segment.disabled = True
-        self.widget = self._layout()
+        self.widget = self._layout(note)
         self.samples.observe(self._sample_chosen, "value")
         self.upload.observe(self._uploaded, "value")
         for slider in (self.horizontal, self.vertical):
             slider.observe(self._box_moved, "value")
-        self.reset.on_click(lambda _: self.search())
+        self.reset.on_click(lambda _: self.search(self._photo))
         for control in (*self.switches.values(), self.segment):
             control.observe(self._switched, "value")
         self._own_box = False
-        self.search()
+        self.search(self._photo)
 
-    def search(self, box: Sequence[float] | None = None) -> None:
-        """Ask the engine about the photo at hand, with a box of one's own or the learned one."""
+    def search(self, photo: Source, box: Sequence[float] | None = None) -> None:
+        """Ask the engine about a photo, with a box of one's own or the learned one."""
         segment = None if self.segment.value == _EVERYBODY else self.segment.value
         stages = Stages(**{field.name: self.switches[field.name].value for field in fields(Stages)})
         try:
-            answer = self.engine.search(
-                self._photo, _N_RESULTS, box=box, stages=stages, segment=segment
-            )
+            answer = self.engine.search(photo, _N_RESULTS, box=box, stages=stages, segment=segment)
         except ImageError as error:
             self._complain(f"This file cannot be searched for ({error.reason}). {error.cure}.")
             return
         except InputError as error:
             self._complain(f"{error}")
             return
-        self._own_box = box is not None
+        self._photo, self._own_box = photo, box is not None
         self._show(answer)
 
     # What people do ------------------------------------------------------------------------
 
     def _sample_chosen(self, change: dict[str, Any]) -> None:
-        self._photo = change["new"]
-        self.search()
+        if change["new"] is not None:
+            self.search(change["new"])
 
     def _uploaded(self, change: dict[str, Any]) -> None:
         if change["new"]:
-            self._photo = bytes(change["new"][0]["content"])
-            self.search()
+            self.samples.value = None  # so that any sample can be chosen again
+            self.search(bytes(change["new"][0]["content"]))
 
     def _box_moved(self, change: dict[str, Any]) -> None:
         del change
         if not self._is_setting:
-            self.search(self._box())
+            self._is_setting = True
+            self.switches["box"].value = True
+            self._is_setting = False
+            self.search(self._photo, self._box())
 
     def _switched(self, change: dict[str, Any]) -> None:
         del change
-        self.search(self._box() if self._own_box else None)
+        if not self._is_setting:
+            is_own = self._own_box and self.switches["box"].value
+            self.search(self._photo, self._box() if is_own else None)
 
     # What they see -------------------------------------------------------------------------
 
@@ -169,13 +174,13 @@ class SearchPage:
             )
         return f'<ol class="vsa-grid" aria-label="Results">{"".join(cells)}</ol>'
 
-    def _layout(self) -> widgets.VBox:
+    def _layout(self, note: str) -> widgets.VBox:
         choices = widgets.VBox([self.samples, self.upload, self.photo])
         box = [self.horizontal, self.vertical, self.reset]
         stages = widgets.VBox([*box, *self.switches.values(), self.segment])
         row = widgets.Box([choices, stages, self.facts])
         row.add_class("vsa-row")
-        title = widgets.HTML(f"{_STYLE}<h1>Search by photo</h1>")
+        title = widgets.HTML(f"{_STYLE}<h1>Search by photo</h1><p>{html.escape(note)}</p>")
         page = widgets.VBox([title, row, self.message, self.results])
         page.add_class("vsa-page")
         return page
@@ -190,17 +195,24 @@ def open_page() -> widgets.Widget:
     dataset, profile, seed = (os.environ.get(name) or text for name, text in names.items())
     try:
         run = make_run(dataset, profile, int(seed))
-        shop, engine = open_shop(run), VisualSearch.open(run)
+        shop = open_shop(run)
+        if shop.pvlog is None:
+            return _notice("Products of this data set are not known, so there is no search.")
+        engine = VisualSearch.open(run)
     except InputError as error:
-        return widgets.HTML(
-            f'{_STYLE}<p role="alert" class="vsa-error">{html.escape(str(error))} '
-            f"(make reproduce does it all.)</p>"
-        )
+        return _notice(f"{error} (make reproduce does it all.)")
     queries = shop.dataset.queries
-    chosen = queries[queries.split == "test"].path
+    is_test = queries.split == "test"
+    chosen = queries[is_test if is_test.any() else slice(None)].path
+    is_simulated = dataset == "synthetic" or not shop.has_quality
+    note = "Sales, ratings and prices are simulated, as are the shoppers." * is_simulated
     step = max(1, len(chosen) // _N_SAMPLES)
     samples = [shop.dataset.root / path for path in chosen.iloc[::step][:_N_SAMPLES]]
-    return SearchPage(engine, shop.dataset.root, samples).widget
+    return SearchPage(engine, shop.dataset.root, samples, note).widget
+
+
+def _notice(text: str) -> widgets.HTML:
+    return widgets.HTML(f'{_STYLE}<p role="alert" class="vsa-error">{html.escape(text)}</p>')
 
 
 def _slider(description: str) -> widgets.FloatRangeSlider:

@@ -9,12 +9,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import numpy as np
 import pandas as pd
@@ -64,6 +66,10 @@ class Answer:
     total_ms: float
 
 
+def _one_per_core() -> BoundedSemaphore:
+    return BoundedSemaphore(os.cpu_count() or 1)
+
+
 @dataclass(frozen=True)
 class VisualSearch:
     """The trained stages of one run, opened once and asked many times, from any thread."""
@@ -75,6 +81,7 @@ class VisualSearch:
     catalogue: pa.Table  # row i is the index's item i; mapped
     ranker: QualityRanker | None  # None where nothing is known of quality
     pool: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor, repr=False)
+    slots: BoundedSemaphore = field(default_factory=_one_per_core, repr=False)
 
     @classmethod
     def open(cls, run: Run, folder: Path | None = None) -> VisualSearch:
@@ -92,7 +99,8 @@ class VisualSearch:
             )
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         network = JointNet(card["architecture"], card["feature_dim"])
-        network.load_state_dict(torch.load(folder / "network.pth", weights_only=True))
+        state = torch.load(folder / "network.pth", weights_only=True, map_location="cpu")
+        network.load_state_dict(state)
         with pa.memory_map(str(folder / "catalogue.arrow")) as mapped:
             catalogue = pa.ipc.open_file(mapped).read_all()
         ranker = ranker_folder(run)
@@ -121,8 +129,8 @@ class VisualSearch:
         ----------
         photo : of any size; it is squashed into a square, as catalogue images were.
         k : results at most; the first 60 by appearance, or k if that is more, are re-ordered.
-        box : where the object is, instead of the learned box: x_min, y_min, x_max, y_max as
-            shares of the sides.
+        box : where the object is, instead of the learned box and whatever `stages` say of it:
+            x_min, y_min, x_max, y_max as shares of the sides.
         stages : what to go through.
         segment : of shoppers, for re-ranking; the mean over all of them by default.
 
@@ -133,7 +141,7 @@ class VisualSearch:
         check_request(k, self.index.knobs)
         given = check_box(box) if box is not None else "own" if stages.box else None
         clock = _Clock()
-        with one_core():
+        with self.slots, one_core():  # more at once than there are cores slows all of them
             with clock("decode"):
                 sizes = (self.category.settings.store_px, self.image_px)
                 image, picture = load_squares(photo, sizes)
@@ -152,7 +160,7 @@ class VisualSearch:
         self, photos: Sequence[Source], k: int = 60, n_threads: int | None = None
     ) -> list[Answer]:
         """As `search`, for many photos in as many threads as there are cores."""
-        with ThreadPoolExecutor(n_threads or torch.get_num_threads()) as pool:
+        with ThreadPoolExecutor(n_threads or os.cpu_count()) as pool:
             return list(pool.map(lambda photo: self.search(photo, k), photos))
 
     def close(self) -> None:

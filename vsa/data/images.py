@@ -14,6 +14,7 @@ import logging
 import os
 import stat
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -149,15 +150,31 @@ def reject_unreadable(dataset: Dataset) -> Dataset:
     )
 
 
+_quiet_lock = threading.Lock()
+_n_quiet = 0  # threads that are in `_quiet`
+_filters = warnings.catch_warnings()  # what the first of them found
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Warnings about odd files are neither shown nor raised.
 
-    The filter is the process's, so it is set here, once, and never inside a worker thread.
+    The filter is the process's, and threads may overlap: the first sets it, the last restores it.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    global _n_quiet, _filters
+    with _quiet_lock:
+        if not _n_quiet:
+            _filters = warnings.catch_warnings()
+            _filters.__enter__()
+            warnings.simplefilter("ignore")
+        _n_quiet += 1
+    try:
         yield
+    finally:
+        with _quiet_lock:
+            _n_quiet -= 1
+            if not _n_quiet:
+                _filters.__exit__(None, None, None)
 
 
 def _decode(source: Source, max_pixels: int, min_px: int | None) -> Image.Image:

@@ -157,9 +157,8 @@ class EndToEnd:
     def grown(self, n: int) -> tuple[VisualSearch, float]:
         """The engine with a catalogue grown to `n` items, and the seconds it took to open."""
         folder = self._folder(f"engine-{n}")
-        if not (folder / "card.json").is_file():
-            features, catalogue = self._grown_catalogue(n)
-            publish(folder, self.lab, features, catalogue, self._validation)
+        features, catalogue = self._grown_catalogue(n)
+        publish(folder, self.lab, features, catalogue, self._validation)
         start = time.perf_counter()
         engine = VisualSearch.open(self.run, folder)
         return engine, time.perf_counter() - start
@@ -173,11 +172,11 @@ class EndToEnd:
         order = np.argsort(features.ids)
         names = pd.factorize(engine.catalogue["category"].to_numpy(), sort=True)
         return NaivePipeline(
-            replace(predictor, net=predictor.net.to(memory_format=torch.contiguous_format)),
-            self.lab.net(JOINT).to(memory_format=torch.contiguous_format),
+            predictor,
+            self.lab.net(JOINT),
             engine.image_px,
             torch.from_numpy(features.features[order].astype(np.float32)),
-            names[0].astype(np.int64),
+            torch.from_numpy(names[0].astype(np.int64)),
             list(names[1]),
             engine.catalogue,
             engine.ranker,

@@ -27,7 +27,7 @@ class NaivePipeline:
     network: JointNet
     image_px: int
     features: torch.Tensor  # float32 (n, d), in memory
-    categories: np.ndarray  # int64 (n,), codes of `names`
+    categories: torch.Tensor  # int64 (n,), codes of `names`
     names: list[str]
     catalogue: pa.Table
     ranker: QualityRanker | None
@@ -41,8 +41,8 @@ class NaivePipeline:
         feature = describe(self.network, picture[None], predictor.device, boxes="own").features[0]
         similarity = self.features @ torch.from_numpy(feature)
         if wanted := likely_categories(prediction, self.names):
-            codes = [self.names.index(name) for name in wanted]
-            similarity[torch.from_numpy(~np.isin(self.categories, codes))] = -torch.inf
+            left_out = torch.tensor([name not in wanted for name in self.names])
+            similarity.masked_fill_(left_out[self.categories], -torch.inf)
         best, ids = torch.topk(similarity, min(k, len(similarity)))
         ids = ids[torch.isfinite(best)]
         page = self.catalogue.take(ids.numpy()).to_pandas()

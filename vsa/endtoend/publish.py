@@ -48,7 +48,7 @@ def publish(
         table = pa.Table.from_pandas(catalogue.drop(columns=BOX), preserve_index=False)
         with pa.ipc.new_file(draft / "catalogue.arrow", table.schema) as stream:
             stream.write_table(table.combine_chunks(), max_chunksize=max(1, len(table)))
-        torch.save(lab.net(JOINT).state_dict(), draft / "network.pth")
+        torch.save(lab.net(JOINT).cpu().state_dict(), draft / "network.pth")
         card = {
             "architecture": settings.architecture,
             "feature_dim": settings.feature_dim,

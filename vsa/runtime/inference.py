@@ -9,6 +9,7 @@ time; a compiled network was no faster, and took half a minute to compile.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,18 +31,30 @@ def ready(net: nn.Module, device: Device) -> nn.Module:
     return net.to(device.device, memory_format=device.memory_format)
 
 
+_lock = threading.Lock()
+_inside = 0  # threads that are in `one_core` …
+_before = (1, 1)  # … and what torch and faiss were set to when the first of them came
+
+
 @contextmanager
 def one_core() -> Iterator[None]:
     """Let the calling thread's networks and searches use one core, whatever others do.
 
     One photo is too little work to share: cores that wait for each other cost more than they
-    bring, most of all while other threads answer other photos.
+    bring, most of all while other threads answer other photos. Threads may overlap: a new one
+    would take the setting of another for its own, so that of before the first is given back.
     """
-    before = torch.get_num_threads(), faiss.omp_get_max_threads()
+    global _inside, _before
+    with _lock:
+        if not _inside:
+            _before = torch.get_num_threads(), faiss.omp_get_max_threads()
+        _inside += 1
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        faiss.omp_set_num_threads(before[1])
+        with _lock:
+            _inside -= 1
+            torch.set_num_threads(_before[0])
+            faiss.omp_set_num_threads(_before[1])
