@@ -62,9 +62,11 @@ def test_progress_of_the_kernel_reaches_the_log(tmp_path, monkeypatch, capfd, wr
         "time.sleep(0.5)",
     )
     execute(source, RUN, tmp_path / "out.ipynb")
-    first, *bars, last = capfd.readouterr().err.splitlines()
+    lines = capfd.readouterr().err.splitlines()
+    # a busy machine's kernel has words of its own for the same stream
+    first, *bars, last = [line for line in lines if line.startswith(("a: ", "  "))]
     assert first == "a: started"
-    assert all(bar.startswith("  counting apples: ") for bar in bars)
+    assert [bar for bar in bars if not bar.startswith("  counting apples: ")] == [], lines
     assert bars
     assert last.startswith("a: done in ")
     assert printed(tmp_path / "out.ipynb") == "6\n"
