@@ -104,9 +104,7 @@ class EndToEndJudge:
                 1 - p95.low / REAL_TIME_MS,
                 p95.n,
             ),
-            f"Identical Recall@20 − {CEILING} + {KEPT}, {n_kept:,} items": Interval(
-                lost.value + KEPT, lost.low + KEPT, lost.high + KEPT, lost.n
-            ),
+            f"Identical Recall@20 − {CEILING} + {KEPT}, {n_kept:,} items": lost.shifted(KEPT),
         }
         section = self.ledger.section
         evidence = [

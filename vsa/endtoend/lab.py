@@ -23,7 +23,7 @@ from vsa.embedding.lab import Lab
 from vsa.embedding.variants import JOINT
 from vsa.endtoend.naive import NaivePipeline
 from vsa.endtoend.publish import publish
-from vsa.engine import ALL_STAGES, Stages, VisualSearch, engine_folder, likely_categories
+from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, engine_folder, likely_categories
 from vsa.index.growth import make_growth
 from vsa.index.task import IndexTask
 from vsa.indexing import index_task
@@ -34,7 +34,7 @@ from vsa.runtime.progress import progress
 from vsa.runtime.run import Run
 from vsa.runtime.seeds import generator
 
-K = 60
+K = PAGE
 WHOLE, CEILING, UNSELECTED = "whole path", "full float search", "no selection"
 LEFT_OUT = {
     "no category": Stages(category=False),

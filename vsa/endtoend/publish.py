@@ -14,6 +14,7 @@ import torch
 from vsa.data.schema import BOX
 from vsa.embedding.lab import Lab
 from vsa.embedding.variants import JOINT
+from vsa.engine import PAGE
 from vsa.index.build import build_index
 from vsa.index.index import BinaryIndex
 from vsa.index.model import change_facts
@@ -21,7 +22,6 @@ from vsa.index.tuning import choose_knobs
 from vsa.runtime.atomic import atomic_dir
 
 _WANTED_RECALL = 0.99  # of a linear scan of the features, on validation photos
-_K = 60
 
 
 def publish(
@@ -42,7 +42,7 @@ def publish(
         index = draft / "index"
         build_index(index, features, categories=catalogue.category.to_numpy(str), seed=lab.seed)
         with BinaryIndex(index) as opened:
-            k = min(_K, len(features))
+            k = min(PAGE, len(features))
             knobs = choose_knobs(opened, validation, _WANTED_RECALL, k).knobs
         change_facts(index, knobs=asdict(knobs))
         table = pa.Table.from_pandas(catalogue.drop(columns=BOX), preserve_index=False)

@@ -21,6 +21,10 @@ class Interval:
     high: float
     n: int
 
+    def shifted(self, by: float) -> Interval:
+        """The same interval, moved: a claim's effect is what is left beyond its threshold."""
+        return Interval(self.value + by, self.low + by, self.high + by, self.n)
+
 
 def mean_interval(
     values: npt.ArrayLike,

@@ -18,7 +18,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from vsa.runtime.atomic import atomic_file
@@ -60,6 +62,13 @@ def new_figure(
         figure, axes = plt.subplots(n_rows, n_columns, figsize=(width, height), **options)
     plt.close(figure)
     return figure, axes
+
+
+def plain_log_numbers(axis: Axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2, 5, 10 …, written without powers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def class_style(index: int) -> dict[str, str]:

@@ -81,11 +81,7 @@ class IndexJudge:
             self.ledger.record("throughput", name, "queries per second", rate)
             for name, rate in rates.items()
         ]
-        effects = {
-            "equal results − 0.999": Interval(
-                ci.value - 0.999, ci.low - 0.999, ci.high - 0.999, ci.n
-            )
-        }
+        effects = {"equal results − 0.999": ci.shifted(-0.999)}
         lacks = ["machines: shards and replicas run in one process here"]
         unit = "share of queries"
         self.ledger.claim(judge_all("C4a", effects, unit, [key, *keys], lacks=lacks))
@@ -101,9 +97,9 @@ class IndexJudge:
             (ENGINE, "recalls", "float Recall@60"),
         ):
             ci = self._mean(np.asarray(own.loc[method, column]), self._asked)
-            effects[f"{metric} − {WANTED}"] = _shifted(ci, -WANTED)
+            effects[f"{metric} − {WANTED}"] = ci.shifted(-WANTED)
             saved = self._saved(own.loc[method], scan)
-            effects[f"share of the scan's time saved − 0.5, {method}"] = _shifted(saved, -0.5)
+            effects[f"share of the scan's time saved − 0.5, {method}"] = saved.shifted(-0.5)
             variant = _variant(own.loc[method], method)
             evidence += [
                 f"{self.ledger.section}/{n:,} items/{variant}/{name}"
@@ -138,7 +134,7 @@ class IndexJudge:
                 seeds=1,
             )
         )
-        kept = _shifted(difference, KEPT)
+        kept = difference.shifted(KEPT)
         effects = {
             "duplicate rate removed": self._difference(before, after),
             f"Identical Recall@20 difference + {KEPT}": kept,
@@ -233,10 +229,6 @@ def repeats(groups: np.ndarray) -> np.ndarray:
         same = groups[:, :rank] == groups[:, rank, None]
         repeated[:, rank] = (groups[:, rank] >= 0) & same.any(axis=1)
     return repeated.mean(axis=1)
-
-
-def _shifted(ci: Interval, by: float) -> Interval:
-    return Interval(ci.value + by, ci.low + by, ci.high + by, ci.n)
 
 
 def _variant(row: pd.Series, method: str) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import NullFormatter
 
-from vsa.evaluation.figures import GREY, class_style, new_figure
+from vsa.evaluation.figures import GREY, class_style, new_figure, plain_log_numbers
 from vsa.index.peers import COARSE, ENGINE, FLOAT, LINEAR
 
 
@@ -28,16 +27,10 @@ def recall_plot(curve: pd.DataFrame, title: str) -> Figure:
         shown = curve[(curve.ranks_by == kind) & (curve.chosen == 0)]
         _curves(axis, shown, column)
         axis.set(xscale="log", xlabel="median latency, ms (log scale)", ylabel=text)
-        _plain_numbers(axis.xaxis)
+        plain_log_numbers(axis.xaxis)
         axis.legend(fontsize=8, loc="lower right")
     figure.suptitle(title)
     return figure
-
-
-def _plain_numbers(axis: Axis) -> None:
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _curves(axis: Axes, shown: pd.DataFrame, column: str) -> None:
@@ -80,7 +73,7 @@ def growth_plot(curves: dict[int, pd.DataFrame]) -> Figure:
     axis.set(xscale="log", yscale="log", xlabel="items", ylabel="median latency, ms (log scale)")
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.xaxis.set_minor_formatter(NullFormatter())
-    _plain_numbers(axis.yaxis)
+    plain_log_numbers(axis.yaxis)
     axis.set_title("Latency while the catalogue grows, at the settings chosen for each size")
     axis.legend(fontsize=8)
     return figure

@@ -163,7 +163,7 @@ class RankJudge:
         effects = {
             "conversion, GBDT + LR − appearance only": self._difference(after, before),
             "conversion, true − shuffled signals": self._difference(after, lab.controls[SHUFFLED]),
-            f"NDCG of appearance − {1 - TOLERANCE:g}": _shifted(ndcg, TOLERANCE - 1),
+            f"NDCG of appearance − {1 - TOLERANCE:g}": ndcg.shifted(TOLERANCE - 1),
         }
         evidence = [
             f"{self.ledger.section}/{experiment}/{variant}/{metric}"
@@ -224,7 +224,3 @@ def calibration_error(predicted: np.ndarray, truth: np.ndarray) -> float:
     """Mean |predicted − true| over the bins of `calibration_bins`, weighted by count."""
     table = calibration_bins(predicted, truth)
     return float(np.average((table.predicted - table.true).abs(), weights=table["count"]))
-
-
-def _shifted(ci: Interval, by: float) -> Interval:
-    return Interval(ci.value + by, ci.low + by, ci.high + by, ci.n)

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from vsa.evaluation.bootstrap import Interval
-from vsa.evaluation.figures import GREY, STYLE, class_style, new_figure
+from vsa.evaluation.figures import GREY, STYLE, class_style, new_figure, plain_log_numbers
 from vsa.ranking.blend import TOLERANCE
 from vsa.ranking.experiment import RANDOM
 from vsa.ranking.judge import calibration_bins
@@ -74,8 +73,6 @@ def calibration_plot(found: Mapping[str, tuple[np.ndarray, np.ndarray]], title: 
     axis.set(xscale="log", yscale="log", xlim=ends, ylim=ends, title=title)
     axis.set(xlabel="predicted purchase probability", ylabel="true purchase probability")
     for side in (axis.xaxis, axis.yaxis):
-        side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        side.set_major_formatter("{x:g}")
-        side.set_minor_formatter(NullFormatter())
+        plain_log_numbers(side)
     axis.legend()
     return figure

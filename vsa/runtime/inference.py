@@ -2,8 +2,8 @@
 
 Batch norms are folded into the convolutions before them and weights lie channels-last. Both change
 the order of floating-point operations and nothing else: features and probabilities stay within
-1e-4 of those of the training code. On a two-core CPU without AMX this took 40 % off one photo's
-time; a compiled network was no faster, and took half a minute to compile.
+1e-4 of those of the training code, as the tests check. Compiling the networks gained nothing
+reliable on a two-core CPU, and made every start wait for it.
 """
 
 from __future__ import annotations
