@@ -102,7 +102,7 @@ def test_threads_get_what_one_caller_gets(shop, engine):
     alone = [engine.search(one, 10).results for one in photos]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda one: engine.search(one, 10).results, photos))
-    batch = [answer.results for answer in engine.search_batch(photos, 10, n_threads=3)]
+    batch = [answer.results for answer in engine.search_batch(photos, 10)]
     for first, second, third in zip(alone, together, batch, strict=True):
         pd.testing.assert_frame_equal(first, second)
         pd.testing.assert_frame_equal(first, third)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import BoundedSemaphore
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,8 @@ class Stages:
 
 ALL_STAGES = Stages()
 
+_Box = np.ndarray | Literal["own"] | None  # float32 (1, 4); the learned one; the whole photo
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -66,8 +68,8 @@ class Answer:
     total_ms: float
 
 
-def _one_per_core() -> BoundedSemaphore:
-    return BoundedSemaphore(os.cpu_count() or 1)
+def _a_thread_per_core() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ class VisualSearch:
     index: BinaryIndex
     catalogue: pa.Table  # row i is the index's item i; mapped
     ranker: QualityRanker | None  # None where nothing is known of quality
-    pool: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor, repr=False)
-    slots: BoundedSemaphore = field(default_factory=_one_per_core, repr=False)
+    # first come, first served; more searches at once than there are cores would slow all of them
+    searching: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
+    predicting: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
 
     @classmethod
     def open(cls, run: Run, folder: Path | None = None) -> VisualSearch:
@@ -139,15 +142,26 @@ class VisualSearch:
         ImageError for a photo that cannot be used; InputError for a box that is none, and k < 1.
         """
         check_request(k, self.index.knobs)
-        given = check_box(box) if box is not None else "own" if stages.box else None
-        clock = _Clock()
-        with self.slots, one_core():  # more at once than there are cores slows all of them
+        given: _Box = check_box(box) if box is not None else "own" if stages.box else None
+        turn = self.searching.submit(self._search, photo, k, given, stages, segment, _Clock())
+        return turn.result()
+
+    def _search(
+        self,
+        photo: Source,
+        k: int,
+        box: _Box,
+        stages: Stages,
+        segment: str | None,
+        clock: _Clock,
+    ) -> Answer:
+        with one_core():
             with clock("decode"):
                 sizes = (self.category.settings.store_px, self.image_px)
                 image, picture = load_squares(photo, sizes)
-            predicted = self.pool.submit(self._predict, image, clock)
+            predicted = self.predicting.submit(self._predict, image, clock)
             with clock("box and feature"):
-                found = describe(self.network, picture[None], self.category.device, boxes=given)
+                found = describe(self.network, picture[None], self.category.device, boxes=box)
             category = predicted.result()
             with clock("search"):
                 ids, similarity = self.retrieve(found.features[0], category, max(k, PAGE), stages)
@@ -156,16 +170,15 @@ class VisualSearch:
         stage_ms = {stage: clock.stage_ms[stage] for stage in STAGES}
         return Answer(image, category, found.boxes[0], results, stage_ms, clock.since_start_ms())
 
-    def search_batch(
-        self, photos: Sequence[Source], k: int = 60, n_threads: int | None = None
-    ) -> list[Answer]:
-        """As `search`, for many photos in as many threads as there are cores."""
-        with ThreadPoolExecutor(n_threads or os.cpu_count()) as pool:
+    def search_batch(self, photos: Sequence[Source], k: int = 60) -> list[Answer]:
+        """As `search`, for many photos, as many at once as there are cores."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda photo: self.search(photo, k), photos))
 
     def close(self) -> None:
         """Let go of threads and of the index's files."""
-        self.pool.shutdown()
+        self.searching.shutdown()
+        self.predicting.shutdown()
         self.index.close()
 
     def _predict(self, image: np.ndarray, clock: _Clock) -> CategoryPrediction:
