@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vsa.embedding.judge import gather, record
+from vsa.embedding.judge import record
 from vsa.embedding.lab import Lab
+from vsa.embedding.outcome import gather
 from vsa.embedding.retrieval import N_RESULTS, rank
 from vsa.embedding.task import make_task
 from vsa.embedding.variants import (

@@ -10,8 +10,8 @@ from torch import nn
 
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
-from vsa.embedding.judge import Outcome, test_answer
 from vsa.embedding.lab import Lab
+from vsa.embedding.outcome import Outcome, test_answer
 from vsa.embedding.task import EmbeddingTask
 from vsa.embedding.variants import JOINT
 from vsa.evaluation.metrics import box_iou

@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vsa.embedding.judge import Outcome
+from vsa.embedding.outcome import Outcome
 from vsa.embedding.pictures import BoxExamples, MinedPage, ResultGrid
 from vsa.embedding.variants import VARIANTS
 from vsa.evaluation.figures import GREY, PALETTE, STYLE, class_style, image_grid, new_figure

@@ -153,10 +153,10 @@ PROFILES = {
             pretrained=False,
             store_px=72,
             crop_px=64,
-            n_steps=60,
+            n_steps=40,
             batch_size=32,
             learning_rate=3e-3,
-            n_seeds=3,
+            n_seeds=2,
             reference_fractions=(0.1, 1.0),
         ),
         category_pretrained=CategorySettings(
@@ -167,7 +167,7 @@ PROFILES = {
             n_steps=20,
             batch_size=32,
             learning_rate=5e-4,
-            n_seeds=3,
+            n_seeds=2,
             reference_fractions=(0.1, 1.0),
         ),
         embedding_scratch=EmbeddingSettings(
