@@ -27,8 +27,8 @@ from vsa.index.loads import N_WARMUP, K, latency, one_thread
 from vsa.index.peers import COARSE, ENGINE, LINEAR
 from vsa.runtime.progress import progress
 
-_N_PROBE = (8, 16, 32, 64, 128)
-_N_CANDIDATES = (1000, 2000, 4000, 8000)
+_N_PROBE = (16, 32, 64, 128, 256)
+_N_CANDIDATES = (2000, 4000, 8000, 16000, 32000)
 _CHUNK_ROWS = 2**18
 
 # a feature and its code → ids (≤ 60,), and how near they are (≤ 60,), greater is nearer
@@ -48,7 +48,7 @@ def compare_shards(
 
     `asked` and `validation` are features, float32 (m, d); a catalogue of `part_size` items at a
     time is grown. Returns the columns of `benchmark.compare`; rows whose settings `validation`
-    chose are marked ``chosen``.
+    chose are marked ``chosen``; their candidates are of each shard.
     """
     start, not_building = time.perf_counter(), 0.0
     model = train_model(
@@ -100,9 +100,8 @@ def compare_shards(
                 for setting in progress(settings, method)
             ]
             setting = settings[_cheapest(tried)]
-            rows.append(
-                _measure(method, make(shards, setting), setting, sets[1], truths[1]) | facts
-            )
+            search, shown = make(shards, setting), {"shards": n_shards, **setting}
+            rows.append(_measure(method, search, shown, sets[1], truths[1]) | facts)
         for shard in shards:
             shard.close()
     curve = pd.DataFrame(rows)
@@ -157,7 +156,7 @@ def _refined(shards: Sequence[BinaryIndex], setting: dict[str, int]) -> Search:
     def search(feature: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         del code
         parts = [s.candidates(feature, knobs.n_candidates, knobs.n_probe) for s in shards]
-        hits = best(parts, K, knobs.n_candidates)
+        hits = best(parts, K, len(shards) * knobs.n_candidates)
         return hits.ids, hits.similarity
 
     return search

@@ -140,7 +140,7 @@ _GROWTH = (0.01, 0.03, 0.1, 0.3, 1.0)
 PROFILES = {
     "smoke": Profile(
         name="smoke",
-        synthetic=SyntheticSize(n_products_per_category=12, image_px=64),
+        synthetic=SyntheticSize(n_products_per_category=8, image_px=64),
         clicks=ClickSettings(
             n_results=20,
             n_sessions_per_query=2,
