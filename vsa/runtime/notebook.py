@@ -100,7 +100,7 @@ def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, An
                 kernel_name="python3",
                 language="python",
                 kernel_manager_class=_OwnKernelManager,
-                extra_arguments=["--IPKernelApp.log_level=40"],  # its warnings are not the user's
+                extra_arguments=["--IPKernelApp.log_level=50"],  # its complaints are not the user's
                 coalesce_streams=True,
                 cwd=notebook.parent,
                 progress_bar=False,
