@@ -1,5 +1,7 @@
 """Measurements find what is there: peers, loads, shards, and what the ledger gets of them."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,6 +119,16 @@ def test_the_experiments_become_records_and_claims(lab):
     assert ledger.value("04_binary_index", "selection", "all images", "duplicate rate") > 0
     assert ledger.value("04_binary_index", "selection", "selected", "duplicate rate") == 0
     assert ledger.value("04_binary_index", "shards", "against one index", "equal results") == 1
+
+
+def test_a_catalogue_without_copies_cannot_tell_what_selection_does(lab):
+    task = dataclasses.replace(lab.task, group=np.full(400, -1), kept=np.ones(400, bool))
+    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "04_binary_index")
+    judge = IndexJudge(ledger, task, lab.settings.n_queries, 100, 0)
+    judge.selection(dataclasses.replace(lab, task=task).selection())
+    verdicts = ledger.verdicts()
+    assert "**C7 inconclusive**" in verdicts
+    assert "Lacking: near-duplicates" in verdicts
 
 
 def test_a_curve_is_measured_once(lab, monkeypatch):

@@ -134,12 +134,13 @@ class IndexJudge:
                 seeds=1,
             )
         )
-        kept = difference.shifted(KEPT)
-        effects = {
-            "duplicate rate removed": self._difference(before, after),
-            f"Identical Recall@20 difference + {KEPT}": kept,
-        }
-        self.ledger.claim(judge_all("C7", effects, "share", evidence))
+        effects = {f"Identical Recall@20 difference + {KEPT}": difference.shifted(KEPT)}
+        lacks = []
+        if before.any():
+            effects["duplicate rate removed"] = self._difference(before, after)
+        else:
+            lacks = ["near-duplicates among the results"]
+        self.ledger.claim(judge_all("C7", effects, "share", evidence, lacks=lacks))
 
     def categories(self, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
         """Searching within the photo's category: ids (n, 60) and seconds (n,)."""
