@@ -121,6 +121,24 @@ def test_the_experiments_become_records_and_claims(lab):
     assert ledger.value("04_binary_index", "shards", "against one index", "equal results") == 1
 
 
+def test_growth_within_one_index_is_told_apart_from_that_with_shards(lab):
+    curve = lab.curve(500)
+    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "04_binary_index")
+    judge = IndexJudge(ledger, lab.task, lab.settings.n_queries, 100, 0)
+    times = {n: curve.p50_ms * n**power for n, power in ((500, 1.0), (1000, 1.0), (4000, 1.5))}
+    curves = {n: curve.assign(p50_ms=p50) for n, p50 in times.items()}
+    curves[4000] = curves[4000].assign(setting="shards 2, " + curve.setting)
+    judge.curves(curves)
+    exponents = [
+        ledger.value(
+            ledger.section, "growth of latency", f"vsa, 500 to {n} items", "growth exponent"
+        )
+        for n in ("1,000", "4,000")
+    ]
+    assert exponents[0] == pytest.approx(1.0)
+    assert exponents[1] > 1.5
+
+
 def test_a_catalogue_without_copies_cannot_tell_what_selection_does(lab):
     task = dataclasses.replace(lab.task, group=np.full(400, -1), kept=np.ones(400, bool))
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "04_binary_index")
