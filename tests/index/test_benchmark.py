@@ -127,7 +127,7 @@ def test_growth_within_one_index_is_told_apart_from_that_with_shards(lab):
     judge = IndexJudge(ledger, lab.task, lab.settings.n_queries, 100, 0)
     times = {n: curve.p50_ms * n**power for n, power in ((500, 1.0), (1000, 1.0), (4000, 1.5))}
     curves = {n: curve.assign(p50_ms=p50) for n, p50 in times.items()}
-    curves[4000] = curves[4000].assign(setting="shards 2, " + curve.setting)
+    curves[4000] = curves[4000].assign(n_shards=2)
     judge.curves(curves)
     exponents = [
         ledger.value(

@@ -350,9 +350,10 @@ class _Judge:
             self.ledger.record("speed", name, "latency", float(np.median(column)), n=_N_TIMINGS)
         share = _median_ratio(turns, self.n_resamples, self.seed)
         key = self.ledger.record("speed", "joint, one pass", "share of the time", share)
+        saved = Interval(1 - share.value, 1 - share.high, 1 - share.low, share.n)
         effects = {
-            f"IoU@0.5 lost to the detector, {_CLOSE} granted": _shifted(lost, _CLOSE),
-            "time saved beyond one half": _shifted(share, -0.5, sign=-1),
+            f"IoU@0.5 lost to the detector, {_CLOSE} granted": lost.shifted(_CLOSE),
+            "time saved beyond one half": saved.shifted(-0.5),
         }
         evidence = [f"{self.ledger.section}/boxes/{name}/IoU@0.5" for name in (JOINT, DETECTOR)]
         lacks = [f"{_MIN_SEEDS} training seeds"] if len(seeds) < _MIN_SEEDS else []
@@ -443,9 +444,3 @@ def _median_ratio(turns: np.ndarray, n_resamples: int, seed: int) -> Interval:
     resampled = [ratio(rng.integers(n, size=n)) for _ in range(n_resamples)]
     low, high = np.quantile(resampled, [0.025, 0.975])
     return Interval(ratio(np.arange(n)), float(low), float(high), n)
-
-
-def _shifted(interval: Interval, offset: float, sign: int = 1) -> Interval:
-    """Interval of sign · (value + offset)."""
-    low, high = sorted(sign * (bound + offset) for bound in (interval.low, interval.high))
-    return Interval(sign * (interval.value + offset), low, high, interval.n)

@@ -55,7 +55,7 @@ class IndexJudge:
         """At each size: the judged settings of the index, and the best settings of its peers."""
         for n, curve in curves.items():
             self._size(f"{n:,} items", curve, self._asked)
-        in_one = {n: c for n, c in curves.items() if not c.setting.str.startswith("shards").any()}
+        in_one = {n: c for n, c in curves.items() if "n_shards" not in c}
         for method in (ENGINE, COARSE, LINEAR):
             self._exponent(method, in_one)
             if len(in_one) < len(curves):

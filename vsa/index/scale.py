@@ -47,8 +47,8 @@ def compare_shards(
     """Curves of `n` items in shards that answer one after the other, and of the linear scan.
 
     `asked` and `validation` are features, float32 (m, d); a catalogue of `part_size` items at a
-    time is grown. Returns the columns of `benchmark.compare`; rows whose settings `validation`
-    chose are marked ``chosen``; their candidates are of each shard.
+    time is grown. Returns the columns of `benchmark.compare` and ``n_shards``; rows whose settings
+    `validation` chose are marked ``chosen``. `n_candidates` counts those of one shard.
     """
     start, not_building = time.perf_counter(), 0.0
     model = train_model(
@@ -105,7 +105,7 @@ def compare_shards(
         for shard in shards:
             shard.close()
     curve = pd.DataFrame(rows)
-    return curve.assign(n_items=n, chosen=(curve.method != LINEAR).astype(int))
+    return curve.assign(n_items=n, n_shards=n_shards, chosen=(curve.method != LINEAR).astype(int))
 
 
 def _shard(
