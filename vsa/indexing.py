@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.images import load_images
-from vsa.embedding.extract import describe, describe_catalogue
+from vsa.embedding.extract import describe_catalogue
 from vsa.embedding.lab import Lab
 from vsa.embedding.variants import JOINT
 from vsa.index.experiment import IndexLab
@@ -30,16 +30,17 @@ def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
     size_px, cache = embedding_settings(run).image_px, run.artifacts / "images"
     images = load_images(dataset.root, catalogue.path.tolist(), size_px, cache)
     folder = run.artifacts / "index" / f"features-{lab.path(JOINT).name}"
-    features = describe_catalogue(net, images, lab.device, folder).features
+    features = describe_catalogue(net, images, lab.device, folder / "catalogue").features
     codes = pd.factorize(pd.concat([task.queries.product_id, catalogue.product_id]))[0]
     asking, offered = np.split(codes.astype(np.int64), [len(task.queries)])
     before = (task.queries.split == "test") & task.queries.product_id.isin(catalogue.product_id)
     chosen = {split: task.rows(split) for split in ("val", "test")}
     asked = {}
     for split, rows in (chosen | {"unselected": np.flatnonzero(before)}).items():
-        found = describe(net, task.images.queries[rows], lab.device, boxes="own").features
+        photos = task.images.queries[rows]
+        found = describe_catalogue(net, photos, lab.device, folder / split, boxes="own").features
         names = task.queries.category.fillna("").to_numpy(str)[rows]
-        asked[split] = Asked(found, asking[rows], names)
+        asked[split] = Asked(np.asarray(found), asking[rows], names)
     return IndexTask(
         np.asarray(features),
         offered,

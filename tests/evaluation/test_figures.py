@@ -13,10 +13,10 @@ from vsa.evaluation.figures import (
     MAX_BYTES,
     PALETTE,
     class_style,
-    image_grid,
     read_figures,
     save_figure,
 )
+from vsa.evaluation.grids import image_grid
 from vsa.evaluation.ledger import Ledger
 from vsa.evaluation.metrics import reliability
 from vsa.evaluation.plots import (
@@ -113,18 +113,6 @@ def test_a_figure_needs_words_and_its_list_must_be_ours(run):
 def test_class_styles_differ_and_palette_has_no_repeats():
     assert len(set(PALETTE)) == len(PALETTE)
     assert len({tuple(class_style(i).items()) for i in range(56)}) == 56
-
-
-def test_image_grid_places_images_titles_and_frames():
-    images = [Image.fromarray(noise(1)[0]), *noise(4)]
-    figure = image_grid(images, list("abcde"), 3, ["red", None, None, None, None])
-    assert len(figure.axes) == 6
-    assert [axis.get_title() for axis in figure.axes] == [*"abcde", ""]
-    assert [bool(axis.images) for axis in figure.axes] == [True] * 5 + [False]
-    assert figure.axes[0].spines["top"].get_visible()
-    assert not figure.axes[1].spines["top"].get_visible()
-    with pytest.raises(ValueError, match="at least one"):
-        image_grid([])
 
 
 def test_confusion_plot_shows_row_shares():

@@ -9,7 +9,8 @@ import pytest
 
 from vsa.evaluation.bootstrap import Interval
 from vsa.evaluation.claims import judge, judge_all, load_claims
-from vsa.evaluation.figures import image_grid, save_figure
+from vsa.evaluation.figures import save_figure
+from vsa.evaluation.grids import image_grid
 from vsa.evaluation.ledger import Ledger
 from vsa.evaluation.metrics_file import record_text
 from vsa.evaluation.registry import METRICS

@@ -250,6 +250,16 @@ class Lab:
         torch.nn.init.eye_(net.head.weight)
         return net.to(self.device.device, memory_format=self.device.memory_format)
 
+    @cached_property
+    def _joint(self) -> tuple[JointNet, np.ndarray]:
+        """The joint network and its features of the catalogue, which boxes of queries leave be."""
+        net = self.net(JOINT)
+        return net, describe(net, self.task.images.catalogue, self.device).features
+
+    def _answer_with_boxes(self, boxes: dict[str, np.ndarray]) -> dict[str, Answer]:
+        net, catalogue = self._joint
+        return self.answer(net, boxes=boxes, catalogue=catalogue)
+
     def _other_masks(self, name: str, draft: Path) -> None:
         boxes = {}
         for split in JUDGED:
@@ -259,7 +269,7 @@ class Lab:
             else:
                 box = self._constant_box() if name == CONSTANT_BOX else extract.FULL_BOX
                 boxes[split] = np.tile(box, (len(rows), 1))
-        save_job(draft, self.answer(self.net(JOINT), boxes=boxes), pd.DataFrame(), make_card())
+        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), make_card())
 
     def _train(self, name: str, draft: Path) -> None:
         variant = VARIANTS[name]
@@ -332,7 +342,7 @@ class Lab:
             for split in JUDGED
         }
         card = make_card(seconds=seconds, steps=s.n_detector_steps)
-        save_job(draft, self.answer(self.net(JOINT), boxes=boxes), pd.DataFrame(), card)
+        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), card)
 
     def detector(self) -> detector_module.FasterRCNN:
         """The trained detector of a finished job."""
@@ -346,10 +356,15 @@ class Lab:
         net: JointNet,
         *,
         boxes: dict[str, np.ndarray] | Literal["own"] | None = None,
+        catalogue: np.ndarray | None = None,
     ) -> dict[str, Answer]:
-        """Ask a network for the val and test queries, as `extract.describe` has it."""
+        """Ask a network for the val and test queries, as `extract.describe` has it.
+
+        `catalogue` are the network's features of it, float32 (n, d), where they are known.
+        """
         images = self.task.images
-        catalogue = describe(net, images.catalogue, self.device).features
+        if catalogue is None:
+            catalogue = describe(net, images.catalogue, self.device).features
         answers = {}
         for split in JUDGED:
             rows = self.task.rows(split)

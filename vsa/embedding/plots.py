@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from vsa.embedding.outcome import Outcome
 from vsa.embedding.pictures import BoxExamples, MinedPage, ResultGrid
 from vsa.embedding.variants import VARIANTS
-from vsa.evaluation.figures import GREY, PALETTE, STYLE, class_style, image_grid, new_figure
+from vsa.evaluation.figures import GREY, PALETTE, STYLE, class_style, new_figure
+from vsa.evaluation.grids import DrawnBox, image_grid, image_rows
 
 _LEARNED, _TRUE = PALETTE[1], PALETTE[5]
 _DECISIONS = {
@@ -85,54 +84,23 @@ def box_training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -
 def box_plot(examples: BoxExamples, n_columns: int = 6) -> Figure:
     """Queries with the learned box (solid) and the true one (dashed)."""
     heading = "Learned boxes, solid" + ("; true ones, dashed" if examples.true is not None else "")
-    figure = image_grid(list(examples.images), examples.titles, n_columns, heading=heading)
-    size = examples.images.shape[1]
-    for slot, axis in enumerate(figure.axes[: len(examples.images)]):
-        _draw_box(axis, examples.learned[slot] * size, _LEARNED, "-")
-        if examples.true is not None:
-            _draw_box(axis, examples.true[slot] * size, _TRUE, "--")
-    return figure
+    boxes = [[DrawnBox(box, _LEARNED)] for box in examples.learned]
+    if examples.true is not None:
+        for drawn, true in zip(boxes, examples.true, strict=True):
+            drawn.append(DrawnBox(true, _TRUE, "--"))
+    images = list(examples.images)
+    return image_grid(images, examples.titles, n_columns, boxes=boxes, heading=heading)
 
 
-def _draw_box(axis: Axes, box: np.ndarray, colour: str, line: str) -> None:
-    left, top, right, bottom = box - 0.5
-    size = (right - left, bottom - top)
-    for width, edge in ((4, "white"), (2, colour)):
-        axis.add_patch(
-            Rectangle((left, top), *size, fill=False, linewidth=width, edgecolor=edge, ls=line)
-        )
-
-
-@mpl.rc_context(STYLE)
 def result_plot(grid: ResultGrid, title: str = "") -> Figure:
     """A row of results per variant, best first; identical items are framed."""
-    n_results = max(len(images) for images in grid.results.values())
-    figure, axes = new_figure(
-        1.05 * (n_results + 3),
-        1.15 * len(grid.results) + 0.4,
-        len(grid.results),
-        n_results + 1,
-        squeeze=False,
-        layout=None,
-        width_ratios=[1.15] + [1] * n_results,
-    )
-    figure.subplots_adjust(0.2, 0.01, 0.99, 1 - 0.45 / figure.get_figheight(), 0.05, 0.08)
-    for row, (name, images) in enumerate(grid.results.items()):
-        for column, axis in enumerate(axes[row]):
-            axis.set(xticks=[], yticks=[])
-            axis.grid(False)
-            axis.spines[:].set_visible(False)
-            if column == 0:
-                axis.imshow(grid.query)
-                axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
-            elif column <= len(images):
-                axis.imshow(images[column - 1])
-                if grid.identical[name][column - 1]:
-                    axis.spines[:].set(visible=True, color=PALETTE[0], linewidth=4)
-    axes[0, 0].set_title("query", loc="center", fontsize=10)
-    axes[0, 1].set_title("results, best first", fontsize=10)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    return figure
+    framed = {
+        (row, column)
+        for row, identical in enumerate(grid.identical.values())
+        for column in (1 + np.flatnonzero(identical)).tolist()
+    }
+    rows = [(name, [grid.query, *images]) for name, images in grid.results.items()]
+    return image_rows(rows, {0: "query", 1: "results, best first"}, framed, heading=title)
 
 
 @mpl.rc_context(STYLE)

@@ -277,7 +277,7 @@ class EndToEnd:
 
     def _codes(self, page: pd.DataFrame) -> np.ndarray:
         """Product codes of a page; −1 for a grown item, which is nobody's product."""
-        return page.product_id.map(self._code_of).fillna(-1).to_numpy(np.int64)
+        return np.array([self._code_of.get(product, -1) for product in page.product_id], np.int64)
 
     def _grown_catalogue(self, n: int) -> tuple[np.ndarray, pd.DataFrame]:
         """The kept items, and grown ones with the quality signals of others of their category."""

@@ -9,11 +9,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from vsa.data.images import load_image
 from vsa.endtoend.lab import ALL, EndToEnd
 from vsa.evaluation.figures import GREY, PALETTE, STYLE, new_figure
+from vsa.evaluation.grids import DrawnBox, image_rows
 
 _THUMBNAIL_PX = 96
 _N_RESULTS = 5
@@ -73,29 +73,18 @@ def failure_plot(lab: EndToEnd, rows: np.ndarray, title: str = "") -> Figure:
         axis.set_axis_off()
         axis.text(0, 0.5, "No photo failed.", va="center")
         return figure
-    figure, axes = new_figure(
-        1.25 * (_N_RESULTS + 2), 1.3 * len(rows) + 0.6, len(rows), _N_RESULTS + 2, squeeze=False
-    )
     photos, root = lab.photos, lab.shop.dataset.root
+    shown, boxes = [], {}
     for row, photo in enumerate(rows):
         results = lab.engine.search(photos.paths[photo], _N_RESULTS).results
-        images = [photos.paths[photo], *(root / path for path in results.path), _missed(lab, photo)]
-        for column, path in zip((*range(len(results) + 1), -1), images, strict=True):
-            axes[row, column].imshow(load_image(path, _THUMBNAIL_PX), aspect="equal")
-        x_min, y_min, x_max, y_max = _THUMBNAIL_PX * photos.boxes[photo]
-        corner, width, height = (x_min, y_min), x_max - x_min, y_max - y_min
-        axes[row, 0].add_patch(
-            Rectangle(corner, width, height, fill=False, edgecolor=PALETTE[1], linewidth=2)
-        )
-        axes[row, 0].set_ylabel(photos.categories[photo], fontsize=9)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
-    for column, text in ((0, "photo, learned box"), (1, "first results"), (-1, "missed")):
-        axes[0, column].set_title(text, fontsize=10, loc="center")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    return figure
+        paths = [photos.paths[photo], *(root / path for path in results.path)]
+        images = [load_image(path, _THUMBNAIL_PX) for path in paths]
+        absent = [None] * (1 + _N_RESULTS - len(images))
+        missed = load_image(_missed(lab, photo), _THUMBNAIL_PX)
+        shown.append((photos.categories[photo], [*images, *absent, missed]))
+        boxes[row, 0] = [DrawnBox(photos.boxes[photo])]
+    titles = {0: "photo and box", 1: "first results", 1 + _N_RESULTS: "missed"}
+    return image_rows(shown, titles, boxes=boxes, cell_inches=1.3, heading=title)
 
 
 def _missed(lab: EndToEnd, photo: int) -> Path:

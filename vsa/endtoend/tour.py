@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from vsa.data.images import load_image
 from vsa.embedding.extract import MASK_SLOPE
 from vsa.embedding.joint import soft_mask
 from vsa.engine import Answer, Stages, VisualSearch
-from vsa.evaluation.figures import PALETTE, STYLE, new_figure
+from vsa.evaluation.grids import DrawnBox, image_grid, image_rows
 from vsa.offline import Shop
 from vsa.runtime.backbones import IMAGENET_MEAN
 from vsa.runtime.errors import NotApplicable
@@ -45,53 +43,35 @@ def pages(engine: VisualSearch, photo: Path) -> dict[str, pd.DataFrame]:
     }
 
 
-@mpl.rc_context(STYLE)
 def box_plot(photo: Path, answer: Answer, title: str = "") -> Figure:
     """The photo with its learned box, and what the mask of the box leaves for the feature."""
     image = load_image(photo, _PHOTO_PX)
     box = torch.from_numpy(answer.box)[None]
     mask = soft_mask(box, _PHOTO_PX, _PHOTO_PX, MASK_SLOPE)[0, 0].numpy()[..., None]
     seen = mask * image + (1 - mask) * 255 * np.array(IMAGENET_MEAN)
-    figure, axes = new_figure(6.4, 3.6, 1, 2)
-    for axis, shown, text in zip(
-        axes, (image, seen.astype(np.uint8)), ("learned box", "what the feature sees"), strict=True
-    ):
-        axis.imshow(shown)
-        axis.set_title(text, loc="center", fontsize=10)
-    x_min, y_min, x_max, y_max = _PHOTO_PX * answer.box
-    corner, width, height = (x_min, y_min), x_max - x_min, y_max - y_min
-    axes[0].add_patch(
-        Rectangle(corner, width, height, fill=False, edgecolor=PALETTE[1], linewidth=3)
+    return image_grid(
+        [image, seen.astype(np.uint8)],
+        ["learned box", "what the feature sees"],
+        n_columns=2,
+        boxes=[[DrawnBox(answer.box)], []],
+        cell_inches=3,
+        heading=title,
     )
-    return _bare(figure, axes, title)
 
 
-@mpl.rc_context(STYLE)
 def page_plot(
     root: Path, photo: Path, found: Mapping[str, pd.DataFrame], product: str, title: str = ""
 ) -> Figure:
     """A row of results per order, best first; pictures of the photo's product are framed."""
-    figure, axes = new_figure(
-        1.15 * (_N_SHOWN + 2), 1.25 * len(found) + 0.5, len(found), _N_SHOWN + 1, squeeze=False
-    )
-    for row, (name, page) in enumerate(found.items()):
-        axes[row, 0].imshow(load_image(photo, _THUMBNAIL_PX))
-        axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
-        for axis, result in zip(axes[row, 1:], page.itertuples(), strict=False):
-            axis.imshow(load_image(root / result.path, _THUMBNAIL_PX))
-    _bare(figure, axes, title)
-    for row, page in enumerate(found.values()):
-        for axis, same in zip(axes[row, 1:], page.product_id == product, strict=False):
-            axis.spines[:].set(visible=bool(same), color=PALETTE[0], linewidth=4)
-    axes[0, 0].set_title("photo", loc="center", fontsize=10)
-    axes[0, 1].set_title("best first", loc="center", fontsize=10)
-    return figure
-
-
-def _bare(figure: Figure, axes: np.ndarray, title: str) -> Figure:
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    return figure
+    asked = load_image(photo, _THUMBNAIL_PX)
+    rows = [
+        (name, [asked, *(load_image(root / path, _THUMBNAIL_PX) for path in page.path)])
+        for name, page in found.items()
+    ]
+    framed = {
+        (row, column)
+        for row, page in enumerate(found.values())
+        for column in (1 + np.flatnonzero(page.product_id == product)).tolist()
+    }
+    titles = {0: "photo", 1: "best first"}
+    return image_rows(rows, titles, framed, cell_inches=1.15, heading=title)

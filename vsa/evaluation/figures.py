@@ -9,14 +9,11 @@ from __future__ import annotations
 import io
 import json
 import math
-import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 from cycler import cycler
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -75,56 +72,6 @@ def class_style(index: int) -> dict[str, str]:
     """Colour and marker of a class; the pair stays different for 56 classes."""
     n = len(PALETTE)
     return {"color": PALETTE[index % n], "marker": MARKERS[(index + index // n) % n]}
-
-
-def image_grid(
-    images: Sequence[Any],
-    titles: Sequence[str] | None = None,
-    n_columns: int = 6,
-    frame_colours: Sequence[str | None] | None = None,
-    cell_inches: float = 1.5,
-    heading: str = "",
-) -> Figure:
-    """Images in rows, each under its title and, where given, inside a coloured frame.
-
-    Parameters
-    ----------
-    images : PIL images or (h, w, 3) uint8 arrays, of any sizes.
-    titles : one text per image, wrapped to the cell; say here too what a frame's colour says.
-    n_columns : images per row.
-    frame_colours : one matplotlib colour, or None for no frame, per image.
-    cell_inches : width of a cell.
-    heading : what to see, above all.
-    """
-    if not len(images):
-        raise ValueError("an image grid needs at least one image")
-    n_rows = -(-len(images) // n_columns)
-    titles = [_wrapped(title, n_characters=int(12 * cell_inches)) for title in titles or ()]
-    n_lines = max((title.count("\n") + 1 for title in titles), default=0)
-    cell_height = cell_inches + 0.2 * n_lines
-    head_inches = 0.35 if heading else 0.0
-    width, height = n_columns * cell_inches, n_rows * cell_height + head_inches
-    # laid out by hand: constrained layout takes seconds for so many axes
-    figure, axes = new_figure(width, height, n_rows, n_columns, squeeze=False, layout=None)
-    title_share = (cell_height - cell_inches + head_inches) / height
-    figure.subplots_adjust(
-        0.01, 0.01, 0.99, 0.99 - title_share, 0.06, 0.06 + (cell_height / cell_inches - 1)
-    )
-    if heading:
-        figure.suptitle(heading, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=12)
-    for i, axis in enumerate(axes.flat):
-        axis.set(xticks=[], yticks=[])
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
-        if i >= len(images):
-            axis.set_axis_off()
-            continue
-        axis.imshow(np.asarray(images[i]))
-        if titles:
-            axis.set_title(titles[i], fontsize=9, loc="center", pad=4)
-        if frame_colours is not None and frame_colours[i] is not None:
-            axis.spines[:].set(visible=True, color=frame_colours[i], linewidth=3)
-    return figure
 
 
 def save_figure(
@@ -187,10 +134,6 @@ def forget_figures(run: Run, section: str) -> None:
         _write_figures(run, [entry for entry in entries if entry not in gone])
         for entry in gone:
             (run.figures / f"{entry['name']}.png").unlink(missing_ok=True)
-
-
-def _wrapped(text: str, n_characters: int) -> str:
-    return "\n".join(textwrap.fill(line, n_characters) for line in text.splitlines())
 
 
 def _write_figures(run: Run, entries: list[dict[str, str]]) -> None:

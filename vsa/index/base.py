@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ _ARRAYS = ("codes", "features", "ids", "offsets", "by_id")
 _CHUNK_ROWS = 2**17
 _CHECKED_AT_OPENING = 2**29  # bytes; larger files are checked by `verify` only
 _REBUILD = "Build the index again, or restore it from a copy"
+# np.load parses a file's header as Python, which early 3.11 cannot do in two threads at once
+# (python/cpython#106905).
+READING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,8 @@ def open_base(folder: Path, *, check_all: bool = False) -> Base:
         if is_checked and file_checksum(path) != said["crc32"]:
             raise InputError("the file's checksum is wrong", cure=_REBUILD, file=path)
         empty = manifest["n_items"] == 0 and name != "offsets"  # nothing to map
-        arrays[name] = np.load(path, mmap_mode=None if empty else "r").view(np.ndarray)
+        with READING:
+            arrays[name] = np.load(path, mmap_mode=None if empty else "r").view(np.ndarray)
     return Base(folder, **arrays)
 
 

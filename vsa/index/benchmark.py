@@ -21,8 +21,8 @@ from vsa.index.codec import Codec
 from vsa.index.growth import Growth
 from vsa.index.index import BinaryIndex
 from vsa.index.lists import hamming
-from vsa.index.loads import N_WARMUP, K, latency, one_thread
 from vsa.index.peers import Items, Method, Setting, coarse_filter, engine
+from vsa.index.timing import N_WARMUP, K, latency, one_thread
 from vsa.index.tuning import Trial, choose_knobs
 from vsa.runtime.progress import progress
 

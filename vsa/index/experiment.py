@@ -23,9 +23,9 @@ from vsa.index import (
     index,
     lists,
     live,
-    loads,
     model,
     peers,
+    timing,
     tuning,
     view,
 )
@@ -34,10 +34,11 @@ from vsa.index.build import build_index, n_lists_for
 from vsa.index.codec import itq, learned_hash, random_rotation
 from vsa.index.growth import Growth, local_dimension, make_growth, neighbour_similarity
 from vsa.index.index import BinaryIndex
-from vsa.index.loads import Load, one_thread, shard_results, throughput, update_load
+from vsa.index.loads import Load, shard_results, throughput, update_load
 from vsa.index.peers import PEERS, SCALABLE, Items
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.index.task import IndexTask
+from vsa.index.timing import one_thread
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import fingerprint
 from vsa.runtime.profiles import IndexSettings
@@ -53,10 +54,10 @@ _CODE = (
     index,
     lists,
     live,
-    loads,
     metrics,
     model,
     peers,
+    timing,
     tuning,
     view,
 )

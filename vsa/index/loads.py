@@ -10,38 +10,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import faiss
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
 
 from vsa.index.index import BinaryIndex, Knobs
 from vsa.index.shards import ShardedIndex
+from vsa.index.timing import N_WARMUP, K, latency, one_thread
 
-K = 60
 BATCH = 256  # items per durable write
-N_WARMUP = 20
-
-
-def latency(times: np.ndarray) -> dict[str, float]:
-    """Quantiles of seconds, in ms."""
-    p50, p95, p99 = 1e3 * np.quantile(times, [0.5, 0.95, 0.99])
-    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
-
-
-class one_thread:
-    """Let faiss, torch and numpy's linear algebra use one thread only."""
-
-    def __enter__(self) -> None:
-        self.blas = threadpool_limits(1, user_api="blas")
-        self.before = faiss.omp_get_max_threads(), torch.get_num_threads()
-        faiss.omp_set_num_threads(1)
-        torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        self.blas.restore_original_limits()
-        faiss.omp_set_num_threads(self.before[0])
-        torch.set_num_threads(self.before[1])
 
 
 @dataclass(frozen=True)
@@ -63,6 +38,7 @@ def update_load(
     A rate of 0 is an idle writer, of infinity one that adds as fast as it can.
     """
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imported once, not by every writer
     loads, first = [], 2**40
     for rate in rates:
         with BinaryIndex(folder) as index, one_thread():

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vsa.index.base import file_checksum, flush, read_checked_json, write_checked_json
+from vsa.index.base import (
+    READING,
+    file_checksum,
+    flush,
+    read_checked_json,
+    write_checked_json,
+)
 from vsa.index.codec import Codec
 from vsa.index.lists import Lists
 from vsa.runtime.atomic import atomic_file
@@ -60,7 +66,7 @@ def read_model(folder: Path) -> tuple[Model, dict[str, Any]]:
             cure="Build the index again, or restore it from a copy",
             file=path,
         )
-    with np.load(path) as arrays:
+    with READING, np.load(path) as arrays:
         codec = Codec(arrays["weight"], arrays["bias"])
         names = tuple(content["categories"])
         lists = Lists(arrays["centroids"], arrays["centroid_codes"], arrays["category"], names)

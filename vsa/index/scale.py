@@ -23,8 +23,8 @@ from vsa.index.codec import STORED
 from vsa.index.growth import Growth
 from vsa.index.index import BinaryIndex, Knobs, best
 from vsa.index.lists import nearest
-from vsa.index.loads import N_WARMUP, K, latency, one_thread
 from vsa.index.peers import COARSE, ENGINE, LINEAR
+from vsa.index.timing import N_WARMUP, K, latency, one_thread
 from vsa.runtime.progress import progress
 
 _N_PROBE = (16, 32, 64, 128, 256)

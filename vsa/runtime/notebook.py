@@ -101,6 +101,7 @@ def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, An
                 language="python",
                 kernel_manager_class=_OwnKernelManager,
                 extra_arguments=["--IPKernelApp.log_level=50"],  # its complaints are not the user's
+                shutdown_kernel="immediate",  # nothing is left to do; torch takes seconds to leave
                 coalesce_streams=True,
                 cwd=notebook.parent,
                 progress_bar=False,
