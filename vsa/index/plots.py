@@ -92,7 +92,7 @@ def similarity_plot(similarity: pd.DataFrame) -> Figure:
             label=f"{kind} catalogue",
         )
     axis.set(xlabel="rank", ylabel="mean similarity to the photo")
-    axis.set_title("A grown catalogue lies as near to photos as a real one")
+    axis.set_title("How near to photos real and grown catalogues lie")
     axis.legend()
     return figure
 
