@@ -269,7 +269,7 @@ PROFILES = {
             n_study_seeds=3,
         ),
         index=IndexSettings(
-            sizes=(100_000, 1_000_000), n_peers=100_000, n_queries=200, load_s=10.0
+            sizes=(100_000, 1_000_000), n_peers=100_000, n_queries=200, load_s=5.0
         ),
         ranking=RankingSettings(n_sessions=100, n_trees=60, depth=3, n_seeds=3),
         end_to_end=EndToEndSettings(n_items=1_000_000, n_timed=100, load_s=5.0),
