@@ -268,9 +268,7 @@ PROFILES = {
             n_detector_steps=60,
             n_study_seeds=3,
         ),
-        index=IndexSettings(
-            sizes=(100_000, 1_000_000), n_peers=100_000, n_queries=200, load_s=5.0
-        ),
+        index=IndexSettings(sizes=(100_000, 1_000_000), n_peers=100_000, n_queries=200, load_s=5.0),
         ranking=RankingSettings(n_sessions=100, n_trees=60, depth=3, n_seeds=3),
         end_to_end=EndToEndSettings(n_items=1_000_000, n_timed=100, load_s=5.0),
         n_bootstrap=2000,
