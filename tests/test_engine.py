@@ -140,20 +140,32 @@ def _reason(source: bytes) -> str:
 
 
 @pytest.mark.parametrize("architecture", ["googlenet_4a", "googlenet", "mobilenet_v2", "resnet18"])
-def test_folded_networks_answer_as_those_that_were_trained(architecture):
+def test_frozen_networks_answer_as_those_that_were_trained(architecture):
     torch.manual_seed(0)
     device = dataclasses.replace(pick_device(), autocast_dtype=None)
-    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
     net = shaken(JointNet(architecture, 32))
-    folded = ready(net, device)
-    for boxes in (None, "own"):
-        trained, fast = (describe(n, images, device, boxes=boxes) for n in (net, folded))
-        np.testing.assert_allclose(fast.features, trained.features, atol=1e-4)
-        np.testing.assert_allclose(fast.boxes, trained.boxes, atol=1e-4)
-    n_norms = [
-        sum(isinstance(m, nn.BatchNorm2d) for m in n.backbone.modules()) for n in (net, folded)
-    ]
-    assert n_norms[0] > n_norms[1] == 0
+    frozen = ready(net, device)
+    for n_images, size_px in ((4, 64), (1, 96)):
+        images = np.random.default_rng(0).integers(
+            0, 256, (n_images, size_px, size_px, 3), np.uint8
+        )
+        for boxes in (None, "own"):
+            trained, fast = (describe(n, images, device, boxes=boxes) for n in (net, frozen))
+            np.testing.assert_allclose(fast.features, trained.features, atol=1e-4)
+            np.testing.assert_allclose(fast.boxes, trained.boxes, atol=1e-4)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in net.backbone.modules())
+    assert "batch_norm" not in str(frozen.backbone.inlined_graph)  # folded
+    assert "convolution" in str(frozen.backbone.inlined_graph)
+
+
+def test_frozen_networks_run_at_the_precision_of_the_device():
+    device = dataclasses.replace(pick_device(), autocast_dtype=torch.bfloat16)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    net = shaken(JointNet("googlenet_4a", 32))
+    trained, fast = (describe(n, images, device, boxes="own") for n in (net, ready(net, device)))
+    np.testing.assert_allclose(fast.features, trained.features, atol=0.05)
+    exact = dataclasses.replace(device, autocast_dtype=None)
+    assert not np.array_equal(fast.features, describe(net, images, exact, boxes="own").features)
 
 
 def test_the_naive_pipeline_shows_the_same_page(shop, engine):

@@ -1,34 +1,43 @@
 """Networks made ready for answering: what a trained network computes, in less time.
 
-Batch norms are folded into the convolutions before them and weights lie channels-last. Both change
-the order of floating-point operations and nothing else: features and probabilities stay within
-1e-4 of those of the training code, as the tests check. Compiling the networks gained nothing
-reliable on a two-core CPU, and made every start wait for it.
+TorchScript traces and freezes them: batch norms are folded into the convolutions before them, and
+a pass needs no Python, so that two networks on two cores do not wait for its lock. Weights lie
+channels-last. The order of floating-point operations changes and nothing else: features and
+probabilities stay within 1e-4 of those of the training code, as the tests check. TorchScript is
+deprecated; what is to replace it, compiling, gained nothing reliable on a two-core CPU and made
+every start wait for it.
 """
 
 from __future__ import annotations
 
 import copy
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import faiss
 import torch
 from torch import nn
-from torch.fx.experimental.optimization import fuse
 
 from vsa.runtime.device import Device
 
+_TRACED_PX = 64  # of an example; networks take images of any size
+
 
 def ready(net: nn.Module, device: Device) -> nn.Module:
-    """A copy of a network for inference only; parts named ``backbone`` or ``trunk`` are folded."""
+    """A copy of a network for inference only; parts named ``backbone`` or ``trunk`` are frozen."""
     net = copy.deepcopy(net).eval().requires_grad_(False)
+    net = net.to(device.device, memory_format=device.memory_format)
+    image = torch.zeros(1, 3, _TRACED_PX, _TRACED_PX, device=device.device)
+    image = image.contiguous(memory_format=device.memory_format)
     for parent in list(net.modules()):
         for name in ("backbone", "trunk"):
             if isinstance(part := getattr(parent, name, None), nn.Module):
-                setattr(parent, name, fuse(part, inplace=True))
-    return net.to(device.device, memory_format=device.memory_format)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)  # see above
+                    setattr(parent, name, torch.jit.freeze(torch.jit.trace(part, image)))
+    return net
 
 
 _lock = threading.Lock()
