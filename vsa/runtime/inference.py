@@ -36,7 +36,8 @@ def ready(net: nn.Module, device: Device) -> nn.Module:
             if isinstance(part := getattr(parent, name, None), nn.Module):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", FutureWarning)  # see above
-                    setattr(parent, name, torch.jit.freeze(torch.jit.trace(part, image)))
+                    traced = torch.jit.trace(part, image, check_trace=False)
+                    setattr(parent, name, torch.jit.freeze(traced))
     return net
 
 
