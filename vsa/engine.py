@@ -215,7 +215,7 @@ class VisualSearch:
             order, score = ranked.order, ranked.score[ranked.order]
         found = rows.take(order)
         of_page = {"similarity": similarity[order], "rank_by_appearance": order + 1, "score": score}
-        for name, values in of_page.items():  # here, as pandas takes 2 ms to add columns
+        for name, values in of_page.items():  # here: pandas is slow at adding columns
             found = found.append_column(name, pa.array(values))
         return found.to_pandas()
 

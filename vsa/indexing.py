@@ -17,6 +17,7 @@ from vsa.index.task import Asked, IndexTask
 from vsa.learn import embedding_settings, open_labs, prepare_learning
 from vsa.offline import Shop
 from vsa.runtime.device import pick_device
+from vsa.runtime.fingerprint import fingerprint
 from vsa.runtime.run import Run
 
 
@@ -30,7 +31,8 @@ def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
     size_px, cache = embedding_settings(run).image_px, run.artifacts / "images"
     images = load_images(dataset.root, catalogue.path.tolist(), size_px, cache)
     folder = run.artifacts / "index" / f"features-{lab.path(JOINT).name}"
-    features = describe_catalogue(net, images, lab.device, folder / "catalogue").features
+    whole = folder / f"catalogue-{_key(catalogue.path, images)}"
+    features = describe_catalogue(net, images, lab.device, whole).features
     codes = pd.factorize(pd.concat([task.queries.product_id, catalogue.product_id]))[0]
     asking, offered = np.split(codes.astype(np.int64), [len(task.queries)])
     before = (task.queries.split == "test") & task.queries.product_id.isin(catalogue.product_id)
@@ -38,7 +40,8 @@ def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
     asked = {}
     for split, rows in (chosen | {"unselected": np.flatnonzero(before)}).items():
         photos = task.images.queries[rows]
-        found = describe_catalogue(net, photos, lab.device, folder / split, boxes="own").features
+        part = folder / f"photos-{_key(task.queries.path.iloc[rows], photos)}"
+        found = describe_catalogue(net, photos, lab.device, part, boxes="own").features
         names = task.queries.category.fillna("").to_numpy(str)[rows]
         asked[split] = Asked(np.asarray(found), asking[rows], names)
     return IndexTask(
@@ -51,6 +54,15 @@ def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
         asked["test"],
         asked["unselected"],
     )
+
+
+def _key(paths: pd.Series, images: np.ndarray) -> str:
+    """Fingerprint of images, uint8 (n, S, S, 3), by their paths and a sample of their pixels.
+
+    The network's own key does not know the images that selection removed.
+    """
+    sample = images[:: max(1, len(images) // 50)]
+    return fingerprint(paths=paths.tolist(), pixels=int(sample.sum(dtype=np.int64)))
 
 
 def index_lab(run: Run, shop: Shop) -> IndexLab:

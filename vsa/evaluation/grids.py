@@ -118,7 +118,7 @@ def image_rows(
 def _inches(width: float, height: float, heading: str) -> tuple[Figure, Axes]:
     figure, axis = new_figure(width, height, layout=None)
     axis.set_position((0, 0, 1, 1))
-    axis.set(xlim=(0, width), ylim=(height, 0))
+    axis.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     axis.set_axis_off()
     axis.text(_GAP / 2, _GAP, heading, fontsize=12, va="top")
     return figure, axis
@@ -138,29 +138,28 @@ def _draw(
     side = cell - _GAP
     height, width = side * np.array(pixels.shape[:2]) / max(pixels.shape[:2])
     x, y = left + (cell - width) / 2, top + (cell - height) / 2
-    limits = axis.get_xlim(), axis.get_ylim()
     axis.imshow(pixels, extent=(x, x + width, y + height, y), aspect="auto")
-    axis.set(xlim=limits[0], ylim=limits[1])
-    outlines = [(width_, b, edge) for b in boxes for width_, edge in ((4, "white"), (2, b.colour))]
-    for line_width, box, edge in outlines:
-        x_min, y_min, x_max, y_max = box.box
-        _outline(
-            axis,
-            (x + x_min * width, y + y_min * height),
-            (x_max - x_min) * width,
-            (y_max - y_min) * height,
-            linewidth=line_width,
-            edgecolor=edge,
-            linestyle=box.line_style,
-        )
+    for drawn in boxes:
+        x_min, y_min, x_max, y_max = drawn.box
+        corner = x + x_min * width, y + y_min * height
+        size = (x_max - x_min) * width, (y_max - y_min) * height
+        for line_width, colour in ((4, "white"), (2, drawn.colour)):
+            _outline(axis, corner, size, line_width, colour, drawn.line_style)
     if frame is not None:
-        _outline(axis, (x, y), width, height, linewidth=3.5, edgecolor=frame)
+        _outline(axis, (x, y), (width, height), 3.5, frame)
 
 
 def _outline(
-    axis: Axes, corner: tuple[float, float], width: float, height: float, **line: Any
+    axis: Axes,
+    corner: tuple[float, float],
+    size: tuple[float, float],
+    line_width: float,
+    colour: str,
+    line_style: str = "-",
 ) -> None:
-    axis.add_patch(Rectangle(corner, width, height, fill=False, **line))
+    axis.add_patch(
+        Rectangle(corner, *size, fill=False, linewidth=line_width, edgecolor=colour, ls=line_style)
+    )
 
 
 def _wrapped(text: str, n_characters: int) -> str:
