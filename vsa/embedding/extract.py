@@ -34,7 +34,7 @@ def describe(
     device: Device,
     *,
     boxes: np.ndarray | Literal["own"] | None = None,
-    batch_size: int = 128,
+    batch_size: int = 64,
     description: str = "describe",
 ) -> Description:
     """Features and boxes of images, uint8 (n, S, S, 3).

@@ -153,14 +153,14 @@ def category_net(lab: Lab) -> JointNet:
 
 
 def occlusion_maps(
-    net: JointNet, images: np.ndarray, device: Device, n_steps: int = 12
+    net: JointNet, images: np.ndarray, device: Device, n_steps: int = 8
 ) -> list[np.ndarray]:
     """`occlusion_map` of several images, uint8 (n, S, S, 3)."""
     return [occlusion_map(net, image, device, n_steps) for image in images]
 
 
 def occlusion_map(
-    net: JointNet, image: np.ndarray, device: Device, n_steps: int = 12
+    net: JointNet, image: np.ndarray, device: Device, n_steps: int = 8
 ) -> np.ndarray:
     """How far the feature moves when a grey patch covers a place: what the feature looks at.
 

@@ -155,8 +155,8 @@ def compare(
     start = time.perf_counter()
     build_index(folder, items.features, categories=categories, model=items.model)
     built, curves = time.perf_counter() - start, []
+    truth = make_truth(items, queries)
     with one_thread():
-        truth = make_truth(items, queries)
         start = time.perf_counter()
         index = BinaryIndex(folder)
         opened = time.perf_counter() - start
