@@ -159,9 +159,7 @@ def occlusion_maps(
     return [occlusion_map(net, image, device, n_steps) for image in images]
 
 
-def occlusion_map(
-    net: JointNet, image: np.ndarray, device: Device, n_steps: int = 8
-) -> np.ndarray:
+def occlusion_map(net: JointNet, image: np.ndarray, device: Device, n_steps: int = 8) -> np.ndarray:
     """How far the feature moves when a grey patch covers a place: what the feature looks at.
 
     Parameters
