@@ -19,6 +19,7 @@ from vsa.runtime.device import Device
 from vsa.runtime.seeds import generator
 
 _PATCH_SHARE = 0.25
+_N_PLACES = 8  # of that patch, per side
 _GREY = 127
 
 
@@ -152,36 +153,33 @@ def category_net(lab: Lab) -> JointNet:
     return net
 
 
-def occlusion_maps(
-    net: JointNet, images: np.ndarray, device: Device, n_steps: int = 8
-) -> list[np.ndarray]:
+def occlusion_maps(net: JointNet, images: np.ndarray, device: Device) -> list[np.ndarray]:
     """`occlusion_map` of several images, uint8 (n, S, S, 3)."""
-    return [occlusion_map(net, image, device, n_steps) for image in images]
+    return [occlusion_map(net, image, device) for image in images]
 
 
-def occlusion_map(net: JointNet, image: np.ndarray, device: Device, n_steps: int = 8) -> np.ndarray:
+def occlusion_map(net: JointNet, image: np.ndarray, device: Device) -> np.ndarray:
     """How far the feature moves when a grey patch covers a place: what the feature looks at.
 
     Parameters
     ----------
-    image : uint8 (S, S, 3).
-    n_steps : places per side, of a patch a quarter of the image's side wide.
+    image : uint8 (S, S, 3). The patch is a quarter of its side wide, at 8 places per side.
 
     Returns
     -------
-    float32 (n_steps, n_steps): 1 − cosine with the feature of the whole image, by row and column.
+    float32 (8, 8): 1 − cosine with the feature of the whole image, by row and column.
     """
     size = image.shape[0]
-    centres = (np.arange(n_steps) + 0.5) / n_steps
+    centres = (np.arange(_N_PLACES) + 0.5) / _N_PLACES
     edges = np.stack([centres - _PATCH_SHARE / 2, centres + _PATCH_SHARE / 2], axis=1)
     spans = (edges.clip(0, 1) * size).round().astype(int)
-    covered = np.repeat(image[None], n_steps**2, axis=0)
+    covered = np.repeat(image[None], _N_PLACES**2, axis=0)
     places = [(rows, columns) for rows in spans for columns in spans]
     for copy, ((top, bottom), (left, right)) in zip(covered, places, strict=True):
         copy[top:bottom, left:right] = _GREY
     whole = describe(net, image[None], device).features
     moved = 1 - describe(net, covered, device).features @ whole[0]
-    return moved.reshape(n_steps, n_steps)
+    return moved.reshape(_N_PLACES, _N_PLACES)
 
 
 def _first_identical(identical: np.ndarray) -> np.ndarray:
