@@ -1,8 +1,8 @@
 # The order of the notebooks: what each needs, and what it makes.
 #
 # `vsa reproduce` (or `make reproduce`) runs this with the folder artifacts/<run>/ as Snakemake's
-# own; a notebook is executed again when it, the parts of vsa it rests on, the data set's tables,
-# a parameter, or a notebook before it has changed.
+# own; a notebook is executed again when it, the parts of vsa it rests on, the data set's tables
+# or pictures, a parameter, or a notebook before it has changed.
 
 import sys
 from pathlib import Path
@@ -79,6 +79,7 @@ rule catalogue:
         executed("01_catalogue"),
     params:
         **PARAMETERS,
+        pictures=config["pictures"],
     threads: workflow.cores
     shell:
         EXECUTE

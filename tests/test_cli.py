@@ -84,7 +84,7 @@ def test_a_relative_folder_is_resolved_where_the_command_was_given(tmp_path, mon
     (tmp_path / "my shop").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "_check_data", asked.append)
-    monkeypatch.setattr(pipeline, "_snakemake", lambda run, target, lock: None)
+    monkeypatch.setattr(pipeline, "_snakemake", lambda *_: None)
     report = pipeline.reproduce("folder:my shop", "smoke")
     assert asked[0].dataset == f"folder:{tmp_path / 'my shop'}"
     assert report == Path(tmp_path, "reports", "folder-my-shop-smoke", "report.html")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from vsa.runtime.paths import ROOT
 
@@ -174,6 +175,28 @@ def test_removed_numbers_are_made_anew(checkout):
     status, shown = checkout.reproduce("--seed", "1", "--until", "01_catalogue")
     assert status == 0, shown
     assert checkout.ran() == ["01_catalogue"]
+
+
+def test_a_picture_replaced_under_its_name_counts(checkout):
+    shop = checkout.root / "shop"
+    shop.mkdir()
+    rows = [f"{name}.png,{name},bags" for name in "abc"]
+    for name in "abc":
+        Image.new("RGB", (40, 40), "navy").save(shop / f"{name}.png")
+    for table in ("catalogue", "queries"):
+        header = "image_path,product_id,category"
+        (shop / f"{table}.csv").write_text("\n".join([header, *rows]))
+    asked = ("--dataset", "folder:shop", "--until", "01_catalogue")
+
+    def ran() -> list[str]:
+        status, shown = checkout.reproduce(*asked)
+        assert status == 0, shown
+        return checkout.ran()
+
+    assert ran() == ["01_catalogue"]
+    assert ran() == []
+    Image.new("RGB", (40, 40), "gold").save(shop / "b.png")
+    assert ran() == ["01_catalogue"]
 
 
 def test_a_mistake_in_the_snakefile_is_shown(checkout):

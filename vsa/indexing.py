@@ -17,7 +17,7 @@ from vsa.index.task import Asked, IndexTask
 from vsa.learn import embedding_settings, open_labs, prepare_learning
 from vsa.offline import Shop
 from vsa.runtime.device import pick_device
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import checksum, fingerprint
 from vsa.runtime.run import Run
 
 
@@ -57,12 +57,11 @@ def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
 
 
 def _key(paths: pd.Series, images: np.ndarray) -> str:
-    """Fingerprint of images, uint8 (n, S, S, 3), by their paths and a sample of their pixels.
+    """Fingerprint of images, uint8 (n, S, S, 3), by their paths and pixels.
 
     The network's own key does not know the images that selection removed.
     """
-    sample = images[:: max(1, len(images) // 50)]
-    return fingerprint(paths=paths.tolist(), pixels=int(sample.sum(dtype=np.int64)))
+    return fingerprint(paths=paths.tolist(), pixels=checksum(images))
 
 
 def index_lab(run: Run, shop: Shop) -> IndexLab:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
 from vsa.data.schema import BOX, CATALOGUE, QUALITY, QUERIES, Dataset, check
+from vsa.data.signals import draw_listing
 from vsa.data.synthetic import DATASHEET, load_synthetic, photos, shop
 from vsa.data.synthetic.families import make_products
 from vsa.data.synthetic.placing import VISIBLE, quad, tight_box, warp
@@ -136,7 +137,7 @@ def test_seller_pictures_share_the_signals_of_their_listing(dataset: Dataset) ->
 
 def test_quality_signals_agree_with_each_other_and_have_a_heavy_tail() -> None:
     rng = np.random.default_rng(0)
-    listings = pd.DataFrame([shop._listing(50.0, rng.normal(), rng) for _ in range(3000)])
+    listings = pd.DataFrame([draw_listing(50.0, rng.normal(), rng) for _ in range(3000)])
     ranks = listings.rank().corr()
     assert 0.2 < ranks.loc["sales", "conversion_rate"] < 0.8
     assert 0.2 < ranks.loc["sales", "applause_rate"] < 0.8

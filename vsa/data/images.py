@@ -116,7 +116,7 @@ def load_images(
         images = np.empty(shape, np.uint8)
         _fill(images, files, description)
         return images
-    target = cache / f"images-{size_px}px-{_fingerprint(files, size_px=size_px)}.npy"
+    target = cache / f"images-{size_px}px-{fingerprint_files(files, size_px=size_px)}.npy"
     if not target.exists():
         with atomic_file(target) as draft:
             _fill(np.lib.format.open_memmap(draft, "w+", np.uint8, shape), files, description)
@@ -297,7 +297,7 @@ def _split(
 def _unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
     """The reason for each path that cannot be decoded, kept between calls."""
     files = [Path(root, path) for path in paths]
-    target = artifacts_dir() / "decoded" / f"unreadable-{_fingerprint(files)}.parquet"
+    target = artifacts_dir() / "decoded" / f"unreadable-{fingerprint_files(files)}.parquet"
     if not target.exists():
         reasons = list(_map(_reject_reason, files, "check images"))
         table = pd.DataFrame({"path": paths, "reason": reasons}, dtype=str)
@@ -314,7 +314,7 @@ def _reject_reason(file: Path) -> str:
     return ""
 
 
-def _fingerprint(files: Sequence[Path], **parameters: int) -> str:
+def fingerprint_files(files: Sequence[Path], **parameters: int) -> str:
     """Changes with the files (by path, size, time and permissions), this module and Pillow."""
     states: list[tuple[str | int, ...]] = []
     for file in files:

@@ -17,6 +17,7 @@ from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 
 _POOL = 5
+_SAMPLES = 0  # per bin: as many as it spans cells of the map
 _BATCH = 16
 
 
@@ -37,7 +38,7 @@ def make_detector(
         rpn_pre_nms_top_n_test=100,
         rpn_post_nms_top_n_train=64,
         rpn_post_nms_top_n_test=16,
-        box_roi_pool=MultiScaleRoIAlign(["0"], _POOL, 2),
+        box_roi_pool=MultiScaleRoIAlign(["0"], _POOL, _SAMPLES),
         box_head=TwoMLPHead(n_channels * _POOL**2, 256),
         box_predictor=FastRCNNPredictor(256, 2),
         box_batch_size_per_image=32,

@@ -63,7 +63,7 @@ from vsa.runtime.atomic import atomic_dir, atomic_file
 from vsa.runtime.backbones import make_backbone
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import checksum, fingerprint
 from vsa.runtime.profiles import EmbeddingSettings
 from vsa.runtime.seeds import generator
 
@@ -186,9 +186,7 @@ class Lab:
                 int(self.task.pages.image.sum()),
                 int(np.flatnonzero(self.task.pages.clicked).sum()),
             ],
-            images=[
-                int(a[:: max(1, len(a) // 50)].sum()) for a in (images.queries, images.catalogue)
-            ],
+            images=[checksum(images.queries), checksum(images.catalogue)],
             backbone=[float(v.double().sum()) for v in self.backbone_state.values()],
         )
 

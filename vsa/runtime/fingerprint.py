@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import zlib
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 
 def fingerprint(*modules: ModuleType, **parameters: Any) -> str:
@@ -20,3 +23,11 @@ def fingerprint(*modules: ModuleType, **parameters: Any) -> str:
         digest.update(inspect.getsource(module).encode())
     digest.update(json.dumps(parameters, sort_keys=True, default=repr).encode())
     return digest.hexdigest()[:12]
+
+
+def checksum(images: np.ndarray) -> int:
+    """CRC-32 of every eighth row and column of images, uint8 (n, S, S, 3).
+
+    Each image counts, so that one replaced under its old name is noticed.
+    """
+    return zlib.crc32(images[:, ::8, ::8].tobytes())

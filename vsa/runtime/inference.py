@@ -22,22 +22,27 @@ from torch import nn
 
 from vsa.runtime.device import Device
 
+_FROZEN = ("backbone", "trunk")
 _TRACED_PX = 64  # of an example; networks take images of any size
 
 
 def ready(net: nn.Module, device: Device) -> nn.Module:
-    """A copy of a network for inference only; parts named ``backbone`` or ``trunk`` are frozen."""
+    """A copy of a network for inference only, frozen where a part bears a name of `_FROZEN`."""
     net = copy.deepcopy(net).eval().requires_grad_(False)
     net = net.to(device.device, memory_format=device.memory_format)
     image = torch.zeros(1, 3, _TRACED_PX, _TRACED_PX, device=device.device)
     image = image.contiguous(memory_format=device.memory_format)
-    for parent in list(net.modules()):
-        for name in ("backbone", "trunk"):
-            if isinstance(part := getattr(parent, name, None), nn.Module):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", FutureWarning)  # see above
-                    traced = torch.jit.trace(part, image, check_trace=False)
-                    setattr(parent, name, torch.jit.freeze(traced))
+    parts = [
+        (parent, name)
+        for parent in net.modules()
+        for name in _FROZEN
+        if isinstance(getattr(parent, name, None), nn.Module)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # see above
+        for parent, name in parts:
+            traced = torch.jit.trace(getattr(parent, name), image, check_trace=False)
+            setattr(parent, name, torch.jit.freeze(traced))
     return net
 
 

@@ -57,12 +57,12 @@ def reproduce(
     if until is not None and not (NOTEBOOKS / f"{until}.ipynb").is_file():
         names = ", ".join(path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb")))
         raise InputError(f"no notebook {until!r}", cure=f"Choose one of {names}")
-    _check_data(run)
+    pictures = _check_data(run)
     target = run.reports / "report.html"
     if until is not None:
         target = run.artifacts / "notebooks" / f"{until}.ipynb"
     with _locked(run) as lock:
-        _snakemake(run, target, lock)
+        _snakemake(run, target, pictures, lock)
     return target
 
 
@@ -107,17 +107,25 @@ def _absolute(dataset: str) -> str:
     return f"{FOLDER_PREFIX}{path}"
 
 
-def _check_data(run: Run) -> None:
-    """Name an absent or altered data set, or a bad table, before a notebook runs."""
+def _check_data(run: Run) -> str:
+    """Name an absent or altered data set, or a bad table, before a notebook runs.
+
+    Returns a fingerprint of the pictures in a folder of one's own; those of other data sets are
+    fixed, or made from the package.
+    """
     # Imported here: pandas is slow to import, and the synthetic shop needs no check.
     if run.dataset.startswith(FOLDER_PREFIX):
+        from vsa.data.images import fingerprint_files
         from vsa.data.load import load
 
-        load(run.dataset, run.profile, run.seed)
-    elif run.dataset != "synthetic":
+        dataset = load(run.dataset, run.profile, run.seed)
+        paths = [*dataset.catalogue.path, *dataset.queries.path]
+        return fingerprint_files([dataset.root / path for path in paths])
+    if run.dataset != "synthetic":
         from vsa.data.public import PUBLIC, verify
 
         verify(PUBLIC[run.dataset])
+    return ""
 
 
 @contextmanager
@@ -148,7 +156,7 @@ def _locked(run: Run) -> Iterator[int]:
         yield file.fileno()
 
 
-def _snakemake(run: Run, target: Path, lock: int) -> None:
+def _snakemake(run: Run, target: Path, pictures: str, lock: int) -> None:
     """Make `target`; raises NotebookError with the message of what failed."""
     config, failure = run.artifacts / "config.json", run.artifacts / ".failure.json"
     failure.unlink(missing_ok=True)
@@ -156,6 +164,7 @@ def _snakemake(run: Run, target: Path, lock: int) -> None:
         draft.unlink()
     with atomic_file(config) as draft:
         values = {"dataset": run.dataset, "profile": run.profile.name, "seed": run.seed}
+        values["pictures"] = pictures
         draft.write_text(json.dumps(values))
     command = [
         *(sys.executable, "-m", "snakemake", str(target)),

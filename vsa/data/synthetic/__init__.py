@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from vsa.data import signals
 from vsa.data.schema import CATALOGUE, QUERIES, Dataset, check
 from vsa.data.synthetic import (
     backgrounds,
@@ -40,6 +41,7 @@ MODULES = (
     placing,
     products,
     shop,
+    signals,
     sketch,
     sprites,
     things,

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.schema import BOX
+from vsa.data.signals import draw_listing
 from vsa.data.synthetic.families import make_products
 from vsa.data.synthetic.photos import Shot, main_shot, real_shot, relisting, sku_shot
 from vsa.data.synthetic.products import Product
@@ -106,7 +107,7 @@ def render_product(index: int, image_px: int, seed: int, folder: Path) -> Render
         return generator(seed, "picture", product.product_id, kind, number)
 
     price = PRICES[product.category] * np.exp(plan.normal(0.1 * quality, 0.5))
-    own = _listing(price, quality, plan)
+    own = draw_listing(price, quality, plan)
     main = main_shot(product, image_px, rng("main", 0))
     first = save(main, "main", 0, own)
     for i in range(1 + int(plan.random() < 0.4)):
@@ -115,7 +116,7 @@ def render_product(index: int, image_px: int, seed: int, folder: Path) -> Render
         save(_photo(product, image_px, rng("review", i), REVIEW_STRENGTH), "review", i, own)
     n_more = min(int(plan.zipf(RELISTING_EXPONENT)) - 1, MAX_RELISTINGS)
     for i in range(1, n_more + 1):
-        listing = _listing(price * np.exp(plan.normal(0, 0.12)), quality, plan)
+        listing = draw_listing(price * np.exp(plan.normal(0, 0.12)), quality, plan)
         if plan.random() < EXACT_SHARE:
             shutil.copyfile(first, save(main, "main", i, listing))
         else:
@@ -140,18 +141,3 @@ def _photo(product: Product, image_px: int, rng: np.random.Generator, strength: 
     n_around = int(rng.choice(len(DISTRACTOR_ODDS), p=DISTRACTOR_ODDS))
     around = [_products[i] for i in rng.integers(0, len(_products), n_around)]
     return real_shot(product, around, image_px, rng, strength)
-
-
-def _listing(price: float, quality: float, rng: np.random.Generator) -> Row:
-    """Quality signals of one listing; they depend on a hidden quality, never on appearance.
-
-    Sales are log-normal (a heavy tail); conversion is some per cent, applause mostly above 0.8.
-    """
-    seller = 0.8 * quality + 0.6 * rng.normal()
-    a, b, c = rng.normal(size=3)
-    return {
-        "sales": float(np.floor(np.exp(3.2 + 0.9 * seller + 1.2 * a))),
-        "conversion_rate": float(1 / (1 + np.exp(3.4 - 0.5 * seller - 0.4 * b))),
-        "applause_rate": float(1 / (1 + np.exp(-2.6 - 0.7 * seller - 0.5 * c))),
-        "price": round(float(price), 2),
-    }
