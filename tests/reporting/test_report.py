@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vsa.evaluation import environment
 from vsa.evaluation.bootstrap import Interval
 from vsa.evaluation.claims import judge, judge_all, load_claims
 from vsa.evaluation.figures import save_figure
@@ -241,6 +242,21 @@ def test_sections_of_different_seeds_give_a_command_each(run):
     markdown, _ = written(run)
     assert "SEED=5\n" in markdown
     assert "SEED=6\n" in markdown
+
+
+def test_each_section_names_the_machine_it_was_made_on(run, monkeypatch):
+    add_catalogue(run)
+    here = environment.machine()
+    monkeypatch.setattr(environment, "machine", lambda: {**here, "cpu": "Another & Co"})
+    add_category(run)
+    markdown, html = written(run)
+    rows = [line for line in markdown.splitlines() if line.endswith(("s | 1 |", "s | 2 |"))]
+    assert [row[-3] for row in rows] == ["1", "2"]
+    assert markdown.count("Processor: ") == 2
+    assert "Machine 2" in html
+    assert "Another &amp; Co" in html
+    add_catalogue(run)  # made again, on the other machine
+    assert written(run)[0].count("Processor: ") == 1
 
 
 def test_an_empty_or_missing_ledger_names_the_cure(run):

@@ -1,8 +1,8 @@
 """The ledger: every number goes here first; tables, figures and prose read it back.
 
-``reports/<run>/metrics.json`` holds ``run`` (what was run, where and when), ``records`` and
-``claims``. A notebook opens its section, records, and saves; saving replaces the section as a
-whole, so running a notebook again leaves nothing stale and nothing twice.
+``reports/<run>/metrics.json`` holds ``run`` (what was run; of each section where, when and how
+long), ``records`` and ``claims``. A notebook opens its section, records, and saves; saving replaces
+the section as a whole, so running a notebook again leaves nothing stale and nothing twice.
 """
 
 from __future__ import annotations
@@ -207,25 +207,21 @@ class Ledger:
     def save(self) -> Path:
         """Replace this section in metrics.json, atomically; returns the file's path."""
         others = self._others()
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        commit = environment.commit()
-        sections = others["run"]["sections"] | {
-            self.section: {
-                "seed": self.run.seed,
-                "commit": commit,
-                "date": now,
-                "run_time_s": round(time.monotonic() - self._started, 1),
-            }
+        made = {
+            "commit": environment.commit(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": environment.machine(),
+            "versions": environment.versions(),
         }
+        run_time_s = round(time.monotonic() - self._started, 1)
+        own = {"seed": self.run.seed, **made, "run_time_s": run_time_s}
+        sections = others["run"]["sections"] | {self.section: own}
         content = {
             "run": {
                 "dataset": _public_name(self.run.dataset),
                 "profile": self.run.profile.name,
                 "seeds": sorted({entry["seed"] for entry in sections.values()}),
-                "commit": commit,
-                "date": now,
-                "machine": environment.machine(),
-                "versions": environment.versions(),
+                **made,  # the section saved last
                 "dataset_card": self._card or others["run"].get("dataset_card", {}),
                 "sections": dict(sorted(sections.items())),
             },

@@ -47,6 +47,7 @@ CLAIM_FIELDS = (
     "paper_value",
 )
 RUN_FIELDS = ("dataset", "profile", "seeds", "commit", "date", "machine", "versions", "sections")
+SECTION_FIELDS = ("seed", "commit", "date", "machine", "versions", "run_time_s")
 
 
 def record_key(record: Record) -> str:
@@ -124,6 +125,8 @@ def _check(content: dict[str, Any]) -> None:
         if not isinstance(content.get(part), kind):
             raise ValueError(f"no {part}")
     _check_fields(content["run"], RUN_FIELDS, "run")
+    for section in content["run"]["sections"].values():
+        _check_fields(section, SECTION_FIELDS, "section")
     keys = []
     for record in content["records"]:
         _check_fields(record, RECORD_FIELDS, "record")

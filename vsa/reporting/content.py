@@ -45,6 +45,12 @@ def read_content(run_folder: Path) -> dict[str, Any]:
     ids = {claim["id"] for claim in judged}
     present = {record["section"] for record in metrics["records"]} | set(run["sections"])
     present |= {figure["section"] for figure in figures}
+    machines: list[dict[str, str]] = []
+    made = {}
+    for name, facts in run["sections"].items():
+        if (machine := _machine(facts)) not in machines:
+            machines.append(machine)
+        made[name] = {**facts, "machine": machines.index(machine) + 1}
     return {
         "run": run,
         "card": run.get("dataset_card", {}),
@@ -56,13 +62,13 @@ def read_content(run_folder: Path) -> dict[str, Any]:
                 name,
                 [record for record in metrics["records"] if record["section"] == name],
                 [figure for figure in figures if figure["section"] == name],
-                run["sections"].get(name),
+                made.get(name),
             )
             for name in sorted(present, key=section_order)
         ],
         "key_figures": [f for name in KEY_FIGURES for f in figures if f["name"] == name],
         "metrics": _glossary(metrics["records"]),
-        "machine": _machine(run["machine"]),
+        "machines": machines,
         "commands": [reproduce_command(run["dataset"], run["profile"], s) for s in run["seeds"]],
     }
 
@@ -173,7 +179,9 @@ def _glossary(records: Sequence[Record]) -> list[dict[str, str]]:
     ]
 
 
-def _machine(machine: dict[str, Any]) -> dict[str, str]:
+def _machine(facts: dict[str, Any]) -> dict[str, str]:
+    """Where a section was made."""
+    machine = facts["machine"]
     memory = machine.get("memory_gib")
     return {
         "Processor": f"{machine['cpu']}, {machine['cores']} cores",
@@ -181,4 +189,5 @@ def _machine(machine: dict[str, Any]) -> dict[str, str]:
         "Memory": f"{memory} GiB" if memory else "unknown",
         "GPU": machine.get("gpu") or "none",
         "System": str(machine["system"]),
+        "Versions": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
     }
