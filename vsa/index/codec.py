@@ -9,6 +9,7 @@ trained on frozen features to tell categories apart, as in *Visual Search at eBa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import faiss
 import numpy as np
@@ -67,12 +68,20 @@ class Codec:
         """Length of a feature."""
         return self.weight.shape[1]
 
+    @cached_property
+    def _precise(self) -> np.ndarray:
+        return self.weight.astype(np.float64)
+
     def encode(self, features: np.ndarray, batch_size: int = 65536) -> np.ndarray:
-        """Features (n, d) of any floating type → packed codes, uint8 (n, n_bits / 8)."""
+        """Features (n, d) of any floating type → packed codes, uint8 (n, n_bits / 8).
+
+        BLAS rounds a row differently with other rows beside it. In float64 that is too little to
+        change a bit, so equal features have equal codes.
+        """
         codes = np.empty((len(features), self.n_bits // 8), np.uint8)
         for start in range(0, len(features), batch_size):
-            batch = np.asarray(features[start : start + batch_size], np.float32)
-            bits = batch @ self.weight.T > -self.bias
+            batch = np.asarray(features[start : start + batch_size], np.float64)
+            bits = batch @ self._precise.T > -self.bias
             codes[start : start + batch_size] = np.packbits(bits, axis=1)
         return codes
 

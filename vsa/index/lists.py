@@ -122,7 +122,7 @@ class Lists:
             distances[~np.isin(self.category, categories)] = FAR
         short = nearest(distances, _SHORT_LIST * n_probe)
         if len(short) > n_probe:
-            similarity = self.centroids[short] @ feature
+            similarity = self.centroids.take(short, axis=0) @ feature
             short = np.sort(short[np.argsort(-similarity, kind="stable")[:n_probe]])
         if not len(short):
             return np.empty((0, 2), np.int64)

@@ -35,12 +35,12 @@ class Scan:
         """Ids, int64 (n,), and features, float16 (n, d), at ascending places in `distances`."""
         view = self.view
         rows, live = self._rows(chosen)
-        if not len(live):
-            return view.base.ids[rows], view.base.features[rows]
-        return (
-            np.concatenate([view.base.ids[rows], view.ids[live]]),
-            np.concatenate([view.base.features[rows], view.features[live]]),
-        )
+        # take copies whole rows, where indexing by an array copies number by number
+        ids, features = view.base.ids.take(rows), view.base.features.take(rows, axis=0)
+        if len(live):
+            ids = np.concatenate([ids, view.ids.take(live)])
+            features = np.concatenate([features, view.features.take(live, axis=0)])
+        return ids, features
 
     def _rows(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the base, then of the changed items."""
