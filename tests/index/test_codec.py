@@ -90,6 +90,16 @@ def test_itq_has_no_more_bits_than_dimensions(features):
         itq(features[:10], 16, 0)
 
 
+@pytest.mark.parametrize("n", [1, 3, 17, 50])
+def test_equal_features_have_equal_codes_whatever_stands_beside_them(features, n):
+    same = np.tile(features[0], (n, 1))
+    of_one = random_rotation(same, 64, 0)  # all lie on the mean, where a bit is decided
+    assert len(np.unique(of_one.encode(same), axis=0)) == 1
+    codec = random_rotation(features, 64, 0)
+    together = codec.encode(features[:n])
+    np.testing.assert_array_equal(together, [codec.encode(row[None])[0] for row in features[:n]])
+
+
 def test_nothing_to_learn_from_is_an_error():
     with pytest.raises(InputError, match="no features"):
         random_rotation(np.empty((0, 8), np.float32), 8, 0)
