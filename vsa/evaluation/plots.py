@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from matplotlib.patches import Rectangle
 
 from vsa.evaluation.bootstrap import Interval
 from vsa.evaluation.figures import GREY, PALETTE, STYLE, class_style, new_figure
+
+_LEGEND_ROW = 0.2  # inches
 
 
 @mpl.rc_context(STYLE)
@@ -141,8 +144,11 @@ def thumbnail_scatter(
     span = float((high - low).max()) or 1.0
     side = thumbnail_share * span
     width, height = 7 * np.maximum((high - low + 2 * side) / span, 0.3)
-    figure, axis = new_figure(width + 1.8, height + 0.4)  # room for the legend and the title
-    for label in np.unique(labels):
+    shown = np.unique(labels)
+    n_columns = 1 if _LEGEND_ROW * len(shown) <= height else 2
+    height = max(height, _LEGEND_ROW * math.ceil(len(shown) / n_columns))
+    figure, axis = new_figure(width + 1.8 * n_columns, height + 0.4)  # the legend and the title
+    for label in shown:
         member = labels == label
         style = class_style(int(label))
         axis.scatter(*points[member].T, s=20, label=names[label], linewidths=0, **style)
@@ -157,7 +163,7 @@ def thumbnail_scatter(
     axis.set(title=title, xticks=[], yticks=[], aspect="equal")
     axis.grid(False)
     axis.spines[:].set_visible(False)
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, markerscale=1.4)
+    figure.legend(loc="outside right center", fontsize=9, markerscale=1.4, ncols=n_columns)
     return figure
 
 
