@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from PIL import Image
 
 from vsa.category.experiment import settings_for
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor, open_predictor
@@ -39,6 +40,7 @@ from vsa.runtime.run import Run
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 PAGE = 60  # results by appearance that quality re-orders
 STAGES = ("decode", "category", "box and feature", "search", "re-rank")
+_N_WARMUP = 2  # TorchScript looks at one pass and makes its code in the next
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class VisualSearch:
     def open(cls, run: Run, folder: Path | None = None) -> VisualSearch:
         """Open the stages that a run has trained; of another catalogue, if its folder is given.
 
-        Large files are mapped. Raises InputError if a stage is missing, saying what makes it.
+        Large files are mapped, and a blank photo is searched for, so that the first real one is
+        answered as fast as any. Raises InputError if a stage is missing, saying what makes it.
         """
         folder, device = folder or engine_folder(run), pick_device()
         predictor = open_predictor(
@@ -108,7 +111,7 @@ class VisualSearch:
             catalogue = pa.ipc.open_file(mapped).read_all()
         ranker = ranker_folder(run)
         has_quality = any(catalogue[name].null_count < len(catalogue) for name in QUALITY)
-        return cls(
+        engine = cls(
             replace(predictor, net=ready(predictor.net, device)),
             ready(network, device),
             card["image_px"],
@@ -116,6 +119,9 @@ class VisualSearch:
             catalogue,
             open_ranker(ranker) if has_quality and ranker.is_dir() else None,
         )
+        for _ in range(_N_WARMUP):
+            engine.search(Image.new("RGB", (engine.image_px, engine.image_px)))
+        return engine
 
     def search(
         self,
