@@ -245,7 +245,7 @@ def test_a_broken_or_foreign_file_is_refused_and_kept(run, damage):
     assert ledger.path.read_text(encoding="utf-8") == damaged
 
 
-def test_commit_marks_a_dirty_tree_outside_reports(tmp_path, monkeypatch):
+def test_commit_marks_a_tree_that_differs_in_more_than_results(tmp_path, monkeypatch):
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
         subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True)
@@ -261,6 +261,7 @@ def test_commit_marks_a_dirty_tree_outside_reports(tmp_path, monkeypatch):
     assert len(clean) == 40
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "metrics.json").write_text("{}")
+    (tmp_path / "README.md").write_text("a table of results")
     assert environment.commit() == clean
     (tmp_path / "code.py").write_text("2")
     assert environment.commit() == f"{clean}+dirty"

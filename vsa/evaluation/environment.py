@@ -29,7 +29,9 @@ PACKAGES = [
 
 
 def commit() -> str:
-    """The checkout's commit, with "+dirty" if tracked or new files outside ``reports`` differ.
+    """The checkout's commit, with "+dirty" if tracked or new files differ.
+
+    Those that results are printed in do not count: ``reports`` and the README.
 
     "unknown" when the package does not run from a git checkout of its own.
     """
@@ -37,7 +39,7 @@ def commit() -> str:
     head = _git("rev-parse", "HEAD")
     if not top or not head or Path(top).resolve() != ROOT:
         return "unknown"
-    changes = _git("status", "--porcelain", "--", ".", ":(exclude)reports")
+    changes = _git("status", "--porcelain", "--", ".", ":(exclude)reports", ":(exclude)README.md")
     return head if changes == "" else f"{head}+dirty"
 
 
