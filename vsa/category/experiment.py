@@ -122,7 +122,7 @@ def _refit_last_layer(
 ) -> np.ndarray:
     """Logistic regression on all reference labels: what the model gains from the same labels."""
     candidates = [
-        LogisticRegression(C=c, max_iter=100, tol=1e-3).fit(features["reference"], labels)
+        LogisticRegression(C=c, max_iter=1000, tol=1e-3).fit(features["reference"], labels)
         for c in (10.0, 100.0)
     ]
     best = max(candidates, key=lambda m: m.score(features["val"], val_labels))
