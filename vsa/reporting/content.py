@@ -45,12 +45,7 @@ def read_content(run_folder: Path) -> dict[str, Any]:
     ids = {claim["id"] for claim in judged}
     present = {record["section"] for record in metrics["records"]} | set(run["sections"])
     present |= {figure["section"] for figure in figures}
-    machines: list[dict[str, str]] = []
-    made = {}
-    for name, facts in run["sections"].items():
-        if (machine := _machine(facts)) not in machines:
-            machines.append(machine)
-        made[name] = {**facts, "machine": machines.index(machine) + 1}
+    machines, made = _made(run["sections"])
     return {
         "run": run,
         "card": run.get("dataset_card", {}),
@@ -177,6 +172,19 @@ def _glossary(records: Sequence[Record]) -> list[dict[str, str]]:
         {"name": m.name, "definition": m.definition, "unit": m.unit, "better": better[m.direction]}
         for m in metrics
     ]
+
+
+def _made(
+    sections: dict[str, dict[str, Any]],
+) -> tuple[list[dict[str, str]], dict[str, dict[str, Any]]]:
+    """The machines of a run, each once; and of each section how it was made, by machine number."""
+    machines: list[dict[str, str]] = []
+    made = {}
+    for name, facts in sections.items():
+        if (machine := _machine(facts)) not in machines:
+            machines.append(machine)
+        made[name] = {**facts, "machine": machines.index(machine) + 1}
+    return machines, made
 
 
 def _machine(facts: dict[str, Any]) -> dict[str, str]:
