@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,11 @@ from vsa.runtime import pipeline
 from vsa.runtime.errors import InputError, NotApplicable, NotebookError
 from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
 from vsa.runtime.run import make_run
+
+if TYPE_CHECKING:
+    from vsa.pictures import Taken
+
+_N_NAMED = 10  # of the pictures that could not be read; a file has all
 
 # Heavy modules are imported inside the commands that need them, so that --help is instant.
 app = typer.Typer(
@@ -91,16 +96,22 @@ def index_build(index: _Index, pictures: _Pictures) -> None:
     """Index all pictures below a folder, by ImageNet features; go on where it was interrupted."""
     from vsa import pictures as own
 
-    _tell(own.build(index, pictures))
+    _account(own.build(index, pictures), index)
 
 
 @index_app.command("add")
-def index_add(index: _Index, pictures: _Pictures) -> None:
+def index_add(
+    index: _Index,
+    pictures: _Pictures,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="take the places of another folder's equal names")
+    ] = False,
+) -> None:
     """Add what is new in a folder, and replace what has changed."""
     from vsa.pictures import Pictures
 
     with Pictures(index, writable=True) as own:
-        _tell(own.add(pictures))
+        _account(own.add(pictures, replace=replace), index)
 
 
 @index_app.command("delete")
@@ -156,6 +167,18 @@ def search(
 
 
 @app.command()
+def verify(
+    what: Annotated[str, typer.Argument(help="an index, an engine or another folder; or a run")],
+) -> None:
+    """Check every byte of an index, an engine, a report, or all of a run."""
+    from vsa.verify import verify
+
+    checked = verify(what)
+    for folder in checked:
+        print(f"whole: {folder}")
+
+
+@app.command()
 def notebook(
     path: Annotated[Path, typer.Argument(help="the notebook")],
     output: Annotated[Path, typer.Argument(help="where the executed notebook goes")],
@@ -178,6 +201,18 @@ def refresh(notebooks: list[Path]) -> None:
 
     for path in notebooks:
         refresh(path.resolve())
+
+
+def _account(taken: Taken, index: Path) -> None:
+    """What became of every entry below a folder; the first of those that could not be read."""
+    from vsa.pictures import LEFT_OUT
+
+    _tell(taken.counts)
+    bad = taken.unreadable
+    for name, reason in zip(bad.name[:_N_NAMED], bad.reason[:_N_NAMED], strict=True):
+        print(f"unreadable: {name}: {reason}")
+    if len(taken.left_out):
+        print(f"all that was left out, and why: {index / LEFT_OUT}")
 
 
 def _tell(facts: dict[str, Any]) -> None:

@@ -32,6 +32,8 @@ from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.index.index import BinaryIndex, best, check_request
 from vsa.ranking.serve import QualityRanker, open_ranker, ranker_folder
+from vsa.runtime.atomic import settled
+from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
@@ -95,7 +97,7 @@ class VisualSearch:
         Large files are mapped, and a blank photo is searched for, so that the first real one is
         answered as fast as any. Raises InputError if a stage is missing, saying what makes it.
         """
-        folder, device = folder or engine_folder(run), pick_device()
+        folder, device = settled(folder or engine_folder(run)), pick_device()
         predictor = open_predictor(
             run.artifacts / "category" / "predictor", settings_for(run), device
         )
@@ -103,6 +105,7 @@ class VisualSearch:
             raise InputError(
                 "the engine was not published", cure="Run notebook 06_end_to_end", file=folder
             )
+        check_manifest(folder)
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         network = JointNet(card["architecture"], card["feature_dim"])
         state = torch.load(folder / "network.pth", weights_only=True, map_location="cpu")

@@ -18,7 +18,8 @@ from vsa.data.images import load_images
 from vsa.data.load import load
 from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
 from vsa.evaluation.ledger import Ledger
-from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError, NotApplicable
 from vsa.runtime.run import Run
 
@@ -92,12 +93,13 @@ def prepare_shop(run: Run) -> Shop:
 
 
 def open_shop(run: Run) -> Shop:
-    """What `prepare_shop` stored; raises InputError if notebook 01 has not run."""
-    tables = run.artifacts / "tables"
+    """What `prepare_shop` stored; raises InputError if notebook 01 has not run, or damage."""
+    tables = settled(run.artifacts / "tables")
     if not tables.is_dir():
         raise InputError(
             "the catalogue is not prepared", cure="Run notebook 01_catalogue first", file=tables
         )
+    check_manifest(tables)
     dataset = load(run.dataset, run.profile, run.seed)
     simulated, observed = tables / "pvlog-simulated.parquet", tables / "pvlog.parquet"
     is_simulated = simulated.is_file()

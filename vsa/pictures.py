@@ -7,9 +7,13 @@ offline and the online path describe a picture by the same function.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,42 +21,63 @@ import torch
 from torch import nn
 
 from vsa.data.images import ImageError, Source, load_image
+from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, list_pictures
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
-from vsa.index.base import flush
-from vsa.index.build import build_index, require_replaceable
+from vsa.index.build import replaced_index, write_index
 from vsa.index.index import BinaryIndex
 from vsa.index.model import change_facts
 from vsa.index.tuning import choose_knobs
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.backbones import make_backbone
+from vsa.runtime.checked import flush
+from vsa.runtime.checked_table import read_checked_table, write_checked_table
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import fingerprint, state_digest
 from vsa.runtime.progress import progress
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 _SIZE_PX = 224
 _CHUNK = 256
-_NAMES = "pictures.parquet"
+_NAMES, LEFT_OUT = "pictures.parquet", "left-out.csv"
+_COLUMNS = ["id", "name", "stamp", "digest", "source"]
 _N_TUNING = 50
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of everything below a folder."""
+
+    counts: dict[str, int]  # added, replaced, unchanged, unreadable, skipped
+    left_out: pd.DataFrame  # name, what (skipped or unreadable), reason
+
+    @property
+    def unreadable(self) -> pd.DataFrame:
+        """The rows of `left_out` that should have been pictures."""
+        return self.left_out[self.left_out.what == UNREADABLE]
 
 
 class Pictures:
     """Names, and features, of the pictures in an index."""
 
-    def __init__(self, folder: Path, *, writable: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, writable: bool = False) -> None:
         """Open an index that `build` made; raises InputError if there is none."""
-        if (folder / "index.json").is_file() and not (folder / _NAMES).is_file():
-            raise InputError(
-                "this index is not one of pictures",
-                cure="Make one with `vsa index build INDEX PICTURES`",
-                file=folder,
-            )
-        self.device = pick_device()
-        self.net = imagenet_network(self.device)
-        self.folder = folder
         self.index = BinaryIndex(folder, writable=writable)
+        self.folder = self.index.folder
+        self._read: tuple[object, pd.DataFrame] | None = None
+        try:
+            if _NAMES not in self.index.facts.get("tables", ()):
+                raise InputError(
+                    "this index is not one of pictures, or of an earlier version of vsa",
+                    cure="Make one with `vsa index build INDEX PICTURES`",
+                    file=folder,
+                )
+            self._table()
+            self.device = pick_device()
+            self.net = imagenet_network(self.device)
+        except BaseException:
+            self.index.close()
+            raise
 
     def __enter__(self) -> Pictures:
         return self
@@ -68,29 +93,41 @@ class Pictures:
         found = pd.DataFrame({"name": names.to_numpy(), "similarity": hits.similarity})
         return found.dropna(ignore_index=True)
 
-    def add(self, pictures: Path) -> dict[str, int]:
-        """Add what is new in a folder, and replace what has changed since (by size and time).
+    def add(self, pictures: str | Path, *, replace: bool = False) -> Taken:
+        """Add what is new in a folder, and replace what has changed there since.
 
-        Returns how many were added, replaced and unreadable.
+        A picture that was only moved or touched is left as it is. Raises InputError, and changes
+        nothing, if another folder's picture goes by the same name, unless `replace` says that
+        those of this folder are to take their places.
         """
-        found, table = _list(pictures), self._table()
-        known = table.set_index("name").stamp
-        is_there = self.index.current().contains(found.id.to_numpy(np.int64))
-        same = is_there & (found.name.map(known) == found.stamp).to_numpy()
-        fresh, features = _describe(found[~same], self.net, self.device, None)
+        self.index.require_writable()
+        found, table = list_pictures(pictures), self._table()
+        listed = found.pictures
+        known = table.set_index("name").reindex(listed.name)
+        source = _shown(found.folder)
+        is_there = self.index.current().contains(listed.id.to_numpy(np.int64))
+        same = (known.stamp.to_numpy() == listed.stamp.to_numpy()) & is_there
+        digests = dict(zip(known.index[is_there], known.digest[is_there], strict=True))
+        if not replace:
+            self._refuse_clashes(listed[(is_there & (known.source != source)).to_numpy()], digests)
+        work = _Work(self.net, self.device, source, digests)
+        fresh, features, touched, unreadable = work.describe(listed[~same])
         ids = fresh.id.to_numpy(np.int64)
         old = self.index.current().contains(ids)
-        others, rows = table[~table.id.isin(ids)], fresh[["id", "name", "stamp"]]
+        others = table[~table.id.isin([*ids, *touched.id])]
         # a name without its stamp comes first, and is taken up again if the items do not follow
-        self._write(pd.concat([others, rows.assign(stamp="")], ignore_index=True))
+        self._write([others, touched, fresh.assign(stamp="", digest="")])
         for call, chosen in ((self.index.add, ~old), (self.index.update, old)):
             places = np.flatnonzero(chosen)
             for start in range(0, len(places), _CHUNK):
                 part = places[start : start + _CHUNK]
                 call(ids[part], features[part])
-        self._write(pd.concat([others, rows], ignore_index=True))
-        n_unreadable = len(found) - int(same.sum()) - len(fresh)
-        return {"added": int((~old).sum()), "replaced": int(old.sum()), "unreadable": n_unreadable}
+        self._write([others, touched, fresh])
+        n_same = int(same.sum()) + len(touched)
+        taken = _taken(found, unreadable, int((~old).sum()), int(old.sum()), n_same)
+        with atomic_file(self.folder / LEFT_OUT, make_parents=False) as draft:
+            _write_left_out(draft, taken)
+        return taken
 
     def delete(self, names: Sequence[str]) -> None:
         """Remove pictures by name; raises InputError, and removes none, if one is unknown."""
@@ -103,45 +140,87 @@ class Pictures:
         gone = table.name.isin(names)
         ids = table.id[gone].to_numpy(np.int64)
         self.index.delete(ids[self.index.current().contains(ids)])
-        self._write(table[~gone])
+        self._write([table[~gone]])
+
+    def _refuse_clashes(self, listed: pd.DataFrame, digests: Mapping[str, str]) -> None:
+        """Raise InputError if a picture of another folder has a name of these, and is another."""
+        clashes = [
+            name
+            for name, path in zip(listed.name, listed.path, strict=True)
+            if _digest(_content(path)) != digests[name]
+        ]
+        if clashes:
+            where = self._table().set_index("name").source[clashes[0]]
+            raise InputError(
+                f"{len(clashes)} names are those of pictures of {where}, as {clashes[0]!r}",
+                cure="Put both folders into one and add that; or, if these are to take the places "
+                "of those, say --replace",
+                file=self.folder,
+            )
 
     def _table(self) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / _NAMES)
+        """The names, read again when another process has changed them."""
+        path = self.folder / _NAMES
+        try:
+            status = path.stat()
+        except OSError:
+            state: object = None
+        else:
+            state = status.st_ino, status.st_mtime_ns, status.st_size
+        if self._read is None or self._read[0] != state:
+            self._read = state, read_checked_table(path)
+        return self._read[1]
 
-    def _write(self, table: pd.DataFrame) -> None:
-        with atomic_file(self.folder / _NAMES) as draft:
-            table.to_parquet(draft)
+    def _write(self, parts: Sequence[pd.DataFrame]) -> None:
+        self.index.require_writable()
+        table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+        with atomic_file(self.folder / _NAMES, make_parents=False) as draft:
+            write_checked_table(draft, table[_COLUMNS])
             flush(draft)
+        flush(self.folder)
 
 
-def build(folder: Path, pictures: Path) -> dict[str, int]:
+def build(folder: str | Path, pictures: str | Path) -> Taken:
     """Index all pictures below a folder; what an interrupted build has described is kept.
 
-    Returns how many were added and how many could not be read. Raises InputError if there are
-    none, or if the weights of the network are not at hand.
+    Raises InputError if there are none, if the weights of the network are not at hand, or, before
+    anything is described, if an index cannot be made there.
     """
-    found = _list(pictures)
-    whole, inside = folder.resolve(), pictures.resolve()
-    if whole == inside or whole in inside.parents:
+    found = list_pictures(pictures)
+    if not len(found.pictures):
+        raise InputError(
+            f"there are no pictures in this folder, and {len(found.left_out)} other entries",
+            cure=f"Files must end in one of {', '.join(SUFFIXES)}",
+            file=pictures,
+        )
+    whole = Path(os.path.realpath(folder))
+    if whole == found.folder or whole in found.folder.parents:
         raise InputError(
             "the index would replace the pictures", cure="Name another folder", file=folder
         )
-    require_replaceable(folder)
-    device = pick_device()
-    net = imagenet_network(device)
-    parts = whole.with_name(f".{whole.name}-parts")
-    readable, features = _describe(found, net, device, parts)
-    if not len(readable):
-        raise InputError("none of the pictures can be read", cure="See the formats", file=pictures)
-    build_index(folder, features, readable.id.to_numpy(np.int64))
-    readable[["id", "name", "stamp"]].to_parquet(folder / _NAMES)
-    with BinaryIndex(folder) as index:
-        # no picture is held out: each finds itself, and 19 others that count
-        some = features[:: max(1, len(features) // _N_TUNING)]
-        knobs = choose_knobs(index, some, k=min(20, len(features))).knobs
-    change_facts(folder, knobs={"n_probe": knobs.n_probe, "n_candidates": knobs.n_candidates})
+    with replaced_index(whole) as draft:
+        device = pick_device()
+        parts = whole.with_name(f".{whole.name}-parts")
+        work = _Work(imagenet_network(device), device, _shown(found.folder), {}, parts)
+        readable, features, _, unreadable = work.describe(found.pictures)
+        if not len(readable):
+            name, reason = unreadable.name.iloc[0], unreadable.reason.iloc[0]
+            raise InputError(
+                f"none of the pictures can be read; {name}: {reason}",
+                cure="See whether the files are whole",
+                file=pictures,
+            )
+        write_index(draft, features, readable.id.to_numpy(np.int64))
+        write_checked_table(draft / _NAMES, readable[_COLUMNS])
+        taken = _taken(found, unreadable, len(readable))
+        _write_left_out(draft / LEFT_OUT, taken)
+        with BinaryIndex(draft) as index:
+            # no picture is held out: each finds itself, and 19 others that count
+            some = features[:: max(1, len(features) // _N_TUNING)]
+            knobs = choose_knobs(index, some, k=min(20, len(features))).knobs
+        change_facts(draft, knobs=asdict(knobs), tables=[_NAMES])
     shutil.rmtree(parts, ignore_errors=True)
-    return {"added": len(readable), "unreadable": len(found) - len(readable)}
+    return taken
 
 
 def imagenet_network(device: Device) -> JointNet:
@@ -155,54 +234,108 @@ def imagenet_network(device: Device) -> JointNet:
     return net.to(device.device, memory_format=device.memory_format).eval()
 
 
-def _list(pictures: Path) -> pd.DataFrame:
-    """All picture files below a folder: id, name, stamp of size and time, path."""
-    if not pictures.is_dir():
-        raise InputError("there is no such folder", cure="Name a folder of pictures", file=pictures)
-    files = sorted(
-        path
-        for path in pictures.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
-    if not files:
-        raise InputError(
-            "there are no pictures in this folder",
-            cure=f"Files must end in one of {', '.join(SUFFIXES)}",
-            file=pictures,
+@dataclass(frozen=True)
+class _Work:
+    """Describing pictures of one folder."""
+
+    net: JointNet
+    device: Device
+    source: str
+    known: Mapping[str, str]  # name → digest: the same content is not described again
+    parts: Path | None = None  # where finished chunks are kept until all are done
+
+    def describe(
+        self, listed: pd.DataFrame
+    ) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame, pd.DataFrame]:
+        """Rows that were described, their features (n, d); rows whose content is known; the rest.
+
+        The rest has columns name, what and reason.
+        """
+        rows, features = [], [np.empty((0, self.net.head.out_features), np.float32)]
+        for start in progress(range(0, len(listed), _CHUNK), "describe pictures"):
+            chunk = listed.iloc[start : start + _CHUNK]
+            made = self._chunk(chunk)
+            rows.append(chunk.assign(source=self.source, **{k: made[k] for k in _SAID}))
+            features.append(made["features"])
+        if not rows:
+            rows = [listed.assign(source="", **dict.fromkeys(_SAID, ""))]
+        table = pd.concat(rows, ignore_index=True)
+        is_new = (table.reason == "") & (table.digest != table.name.map(self.known))
+        bad = table[table.reason != ""].assign(what=UNREADABLE)
+        is_same = (table.reason == "") & ~is_new
+        return table[is_new], np.concatenate(features), table[is_same], bad
+
+    def _chunk(self, chunk: pd.DataFrame) -> Mapping[str, Any]:
+        """Digest of each picture, or the reason why it has none; features of those described."""
+        if self.parts is None:
+            return self._make(chunk)
+        key = fingerprint(
+            source=self.source,
+            names=chunk.name.tolist(),
+            stamps=chunk.stamp.tolist(),
+            size_px=_SIZE_PX,
+            network=state_digest(self.net.state_dict()),
         )
-    names = [path.relative_to(pictures).as_posix() for path in files]
-    stamps = [f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    ids = [int(hashlib.sha256(name.encode()).hexdigest()[:15], 16) for name in names]
-    columns = {"id": ids, "name": names, "stamp": stamps, "path": [str(path) for path in files]}
-    return pd.DataFrame(columns)
+        part = self.parts / f"{key}.npz"
+        if not part.is_file():
+            made = self._make(chunk)
+            with atomic_file(part) as draft, draft.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, **made)
+        with np.load(part) as arrays:
+            return dict(arrays)
+
+    def _make(self, chunk: pd.DataFrame) -> dict[str, np.ndarray]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            known = chunk.name.map(self.known)
+            read = list(pool.map(_read_picture, chunk.path, known))
+        images = [image for image, _, _ in read if image is not None]
+        stacked = np.stack(images) if images else np.empty((0, _SIZE_PX, _SIZE_PX, 3), np.uint8)
+        return {
+            "features": describe(self.net, stacked, self.device, batch_size=32).features,
+            "digest": np.array([digest for _, digest, _ in read], str),
+            "reason": np.array([reason for _, _, reason in read], str),
+        }
 
 
-def _describe(
-    table: pd.DataFrame, net: JointNet, device: Device, parts: Path | None
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The readable rows, and their features; chunks are kept in `parts`, if given, until done."""
-    kept, features = [], [np.empty((0, net.head.out_features), np.float32)]
-    for start in progress(range(0, len(table), _CHUNK), "describe pictures"):
-        chunk = table.iloc[start : start + _CHUNK]
-        key = fingerprint(names=chunk.name.tolist(), stamps=chunk.stamp.tolist())
-        part = None if parts is None else parts / f"{key}.npz"
-        if part is None or not part.is_file():
-            rows, images = [], []
-            for row, path in enumerate(chunk.path):
-                try:
-                    images.append(load_image(Path(path), _SIZE_PX))
-                    rows.append(row)
-                except ImageError:
-                    continue
-            stacked = np.stack(images) if images else np.empty((0, _SIZE_PX, _SIZE_PX, 3), np.uint8)
-            found = describe(net, stacked, device, batch_size=32).features
-            if part is not None:
-                with atomic_file(part) as draft, draft.open("wb") as stream:
-                    np.savez(stream, rows=np.array(rows, np.int64), features=found)
-        else:
-            with np.load(part) as arrays:
-                rows, found = arrays["rows"].tolist(), arrays["features"]
-        kept.append(chunk.iloc[rows])
-        features.append(found)
-    joined = pd.concat(kept, ignore_index=True) if kept else table.iloc[:0]
-    return joined, np.concatenate(features)
+_SAID = ("digest", "reason")
+
+
+def _read_picture(path: Path, known: str) -> tuple[np.ndarray | None, str, str]:
+    """Image, unless its digest is known; digest; why there is neither."""
+    try:
+        content = _content(path)
+        digest = _digest(content)
+        image = None if digest == known else load_image(content, _SIZE_PX)
+        return image, digest, ""
+    except ImageError as error:
+        return None, "", error.reason
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(error.strerror or "unreadable", file=path) from None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _shown(path: Path) -> str:
+    """A path as text, whatever its bytes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _taken(
+    found: Listing, unreadable: pd.DataFrame, added: int, replaced: int = 0, unchanged: int = 0
+) -> Taken:
+    left_out = pd.concat([found.left_out, unreadable[found.left_out.columns]], ignore_index=True)
+    counts = {"added": added, "replaced": replaced, "unchanged": unchanged}
+    left = left_out.what.value_counts()
+    counts |= {what: int(left.get(what, 0)) for what in (UNREADABLE, SKIPPED)}
+    return Taken(counts, left_out)
+
+
+def _write_left_out(path: Path, taken: Taken) -> None:
+    taken.left_out.to_csv(path, index=False)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from random_features import DIM, unit
 
-from vsa.index.base import FORMAT, write_checked_json
+from vsa.index.base import FORMAT
 from vsa.index.build import build_index
 from vsa.index.index import BinaryIndex, Knobs
 from vsa.index.model import read_model
+from vsa.runtime.checked import write_checked_json
 from vsa.runtime.errors import InputError
 
 N_KILLS = 200

@@ -25,6 +25,7 @@ from vsa.data.images import load_images
 from vsa.data.schema import Dataset
 from vsa.runtime import backbones
 from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.backbones import weights_key
 from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import checksum, fingerprint
 from vsa.runtime.profiles import CategorySettings
@@ -75,6 +76,7 @@ def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) ->
             device=repr(device),
             paths={name: table.path.tolist() for name, table in tables.items()},
             images=[checksum(array) for array in images.values()],
+            weights=weights_key(settings.architecture) if settings.pretrained else "",
         )
         folder = run.artifacts / "category" / f"seed-{seed}-{key}"
         if not folder.exists():

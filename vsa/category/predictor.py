@@ -17,10 +17,13 @@ from vsa.category.fusion import FusionChoice, fuse
 from vsa.category.model import CategoryNet, predict
 from vsa.category.search import N_NEIGHBOURS, vote
 from vsa.category.task import CategoryTask
-from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.profiles import CategorySettings
+
+_CARD = "card.json"
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def save_predictor(
     folder: Path, task: CategoryTask, result: SeedResult, choice: FusionChoice
 ) -> None:
     """Publish one trained seed as the stage the engine opens; replaces an earlier one."""
-    with atomic_dir(folder) as draft:
+    with atomic_dir(folder, marker=_CARD) as draft:
         torch.save(result.state, draft / "classifier.pth")
         np.save(draft / "reference_features.npy", result.features["reference"])
         task.reference.to_parquet(draft / "reference.parquet")
@@ -94,16 +97,21 @@ def save_predictor(
             "decay": choice.decay,
             "weight": choice.weight,
         }
-        (draft / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+        (draft / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
 
 
 def open_predictor(folder: Path, settings: CategorySettings, device: Device) -> CategoryPredictor:
-    """Open what `save_predictor` published; reference features are memory-mapped."""
+    """Open what `save_predictor` published; reference features are memory-mapped.
+
+    Raises InputError if there is nothing, or if a file of it is missing or damaged.
+    """
+    folder = settled(folder)
     if not folder.is_dir():
         raise InputError(
             "no trained category stage here", cure="Run notebook 02_category_fusion", file=folder
         )
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    check_manifest(folder)
+    card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
     net = CategoryNet(settings.architecture, len(card["categories"]), pretrained=False)
     net.load_state_dict(torch.load(folder / "classifier.pth", weights_only=True))
     return CategoryPredictor(

@@ -165,7 +165,7 @@ def unpack_zip(archive: Path, target: Path, strip: int = 1, max_bytes: int = MAX
     `target` as it was, for a damaged archive, names that point elsewhere, links, duplicates,
     or more than `max_bytes` of content.
     """
-    with atomic_dir(target) as draft:
+    with atomic_dir(target, manifest=False) as draft:
         _extract(archive, draft, strip, max_bytes)
     return target
 
@@ -228,8 +228,14 @@ def _checked_members(
     return members
 
 
+class _WrongContent(InputError):
+    """What was downloaded is of no use."""
+
+
 def _refused(archive: Path, problem: str) -> InputError:
-    return InputError(f"the archive {problem}", cure="Delete it and download again", file=archive)
+    return _WrongContent(
+        f"the archive {problem}", cure="Delete it and download again", file=archive
+    )
 
 
 # ---------------------------------------------------------------- both
@@ -251,7 +257,8 @@ def fetch_repository(
     `trees` maps sub-folders to their git tree hashes. An archive saved by hand beside `folder`
     as ``<folder>-<commit>.zip`` is used instead of the network. Raises InputError if `folder`
     exists (nothing of the user's is overwritten), if the download fails, or if the content is
-    not what was published; then neither folder nor archive remains.
+    not what was published; then neither folder nor archive remains. Where the disk is full the
+    archive does.
     """
     if os.path.lexists(folder):
         raise InputError(
@@ -261,14 +268,14 @@ def fetch_repository(
     if not archive.exists():
         download(url, archive, timeout_s=timeout_s, n_attempts=n_attempts, backoff_s=backoff_s)
     try:
-        with atomic_dir(folder) as draft:
+        with atomic_dir(folder, manifest=False) as draft:  # the git trees say what is whole
             _extract(archive, draft, 1, max_bytes)
             if mismatch := tree_mismatch(draft, trees):
-                raise InputError(
+                raise _WrongContent(
                     f"the content of {url} is not what was published: {mismatch}",
                     cure="Nothing of it was kept; try again, or download it over another network",
                 )
-    except InputError:
+    except _WrongContent:  # and only then: of a full disk the download is not to blame
         archive.unlink(missing_ok=True)
         raise
     archive.unlink(missing_ok=True)

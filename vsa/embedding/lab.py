@@ -59,14 +59,16 @@ from vsa.embedding.variants import (
     make_stage,
 )
 from vsa.runtime import backbones
-from vsa.runtime.atomic import atomic_dir, atomic_file
-from vsa.runtime.backbones import make_backbone
+from vsa.runtime.atomic import atomic_file, replace_dir
+from vsa.runtime.backbones import make_backbone, weights_key
+from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import checksum, fingerprint
+from vsa.runtime.fingerprint import checksum, fingerprint, state_digest
 from vsa.runtime.profiles import EmbeddingSettings
 from vsa.runtime.seeds import generator
 
+GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
 _CODE = (
     sys.modules[__name__],
     backbones,
@@ -146,10 +148,8 @@ class Lab:
                     cure="Free some space on that disk and start again: training continues",
                     file=draft,
                 ) from error
-            with atomic_dir(folder) as target:
-                for file in draft.iterdir():
-                    file.rename(target / file.name)
-            draft.rmdir()
+            write_manifest(draft)
+            replace_dir(draft, folder)  # in one step: what took hours must not be lost between two
         return read_job(folder, name, self.seed)
 
     def is_possible(self, name: str) -> bool:
@@ -182,12 +182,10 @@ class Lab:
             device=repr(self.device),
             queries=pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
             catalogue=pd.util.hash_pandas_object(self.task.catalogue).to_numpy().sum().item(),
-            clicks=[
-                int(self.task.pages.image.sum()),
-                int(np.flatnonzero(self.task.pages.clicked).sum()),
-            ],
+            clicks=[checksum(array) for array in vars(self.task.pages).values()],
             images=[checksum(images.queries), checksum(images.catalogue)],
-            backbone=[float(v.double().sum()) for v in self.backbone_state.values()],
+            local=[checksum(features) for features in self.task.local],
+            backbone=state_digest(self.backbone_state),
         )
 
     def _key(self, name: str) -> str:
@@ -201,6 +199,7 @@ class Lab:
         else:
             start = "" if name in UNTRAINED else self._key(JOINT)
             what = [settings.n_detector_steps, settings.box_learning_rate]
+            what += [weights_key(GENERIC)] if name == IMAGENET else []
         shape = [settings.architecture, settings.image_px, settings.feature_dim]
         return fingerprint(ground=self._ground, name=name, start=start, what=what, shape=shape)
 
@@ -232,8 +231,8 @@ class Lab:
         return colour_histogram(images.queries), colour_histogram(images.catalogue)
 
     def _imagenet(self) -> FeaturePair:
-        backbone, size = make_backbone("mobilenet_v2", pretrained=True)
-        net = JointNet("mobilenet_v2", size)
+        backbone, size = make_backbone(GENERIC, pretrained=True)
+        net = JointNet(GENERIC, size)
         net.load_backbone(backbone.state_dict())
         return self._describe_all(self._without_head(net))
 

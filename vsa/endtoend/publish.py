@@ -21,6 +21,7 @@ from vsa.index.model import change_facts
 from vsa.index.tuning import choose_knobs
 from vsa.runtime.atomic import atomic_dir
 
+_CARD = "card.json"
 _WANTED_RECALL = 0.99  # of a linear scan of the features, on validation photos
 
 
@@ -38,7 +39,7 @@ def publish(
     validation : features of photos, float32 (m, d), that choose the index's settings.
     """
     settings = lab.settings
-    with atomic_dir(folder) as draft:
+    with atomic_dir(folder, marker=_CARD) as draft:
         index = draft / "index"
         build_index(index, features, categories=catalogue.category.to_numpy(str), seed=lab.seed)
         with BinaryIndex(index) as opened:
@@ -54,4 +55,4 @@ def publish(
             "feature_dim": settings.feature_dim,
             "image_px": settings.image_px,
         }
-        (draft / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+        (draft / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")

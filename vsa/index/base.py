@@ -7,12 +7,7 @@ and belong in memory; features are touched only for candidates, and may stay on 
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 import threading
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from vsa.index.codec import STORED
-from vsa.runtime.errors import InputError
+from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.checked import check_file, file_facts, flush, read_checked_json, write_checked_json
+from vsa.runtime.errors import InputError, cannot_write
 
 FORMAT = 1
 _ARRAYS = ("codes", "features", "ids", "offsets", "by_id")
 _CHUNK_ROWS = 2**17
-_CHECKED_AT_OPENING = 2**29  # bytes; larger files are checked by `verify` only
-_REBUILD = "Build the index again, or restore it from a copy"
 # np.load parses a file's header as Python, which early 3.11 cannot do in two threads at once
 # (python/cpython#106905).
 READING = threading.Lock()
@@ -65,38 +60,23 @@ def write_base(
     """Write a base that is complete or absent, and on the disk once this returns.
 
     `ids` and `lists`, int64 (n,), say what there is and where it goes; `rows_of` returns codes and
-    features of the items at the given positions, and is asked for a chunk at a time. Raises
-    InputError when the disk is full, having removed what was written.
+    features of the items at the given positions, and is asked for a chunk at a time. The folder
+    around it must exist. Raises InputError when the disk is full, having removed what was written.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _write_arrays(draft, ids, lists, n_lists, rows_of)
-        manifest = {
-            "format": FORMAT,
-            "n_items": len(ids),
-            "files": {
-                name: {"bytes": path.stat().st_size, "crc32": file_checksum(path)}
-                for name in _ARRAYS
-                if (path := draft / f"{name}.npy")
-            },
-        }
-        write_checked_json(draft / "manifest.json", manifest)
-        for path in draft.iterdir():
-            flush(path)
-        flush(draft)
-        draft.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)  # left by somebody who died before naming it
-        os.replace(draft, folder)
+        with atomic_dir(folder, manifest=False, make_parents=False) as draft:
+            _write_arrays(draft, ids, lists, n_lists, rows_of)
+            manifest = {
+                "format": FORMAT,
+                "n_items": len(ids),
+                "files": {name: file_facts(draft / f"{name}.npy") for name in _ARRAYS},
+            }
+            write_checked_json(draft / "manifest.json", manifest)
+            for path in (*draft.iterdir(), draft):
+                flush(path)
         flush(folder.parent)
     except OSError as error:
-        raise InputError(
-            f"the base could not be written ({error})",
-            cure="Free some space on that disk; what was there before is untouched",
-            file=folder,
-        ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        raise cannot_write(folder, error) from error
 
 
 def _write_arrays(
@@ -141,49 +121,9 @@ def open_base(folder: Path, *, check_all: bool = False) -> Base:
         )
     arrays = {}
     for name in _ARRAYS:
-        path, said = folder / f"{name}.npy", manifest["files"][name]
-        if not path.is_file() or path.stat().st_size != said["bytes"]:
-            raise InputError("the file is missing or truncated", cure=_REBUILD, file=path)
-        is_checked = check_all or said["bytes"] <= _CHECKED_AT_OPENING
-        if is_checked and file_checksum(path) != said["crc32"]:
-            raise InputError("the file's checksum is wrong", cure=_REBUILD, file=path)
+        path = folder / f"{name}.npy"
+        check_file(path, manifest["files"][name], check_all=check_all)
         empty = manifest["n_items"] == 0 and name != "offsets"  # nothing to map
         with READING:
             arrays[name] = np.load(path, mmap_mode=None if empty else "r").view(np.ndarray)
     return Base(folder, **arrays)
-
-
-def file_checksum(path: Path) -> int:
-    """CRC-32 of a file's content."""
-    value = 0
-    with path.open("rb") as stream:
-        while chunk := stream.read(2**22):
-            value = zlib.crc32(chunk, value)
-    return value
-
-
-def write_checked_json(path: Path, content: dict) -> None:
-    """Write JSON beside its own checksum."""
-    text = json.dumps(content, sort_keys=True)
-    path.write_text(json.dumps({"crc32": zlib.crc32(text.encode()), "content": content}, indent=1))
-
-
-def read_checked_json(path: Path) -> dict:
-    """Read what `write_checked_json` wrote; raises InputError if that is not what is there."""
-    try:
-        both = json.loads(path.read_text(encoding="utf-8"))
-        content = both["content"]
-        if zlib.crc32(json.dumps(content, sort_keys=True).encode()) == both["crc32"]:
-            return content
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise InputError("the file is missing or damaged", cure=_REBUILD, file=path)
-
-
-def flush(path: Path) -> None:
-    """Make sure that a file, or a folder's list of files, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

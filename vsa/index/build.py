@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from vsa.index.base import flush, write_base
+from vsa.index.base import write_base
 from vsa.index.codec import STORED, check_features, random_rotation
 from vsa.index.index import Knobs, check_ids
 from vsa.index.lists import Names, train_lists
-from vsa.index.live import Writer, create_live
+from vsa.index.live import WritersLock, create_live
 from vsa.index.model import Model, write_model
-from vsa.runtime.atomic import atomic_dir
-from vsa.runtime.errors import InputError
+from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
+from vsa.runtime.checked import INDEX, flush
+from vsa.runtime.errors import InputError, cannot_write
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 
@@ -51,7 +54,7 @@ def train_model(
 
 
 def build_index(
-    folder: Path,
+    folder: str | Path,
     features: np.ndarray,
     ids: np.ndarray | None = None,
     categories: Names | None = None,
@@ -61,11 +64,11 @@ def build_index(
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> None:
-    """Build an index; it is complete or absent, and replaces what was in the folder.
+    """Build an index; it is complete or absent, and replaces one that was in the folder.
 
     Parameters
     ----------
-    folder : where the index will be.
+    folder : where the index will be; see `replaced_index` for what may be there.
     features : floating (n, d), of unit length; may be mapped, rows are read in chunks.
     ids : int64 (n,), each once; the row numbers if missing.
     categories : a name per item; one empty name for all if missing.
@@ -76,8 +79,51 @@ def build_index(
 
     Raises
     ------
-    InputError for features that are not finite, ids given twice, and numbers that do not agree.
+    InputError for features that are not finite, ids given twice, numbers that do not agree, and
+    a folder that cannot be replaced.
     """
+    with replaced_index(folder) as draft:
+        write_index(
+            draft, features, ids, categories, model=model, knobs=knobs, n_bits=n_bits, seed=seed
+        )
+
+
+@contextmanager
+def replaced_index(folder: str | Path) -> Iterator[Path]:
+    """Yield an empty folder for `write_index` to fill; it replaces an index on success.
+
+    Until then the old index can be searched, and nobody may write to it. Raises InputError, before
+    anything is done, for a folder that holds anything but an index, an index that is being written
+    to, and where no folder can be replaced; later, if the disk is full.
+    """
+    target = settled(require_replaceable(Path(folder), INDEX))
+    _refuse_other_files(target)
+    lock = WritersLock(target) if (target / INDEX).is_file() else None
+    try:
+        with atomic_dir(target, marker=INDEX, manifest=False) as draft:
+            yield draft
+            for path in (*draft.iterdir(), draft):
+                flush(path)
+        flush(target.parent)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def write_index(
+    draft: Path,
+    features: np.ndarray,
+    ids: np.ndarray | None = None,
+    categories: Names | None = None,
+    *,
+    model: Model | None = None,
+    knobs: Knobs | None = None,
+    n_bits: int = N_BITS,
+    seed: int = 0,
+) -> None:
+    """Write an index into an empty folder; as `build_index`."""
     features = np.asanyarray(features)
     n = len(features)
     ids = np.arange(n) if ids is None else check_ids(ids)
@@ -92,7 +138,6 @@ def build_index(
         )
     if model is None:
         model = train_model(features, names, n_lists=n_lists_for(n), n_bits=n_bits, seed=seed)
-    require_replaceable(folder)
     codec, lists = model.codec, model.lists
     codes = np.empty((n, codec.n_bits // 8), np.uint8)
     for start in progress(range(0, n, _CHUNK_ROWS), "encode"):
@@ -101,37 +146,33 @@ def build_index(
     unique_codes, unique_names = pd.factorize(names)
     list_of = lists.assign(features, lists.category_codes(unique_names)[unique_codes])
     try:
-        with atomic_dir(folder) as draft:
-            base = "base-00000001"
-            write_base(
-                draft / base,
-                ids,
-                list_of,
-                len(lists),
-                lambda rows: (codes[rows], features[rows].astype(STORED)),
-            )
-            create_live(draft, base)
-            write_model(draft, model, {"knobs": asdict(knobs or Knobs())})
-            for path in (*draft.iterdir(), draft):
-                flush(path)
-        flush(folder.parent)
-    except (OSError, sqlite3.Error) as error:
+        base = "base-00000001"
+        write_base(
+            draft / base,
+            ids,
+            list_of,
+            len(lists),
+            lambda rows: (codes[rows], features[rows].astype(STORED)),
+        )
+        create_live(draft, base)
+        write_model(draft, model, {"knobs": asdict(knobs or Knobs())})
+    except sqlite3.Error as error:
         raise InputError(
-            f"the index could not be written ({error})",
-            cure="Free some space there, or see whether you may write",
-            file=folder,
+            f"the index could not be written ({error})", cure="Free some space there", file=draft
         ) from error
 
 
-def require_replaceable(folder: Path) -> None:
-    """Raise InputError for a folder that holds something else, or an index that is written to."""
-    if not folder.exists():
+# what an index's folder holds; anything else is somebody's, and would be lost with it
+_OWN = ("index.json", "model.npz", "live.sqlite*", "writer.lock", "*base-*", "*.parquet", "*.csv")
+
+
+def _refuse_other_files(folder: Path) -> None:
+    if not folder.is_dir():
         return
-    if (folder / "index.json").is_file():
-        Writer(folder).close()  # refused while there is another one
-    elif not folder.is_dir() or any(folder.iterdir()):
-        raise InputError(
-            "this is not an index, and would be replaced by one",
-            cure="Name a folder that does not exist yet",
-            file=folder,
-        )
+    for path in folder.iterdir():
+        if not any(path.match(pattern) for pattern in _OWN) and not path.name.startswith(".index."):
+            raise InputError(
+                f"the folder holds {path.name!r} too, which would be lost with the index",
+                cure="Move it away, or name another folder",
+                file=folder,
+            )

@@ -40,7 +40,7 @@ from vsa.index.shards import ShardedIndex, build_shards
 from vsa.index.task import IndexTask
 from vsa.index.timing import one_thread
 from vsa.runtime.atomic import atomic_file
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import checksum, fingerprint
 from vsa.runtime.profiles import IndexSettings
 from vsa.runtime.seeds import generator
 
@@ -272,8 +272,11 @@ class IndexLab:
             n_queries=self.settings.n_queries,
             n_peers=self.settings.n_peers,
             versions=[faiss.__version__, np.__version__, usearch.__version__],
-            features=[
-                float(np.abs(a, dtype=np.float64).sum())
-                for a in (task.features, task.test.features, task.validation.features)
+            arrays=[
+                checksum(array)
+                for array in (
+                    *(task.features, task.categories, task.kept),
+                    *(task.test.features, task.validation.features),
+                )
             ],
         )

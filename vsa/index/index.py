@@ -15,9 +15,10 @@ import torch
 from vsa.index.base import Base, open_base
 from vsa.index.codec import check_features
 from vsa.index.lists import Names, nearest
-from vsa.index.live import Changes, Reader, Writer
+from vsa.index.live import Changes, Place, Reader, Writer
 from vsa.index.model import read_model
 from vsa.index.view import View, make_view
+from vsa.runtime.checked_table import read_checked_table
 from vsa.runtime.errors import InputError
 
 _OPENING_ATTEMPTS = 5  # another process may replace the base between two glances
@@ -83,23 +84,32 @@ class BinaryIndex:
     search sees every change that was acknowledged before it began, by this process or another.
     """
 
-    def __init__(self, folder: Path, *, writable: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, writable: bool = False) -> None:
         """Open an index: its files are mapped. One process may have it open for writing.
+
+        It stays the index of that folder, whatever becomes the working folder: once it has been
+        moved or replaced, changes are refused. After a fork the child may search it, and only the
+        parent write to it.
 
         Raises InputError if there is no index, if it is damaged or of another format, and if
         `writable` cannot be had.
         """
-        self.folder = folder
-        self.model, self.facts = read_model(folder)
+        self._place = Place(folder)
+        self.folder = self._place.folder
         self._lock = threading.Lock()  # of the reader and the view
         self._compacting = threading.Lock()
-        self._reader = Reader(folder, self.model.codec.dim)
         self._writer: Writer | None = None
+        try:
+            self.model, self.facts = read_model(self.folder)
+            self._reader = Reader(self.folder, self.model.codec.dim)
+        except BaseException:
+            self._place.close()
+            raise
         try:
             self._version = self._reader.version()
             self._view, self._last = self._load()
             if writable:
-                self._writer = Writer(folder)
+                self._writer = Writer(self._place)
                 self._remove_others(self.current().base.folder)
         except BaseException:
             self.close()
@@ -107,9 +117,11 @@ class BinaryIndex:
 
     def close(self) -> None:
         """Let go of the files, and of the right to write."""
+        # the writer last: whoever is last folds SQLite's log into its file, if it may
         self._reader.close()
         if self._writer is not None:
             self._writer.close()
+        self._place.close()
 
     def __enter__(self) -> BinaryIndex:
         return self
@@ -226,6 +238,7 @@ class BinaryIndex:
                 raise AssertionError("the base was replaced by somebody who may not write")
             if not len(changes):
                 return
+            writer.require()
             target = self.folder / f"base-{int(name.removeprefix('base-')) + 1:08d}"
             make_view(base, changes, self.model).write(target, len(self.model.lists))
             try:
@@ -240,6 +253,10 @@ class BinaryIndex:
                 self._version = self._reader.version()
                 self._view, self._last = self._load(fresh)
             self._remove_others(target)
+
+    def require_writable(self) -> None:
+        """Raise InputError unless a change would be accepted now."""
+        self._require_writer().require()
 
     def _put(
         self,
@@ -279,8 +296,11 @@ class BinaryIndex:
     # Files ---------------------------------------------------------------------------------
 
     def verify(self) -> None:
-        """Check every byte of the index; raises InputError for what is damaged."""
-        read_model(self.folder)
+        """Check every byte of the index; raises InputError for what is damaged or missing."""
+        self._place.require()
+        _, facts = read_model(self.folder)
+        for name in facts.get("tables", ()):
+            read_checked_table(self.folder / name)
         with self._lock:
             self._reader.check()
         self._open_base(None, check_all=True)
@@ -314,6 +334,7 @@ class BinaryIndex:
             try:
                 if base is None or base.folder.name != name:
                     base = open_base(self.folder / name, check_all=check_all)
+                self._place.require()  # or it is a base of another index
                 return base, changes
             except (InputError, OSError):
                 before = name

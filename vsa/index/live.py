@@ -11,6 +11,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from vsa.index.codec import STORED
-from vsa.runtime.errors import InputError
+from vsa.runtime.atomic import settled
+from vsa.runtime.errors import InputError, cannot_write
 
 _FILE, _LOCK = "live.sqlite", "writer.lock"
 _SCHEMA = """
@@ -65,15 +67,50 @@ def create_live(folder: Path, base: str) -> None:
     connection.close()
 
 
+class Place:
+    """The folder of an index that is open: resolved once, and known again by its identity.
+
+    Working folders change, and folders are moved, removed and replaced while they are open.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Hold on to a folder; raises InputError if there is none."""
+        self.folder = settled(Path(folder))
+        try:
+            # held open, so that no later folder is given its number
+            self._handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            raise no_index(self.folder) from None
+
+    def require(self) -> None:
+        """Raise InputError if another folder, or none, is where this one was."""
+        try:
+            if os.path.samestat(os.fstat(self._handle), os.stat(self.folder)):
+                return
+        except OSError:
+            pass
+        raise InputError(
+            "the index was moved, removed or replaced since it was opened; nothing was changed",
+            cure="Open it where it is now",
+            file=self.folder,
+        )
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+
 class Reader:
     """One reading connection; its calls may come from any thread, one at a time."""
 
     def __init__(self, folder: Path, dim: int) -> None:
         self._path, self._dim = folder / _FILE, dim
+        self._open()
+
+    def _open(self) -> None:
+        folder = self._path.parent
         if not self._path.is_file():
-            raise InputError(
-                "there is no index here", cure="Build one with `vsa index build`", file=folder
-            )
+            raise no_index(folder)
+        self._process = os.getpid()
         try:
             self._connection = _connect(self._path, "ro")
             self._connection.execute("SELECT base FROM state").fetchone()
@@ -94,6 +131,9 @@ class Reader:
 
     def version(self) -> int:
         """A number that differs from the last one if anything was committed since."""
+        if self._process != os.getpid():  # SQLite's connections may not be used after a fork
+            _INHERITED.append(self._connection)
+            self._open()
         try:
             return self._connection.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error as error:
@@ -143,33 +183,66 @@ class Reader:
         self._connection.close()
 
 
-class Writer:
-    """The one writing connection: a second one, in whatever process, is refused."""
+class WritersLock:
+    """The right to write to an index, which one process has at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        """Take it; raises InputError if somebody else has it, or if nobody may write there."""
         if not os.access(folder, os.W_OK):
             raise InputError(
                 "the index is read-only", cure="Copy it to where you may write", file=folder
             )
         try:
-            self._lock_file = (folder / _LOCK).open("w")
+            self._file = (folder / _LOCK).open("w")
         except OSError as error:
-            raise InputError(
-                f"the index cannot be locked ({error})", cure="See who owns it", file=folder
-            ) from None
+            raise cannot_write(folder / _LOCK, error) from None
         try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._lock_file.close()
+            self._file.close()
             raise InputError(
                 "another writer has the index open",
                 cure="Wait until it has finished, or write through it",
                 file=folder,
             ) from None
+        self.is_inherited = False  # by a process that was forked from the one that took it
+        _LOCKS.add(self)
+
+    def release(self) -> None:
+        self._file.close()
+
+    def leave_to_parent(self) -> None:
+        """In a forked process: a copy of the file would keep the lock when the parent lets go."""
+        self._file.close()
+        self.is_inherited = True
+
+
+_LOCKS: weakref.WeakSet[WritersLock] = weakref.WeakSet()
+_INHERITED: list[sqlite3.Connection] = []  # kept from being closed: their owner is the parent
+
+
+def _leave_locks_to_parent() -> None:
+    for lock in _LOCKS:
+        lock.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_locks_to_parent)
+
+
+class Writer:
+    """The one writing connection: a second one, in whatever process, is refused."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._writers_lock = WritersLock(place.folder)
         self.lock = threading.Lock()  # of whoever decides on a write by what there is
-        self._connection = _connect(folder / _FILE, "rw")
-        self._connection.execute("PRAGMA synchronous=FULL")
+        try:
+            place.require()  # it may have been replaced while its lock was waited for
+            self._connection = _connect(place.folder / _FILE, "rw")
+            self._connection.execute("PRAGMA synchronous=FULL")
+        except BaseException:
+            self._writers_lock.release()
+            raise
 
     def put(self, ids: np.ndarray, lists: np.ndarray, features: np.ndarray) -> None:
         """Add or replace items, all or none; durable once this returns."""
@@ -188,9 +261,22 @@ class Writer:
             # numbers must go on ascending when all changes are gone
             self._connection.execute(f"PRAGMA user_version = {last}")
 
+    def require(self) -> None:
+        """Raise InputError unless this process may write, and the index is where it was."""
+        if self._writers_lock.is_inherited:
+            raise InputError(
+                "the index was opened for writing by the process that this one was forked from",
+                cure="Open it for writing in one process",
+                file=self._place.folder,
+            )
+        self._place.require()
+
     def close(self) -> None:
-        self._connection.close()
-        self._lock_file.close()
+        if self._writers_lock.is_inherited:
+            _INHERITED.append(self._connection)
+        else:
+            self._connection.close()
+        self._writers_lock.release()
 
     def _write(self, rows: list[tuple[int, int | None, bytes | None]]) -> None:
         with self._transaction():
@@ -207,17 +293,26 @@ class Writer:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self.require()
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
+                self._place.require()
         except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
             raise InputError(
                 f"the change could not be written ({error})",
                 cure="Free some space on that disk, or see whether it is read-only; "
                 "what was there before is untouched",
-                file=self._folder,
+                file=self._place.folder,
             ) from error
+
+
+def no_index(folder: Path) -> InputError:
+    """What to say where there is none."""
+    return InputError(
+        "there is no index here", cure="Build one with `vsa index build`", file=folder
+    )
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

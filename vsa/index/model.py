@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from vsa.index.base import (
-    READING,
+from vsa.index.base import READING
+from vsa.index.codec import Codec
+from vsa.index.lists import Lists
+from vsa.index.live import no_index
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.checked import (
+    INDEX,
     file_checksum,
     flush,
     read_checked_json,
     write_checked_json,
 )
-from vsa.index.codec import Codec
-from vsa.index.lists import Lists
-from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
 
 FORMAT = 1
-_ARRAYS, _FACTS = "model.npz", "index.json"
+_ARRAYS = "model.npz"
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,9 @@ def write_model(folder: Path, model: Model, facts: dict[str, Any]) -> None:
 
 def read_model(folder: Path) -> tuple[Model, dict[str, Any]]:
     """Model and facts; raises InputError if there is no index here, or if it is damaged."""
-    if not (folder / _FACTS).is_file():
-        raise InputError(
-            "there is no index here", cure="Build one with `vsa index build`", file=folder
-        )
-    content = read_checked_json(folder / _FACTS)
+    if not (folder / INDEX).is_file():
+        raise no_index(folder)
+    content = read_checked_json(folder / INDEX)
     if content.get("format") != FORMAT:
         raise InputError(
             f"the index has format {content.get('format')!r}, not {FORMAT}",
@@ -86,6 +86,7 @@ def _write_facts(folder: Path, facts: dict[str, Any], categories: list[str]) -> 
         "categories": categories,
         "arrays_crc32": file_checksum(folder / _ARRAYS),
     }
-    with atomic_file(folder / _FACTS) as draft:
+    with atomic_file(folder / INDEX, make_parents=False) as draft:
         write_checked_json(draft, content)
         flush(draft)
+    flush(folder)

@@ -17,13 +17,13 @@ from typing import Protocol
 
 import numpy as np
 
-from vsa.index.base import read_checked_json, write_checked_json
 from vsa.index.build import build_index, n_lists_for, train_model
 from vsa.index.codec import check_features
 from vsa.index.index import BinaryIndex, Candidates, Hits, Knobs, best, check_ids, check_request
 from vsa.index.lists import Names
 from vsa.index.model import Model
-from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.checked import read_checked_json, write_checked_json
 from vsa.runtime.errors import InputError
 
 _LOG = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def shard_of(ids: np.ndarray, n_shards: int) -> np.ndarray:
 
 
 def build_shards(
-    folder: Path,
+    folder: str | Path,
     n_shards: int,
     features: np.ndarray,
     ids: np.ndarray | None = None,
@@ -63,13 +63,13 @@ def build_shards(
     """Build ``folder/shard-00`` and so on: indexes that share one model, all of them or none.
 
     Each is an index of its own; changes go to the shard that `shard_of` names. Raises InputError
-    where a shard would be empty, and as `build_index` does.
+    where a shard would be empty, for a folder that holds anything else, and as `build_index` does.
     """
     ids = check_ids(np.arange(len(features)) if ids is None else ids)
     names = np.full(len(ids), "", object) if categories is None else np.asarray(categories, object)
     model = train_model(features, names, n_lists=n_lists_for(len(ids)), seed=seed)
     owner = shard_of(ids, n_shards)
-    with atomic_dir(folder) as draft:
+    with atomic_dir(Path(folder), marker=_FACTS) as draft:
         for shard in range(n_shards):
             mine = np.flatnonzero(owner == shard)
             build_index(
@@ -98,8 +98,9 @@ class ShardedIndex:
         self._pool = ThreadPoolExecutor(len(self.shards), thread_name_prefix="shard")
 
     @classmethod
-    def open(cls, folder: Path, n_replicas: int = 1) -> ShardedIndex:
+    def open(cls, folder: str | Path, n_replicas: int = 1) -> ShardedIndex:
         """Open what `build_shards` built; raises InputError if there is nothing."""
+        folder = settled(Path(folder))
         if not (folder / _FACTS).is_file():
             raise InputError("there are no shards here", cure="Build some first", file=folder)
         n_shards = read_checked_json(folder / _FACTS)["n_shards"]

@@ -15,9 +15,12 @@ from vsa.ranking.features import N_FEATURES, Filling, page_features, quality_arr
 from vsa.ranking.forest import Forest
 from vsa.ranking.models import LeafTable
 from vsa.ranking.users import NAMES, SHARES
-from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError
 from vsa.runtime.run import Run
+
+_CARD = "card.json"
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def ranker_folder(run: Run) -> Path:
 def save_ranker(folder: Path, ranker: QualityRanker) -> None:
     """Publish a ranker as the stage that the engine opens; replaces an earlier one."""
     forest = ranker.model.forest
-    with atomic_dir(folder) as draft:
+    with atomic_dir(folder, marker=_CARD) as draft:
         np.savez(
             draft / "trees.npz",
             feature=forest.feature,
@@ -99,16 +102,18 @@ def save_ranker(folder: Path, ranker: QualityRanker) -> None:
             "weight": ranker.weight,
             "filling": dataclasses.asdict(ranker.filling),
         }
-        (draft / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+        (draft / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
 
 
 def open_ranker(folder: Path) -> QualityRanker:
-    """Open what `save_ranker` published; raises InputError if there is none."""
+    """Open what `save_ranker` published; raises InputError for none, or a damaged one."""
+    folder = settled(folder)
     if not folder.is_dir():
         raise InputError(
             "no quality ranker here", cure="Run notebook 05_quality_rerank", file=folder
         )
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    check_manifest(folder)
+    card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
     with np.load(folder / "trees.npz") as arrays:
         forest = Forest(
             arrays["feature"],

@@ -15,6 +15,7 @@ from PIL import Image
 
 from vsa.reporting.content import read_content
 from vsa.runtime.atomic import atomic_file
+from vsa.runtime.checked import MANIFEST, write_manifest
 
 _OPTIONS: dict[str, Any] = {
     "loader": PackageLoader("vsa.reporting"),
@@ -29,7 +30,7 @@ def write_report(run_folder: Path) -> tuple[Path, Path]:
     """Write both forms of the report into the run's folder; returns their paths.
 
     ``report.html`` is one file that opens offline; ``RESULTS.md`` links the figures beside it.
-    Same ledger, same bytes.
+    Same ledger, same bytes. ``checksums.json`` lets `vsa verify` check them all.
 
     Raises
     ------
@@ -47,6 +48,8 @@ def write_report(run_folder: Path) -> tuple[Path, Path]:
     for path, text in zip(paths, (markdown, html), strict=True):
         with atomic_file(path) as draft:
             draft.write_text(text, encoding="utf-8")
+    with atomic_file(run_folder / MANIFEST) as draft:
+        write_manifest(run_folder, draft)
     return paths
 
 

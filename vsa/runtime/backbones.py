@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torchvision import models
 
+from vsa.runtime.checked import file_checksum
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import weights_dir
 
@@ -102,6 +103,16 @@ def weights_file(architecture: str) -> Path | None:
     published = models.get_model_weights(architecture).DEFAULT.url.rsplit("/", 1)[1]
     candidates = [weights_dir() / f"{architecture}-imagenet.pth", weights_dir() / published]
     return next((path for path in candidates if path.is_file()), None)
+
+
+def weights_key(architecture: str) -> str:
+    """What tells one file of ImageNet weights from another: its checksum, or its published name.
+
+    torchvision's names hold a checksum, so that it need not be downloaded to be known.
+    """
+    path = weights_file(architecture)
+    published = models.get_model_weights(architecture).DEFAULT.url.rsplit("/", 1)[1]
+    return published if path is None or path.name == published else f"{file_checksum(path):08x}"
 
 
 def _imagenet_state(architecture: str, wanted: set[str]) -> dict[str, torch.Tensor]:

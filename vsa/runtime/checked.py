@@ -1,0 +1,110 @@
+"""Files that say themselves whether they are whole: JSON, and folders with a manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vsa.runtime.errors import InputError
+
+MANIFEST = "checksums.json"
+INDEX = "index.json"  # in an index's folder, which changes while it is used and checks itself
+CHECKED_AT_OPENING = 2**29  # bytes; larger files are checked by `verify` only
+CURE = "Make it again, or restore it from a copy"
+
+
+def file_checksum(path: Path) -> int:
+    """CRC-32 of a file's content."""
+    value = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(2**22):
+            value = zlib.crc32(chunk, value)
+    return value
+
+
+def flush(path: Path) -> None:
+    """Make sure that a file, or a folder's list of files, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def file_facts(path: Path) -> dict[str, int]:
+    """Bytes and CRC-32 of a file, as manifests have them."""
+    return {"bytes": path.stat().st_size, "crc32": file_checksum(path)}
+
+
+def check_file(path: Path, facts: dict[str, int], *, check_all: bool) -> None:
+    """Raise InputError unless the file is the one that `file_facts` described.
+
+    Its content is read if `check_all` is set, or if it is at most 512 MiB long.
+    """
+    if not path.is_file() or path.stat().st_size != facts["bytes"]:
+        raise InputError("the file is missing or truncated", cure=CURE, file=path)
+    if check_all or facts["bytes"] <= CHECKED_AT_OPENING:
+        try:
+            is_same = file_checksum(path) == facts["crc32"]
+        except OSError as error:
+            raise InputError(f"the file cannot be read ({error})", cure=CURE, file=path) from None
+        if not is_same:
+            raise InputError("the file's checksum is wrong", cure=CURE, file=path)
+
+
+# JSON ------------------------------------------------------------------------------------------
+
+
+def write_checked_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON beside its own checksum."""
+    text = json.dumps(content, sort_keys=True)
+    path.write_text(json.dumps({"crc32": zlib.crc32(text.encode()), "content": content}, indent=1))
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """Read what `write_checked_json` wrote; raises InputError if that is not what is there."""
+    try:
+        both = json.loads(path.read_text(encoding="utf-8"))
+        content = both["content"]
+        if zlib.crc32(json.dumps(content, sort_keys=True).encode()) == both["crc32"]:
+            return content
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise InputError("the file is missing or damaged", cure=CURE, file=path)
+
+
+# Folders ---------------------------------------------------------------------------------------
+
+
+def write_manifest(folder: Path, target: Path | None = None) -> None:
+    """Note size and checksum of all files below a folder, but hidden ones and those of indexes.
+
+    It goes into the folder, or to `target`.
+    """
+    files = {name: file_facts(folder / name) for name in sorted(_files(folder))}
+    write_checked_json(target or folder / MANIFEST, {"files": files})
+
+
+def check_manifest(folder: Path, *, check_all: bool = False) -> int:
+    """The number of files in a folder's manifest, each of which is whole.
+
+    Contents of files above 512 MiB are read with `check_all` only. Raises InputError for the
+    first file, the manifest too, that is missing, truncated or changed.
+    """
+    files = read_checked_json(folder / MANIFEST)["files"]
+    for name, facts in files.items():
+        check_file(folder / name, facts, check_all=check_all)
+    return len(files)
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not (Path(place) / name / INDEX).is_file()]
+        for name in names:
+            relative = (Path(place) / name).relative_to(folder).as_posix()
+            if relative != MANIFEST and not name.startswith("."):
+                yield relative
