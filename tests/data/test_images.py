@@ -2,6 +2,9 @@ import io
 import logging
 import os
 import struct
+import subprocess
+import sys
+import tracemalloc
 import warnings
 import zlib
 
@@ -11,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from mutated_pictures import pictures
 from PIL import Image, ImageFile, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
@@ -411,6 +415,30 @@ def test_no_noise_and_warnings_never_raise(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+ODD_TIFFS = """
+import random
+from mutated_pictures import pictures
+from vsa.data.images import ImageError, decode
+rng = random.Random(0)
+odd = [name for name in pictures() if name.startswith("TIFF")] * 30
+for name in odd:
+    data = bytearray(pictures()[name])
+    for _ in range(5):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    try:
+        decode(data)
+    except ImageError:
+        pass
+"""
+
+
+def test_odd_tiffs_print_nothing():
+    command = [sys.executable, "-c", ODD_TIFFS]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_log_of_pillow_stays_off_standard_error(capfd, monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])  # as where nobody has set up logging
     logging.getLogger("PIL.TiffImagePlugin").error("odd file")
@@ -429,6 +457,22 @@ def test_opened_image_is_left_as_it_was(tmp_path):
 def test_opened_but_truncated_image_is_refused():
     data = encode(photo(64, 64), "PNG")
     assert reason_of(Image.open(io.BytesIO(data[: len(data) // 2]))) in {"truncated", "damaged"}
+
+
+def test_tile_that_is_larger_than_any_image_is_refused():
+    data = bytearray(pictures()["TIFF tiles tiff_lzw"])
+    sides = data.rindex(struct.pack("<HHI", 323, 4, 1)) + 8  # of the tiles, in the table of tags
+    data[sides : sides + 4] = struct.pack("<I", 2**24)
+    assert reason_of(bytes(data)) == "too large"
+
+
+def test_large_grey_takes_little_memory():
+    data = encode(Image.new("I;16", (4000, 4000), 30_000), "PNG")
+    tracemalloc.start()
+    assert decode(data).getpixel((0, 0)) == (117, 117, 117)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 4000 * 4000
 
 
 # Sizes

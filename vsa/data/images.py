@@ -8,6 +8,7 @@ need no start-up, no pickling and no guarded ``__main__``.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import io
 import logging
@@ -26,6 +27,7 @@ import numpy as np
 import pandas as pd
 import PIL
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH
 
 from vsa.data import metadata
 from vsa.data.schema import Dataset
@@ -42,12 +44,17 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG includes
 MAX_PIXELS = 100_000_000  # 300 MB decoded: more than most cameras take, less than a bomb
 _MAX_BYTES = 8 * MAX_PIXELS  # of a file that is held in memory: 16-bit RGBA, uncompressed
 _REJECT_PX = 32  # every byte of a file is read at this size too, and JPEG decodes quicker
+_BAND_PX = 1 << 20  # of a wide grey image that are in doubles at a time
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 _T = TypeVar("_T")
 
 # Pillow logs what it finds odd in a file; with no handler at all that lands on standard error.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+# And libtiff prints there by itself, until it is told not to: once, as Pillow does with warnings.
+# Pillow's own library leads to it, unless it is built in, as on Windows.
+with suppress(OSError, AttributeError):
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 class ImageError(InputError):
@@ -311,6 +318,10 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
     # Not left to Pillow's own limit, which is global, and which anyone may have switched off.
     if image.width * image.height > max_pixels:
         raise ImageError("too large")
+    # libtiff holds a whole tile, which can be larger than the image.
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(TILEWIDTH, 1) * tags.get(TILELENGTH, 1) > MAX_PIXELS:
+        raise ImageError("too large")
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
@@ -328,9 +339,10 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         return _from_wide_grey(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        return white
     return image.convert("RGB")
 
 
@@ -340,10 +352,16 @@ def _from_wide_grey(image: Image.Image) -> Image.Image:
     16 bits are scaled by their full range. 32-bit integers and floats have no agreed white, so
     they are stretched from their least to their greatest value.
     """
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
-    low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (values.min(), values.max())
-    grey = (values - low) * (255 / ((high - low) or 1))
-    return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+    values = np.asarray(image).reshape(-1)
+    if image.mode == "F":
+        values = np.nan_to_num(values, posinf=0, neginf=0)
+    is_16_bit = image.mode.startswith("I;16")
+    low, high = (0.0, 65535.0) if is_16_bit else (float(values.min()), float(values.max()))
+    grey = np.empty(values.shape, np.uint8)
+    for at in range(0, len(values), _BAND_PX):
+        band = values[at : at + _BAND_PX].astype(np.float64)
+        grey[at : at + _BAND_PX] = np.rint((band - low) * (255 / ((high - low) or 1)))
+    return Image.fromarray(grey.reshape(image.height, image.width)).convert("RGB")
 
 
 def _to_square(source: Source, size_px: int) -> np.ndarray:
