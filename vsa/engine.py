@@ -135,7 +135,7 @@ class VisualSearch:
         stages: Stages = ALL_STAGES,
         segment: str | None = None,
     ) -> Answer:
-        """Answer one photo: a path, its bytes, or a Pillow image.
+        """Answer one photo: a path, its bytes, a file opened as binary, or a Pillow image.
 
         Parameters
         ----------

@@ -229,16 +229,17 @@ def test_boxes_become_fractions_of_the_image(shop):
     assert queries[BOX].iloc[2].tolist() == pytest.approx([0, 0.025, 0.025, 0.075])
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_are_in_pixels_of_the_upright_image(shop, orientation):
+def test_boxes_are_in_pixels_of_the_upright_image(shop, orientation, kind):
     image = Image.new("RGB", (40, 20))
     exif = image.getexif()
     exif[0x0112] = orientation
-    image.save(shop / "mine/a.jpg", exif=exif)
-    write(shop / "queries.csv", boxed({2: ["0", "0", "10", "10"]}))
+    image.save(shop / "mine/a.jpg", kind, exif=exif)
     width, height = (20, 40) if orientation >= 5 else (40, 20)
+    write(shop / "queries.csv", boxed({2: ["0", "10", f"{width}", "20"]}))
     box = load_folder(shop).queries[BOX].iloc[0].tolist()
-    assert box == [0, 0, 10 / width, 10 / height]
+    assert box == [0, 10 / height, 1, 20 / height]
 
 
 @pytest.mark.parametrize(

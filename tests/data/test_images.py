@@ -2,6 +2,9 @@ import io
 import logging
 import os
 import struct
+import subprocess
+import sys
+import tracemalloc
 import warnings
 import zlib
 
@@ -11,10 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image, ImageOps
+from mutated_pictures import pictures
+from PIL import Image, ImageFile, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from vsa.data import images as images_module
-from vsa.data.images import ImageError, decode, load_image, load_images, reject_unreadable
+from vsa.data.images import (
+    ImageError,
+    decode,
+    load_image,
+    load_images,
+    reject_unreadable,
+    upright_size,
+)
 from vsa.data.schema import BOX, CATALOGUE, PVLOG, QUALITY, QUERIES, Dataset, check
 from vsa.runtime.errors import InputError
 
@@ -132,6 +144,64 @@ def test_first_frame_of_an_animation(kind):
     assert np.abs(pixels(decode(data)) - RED).max() <= 3
 
 
+# Sources
+
+
+class Unseekable(io.RawIOBase):
+    """As the body of an answer from a server."""
+
+    def __init__(self, data):
+        self.data = io.BytesIO(data)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self.data.readinto(buffer)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_every_kind_of_source_is_decoded(kind, tmp_path):
+    data = encode(photo(), kind)
+    file = tmp_path / "photo"
+    file.write_bytes(data)
+    expected = pixels(decode(data))
+    with open(file, "rb") as stream:
+        sources = [file, str(file), bytearray(data), memoryview(data), io.BytesIO(data), stream]
+        for source in (*sources, Unseekable(data)):
+            assert np.array_equal(pixels(decode(source)), expected)
+        assert not stream.closed
+        assert stream.read() == b""
+    assert np.array_equal(load_image(io.BytesIO(data), 16), load_image(data, 16))
+    assert upright_size(io.BytesIO(data)) == photo().size
+
+
+def test_file_object_is_read_from_where_it_stands():
+    stream = io.BytesIO(b"header" + encode(photo()))
+    stream.seek(6)
+    assert decode(stream).size == photo().size
+    assert reason_of(stream) == "empty file"
+
+
+def test_file_object_that_cannot_be_read():
+    stream = io.BytesIO(encode(photo()))
+    stream.close()
+    assert reason_of(stream) == "unreadable"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [None, 7, [b"bytes"], np.zeros((4, 4, 3), np.uint8), io.StringIO("text"), object()],
+    ids=lambda source: type(source).__name__,
+)
+def test_other_sources_are_refused_by_name(source):
+    for use in (decode, upright_size, lambda source: load_image(source, 8)):
+        with pytest.raises(
+            InputError, match=rf"{type(source).__name__}.*path.*bytes.*binary.*Pillow"
+        ):
+            use(source)
+
+
 # Orientation
 
 
@@ -152,17 +222,83 @@ def stored_for(upright, orientation):
     }[orientation]
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+TURNABLE = {
+    "PNG": {},
+    "JPEG": {"quality": 95},
+    "MPO": {"quality": 95},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 95},
+    "TIFF": {},
+    "TIFF tiff_lzw": {"compression": "tiff_lzw"},
+    "TIFF jpeg": {"compression": "jpeg", "quality": 95},
+}
+
+
+@pytest.mark.parametrize("name", TURNABLE)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation, kind):
-    upright = np.asarray(photo(64, 32))
+def test_exif_orientation_is_applied_once(orientation, name, tmp_path):
+    upright = np.asarray(photo(64, 32)).copy()
+    corners = {(3, 3): RED, (60, 3): WHITE, (3, 28): (0, 0, 255), (60, 28): (0, 0, 0)}
+    for (x, y), colour in corners.items():
+        upright[y // 16 * 16 :, x // 16 * 16 :][:16, :16] = colour
     stored = Image.fromarray(np.ascontiguousarray(stored_for(upright, orientation)))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
-    shown = pixels(decode(encode(stored, kind, exif=exif, **options)))
-    assert shown.shape == upright.shape
-    assert np.abs(shown - upright.astype(int)).mean() < 5
+    data = encode(stored, name.split()[0], exif=exif, **TURNABLE[name])
+    file = tmp_path / "photo"
+    file.write_bytes(data)
+    for source in (data, file):
+        shown = pixels(decode(source))
+        assert shown.shape == upright.shape
+        assert np.abs(shown - upright.astype(int)).mean() < 5
+        for (x, y), colour in corners.items():
+            assert np.abs(shown[y, x] - colour).max() < 30
+        assert upright_size(source) == (64, 32)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_upright_size_without_exif(kind):
+    assert upright_size(encode(photo(), kind)) == photo().size == decode(encode(photo(), kind)).size
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_orientation_in_xmp_is_applied_once(kind):
+    xmp = '<x:xmpmeta tiff:Orientation="6"/>'
+    options = {"xmp": xmp.encode()}
+    if kind == "PNG":
+        options = {"pnginfo": PngInfo()}
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
+    elif kind == "TIFF":
+        options = {"tiffinfo": {700: xmp.encode()}}
+    data = encode(photo(), kind, **options)
+    assert decode(data).size == upright_size(data) == photo().size[::-1]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_upright_size_decodes_nothing(kind, monkeypatch):
+    data = encode(photo(), kind)
+
+    def must_not_load(self):
+        pytest.fail("decoded")  # no Exception, which would be taken for damaged EXIF
+
+    for plugin in (ImageFile.ImageFile, type(Image.open(io.BytesIO(data)))):
+        monkeypatch.setattr(plugin, "load", must_not_load)
+    assert upright_size(data) == photo().size
+
+
+def test_upright_size_of_an_opened_image():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind in ("JPEG", "TIFF", "PNG"):
+        with Image.open(io.BytesIO(encode(photo(), kind, exif=exif))) as image:
+            assert upright_size(image) == photo().size[::-1]
+
+
+def test_upright_size_of_no_image(tmp_path):
+    for source in (tmp_path / "none.jpg", b"", b"rubbish", png_with_header(50_000, 50_000)):
+        with pytest.raises(ImageError) as caught:
+            upright_size(source)
+        assert caught.value.reason == reason_of(source)
 
 
 @pytest.mark.parametrize("exif", [b"", b"rubbish", b"Exif\0\0rubbish", b"Exif\0\0MM\0*\0\0\0\xff"])
@@ -279,6 +415,30 @@ def test_no_noise_and_warnings_never_raise(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+ODD_TIFFS = """
+import random
+from mutated_pictures import pictures
+from vsa.data.images import ImageError, decode
+rng = random.Random(0)
+odd = [name for name in pictures() if name.startswith("TIFF")] * 30
+for name in odd:
+    data = bytearray(pictures()[name])
+    for _ in range(5):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    try:
+        decode(data)
+    except ImageError:
+        pass
+"""
+
+
+def test_odd_tiffs_print_nothing():
+    command = [sys.executable, "-c", ODD_TIFFS]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_log_of_pillow_stays_off_standard_error(capfd, monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])  # as where nobody has set up logging
     logging.getLogger("PIL.TiffImagePlugin").error("odd file")
@@ -297,6 +457,22 @@ def test_opened_image_is_left_as_it_was(tmp_path):
 def test_opened_but_truncated_image_is_refused():
     data = encode(photo(64, 64), "PNG")
     assert reason_of(Image.open(io.BytesIO(data[: len(data) // 2]))) in {"truncated", "damaged"}
+
+
+def test_tile_that_is_larger_than_any_image_is_refused():
+    data = bytearray(pictures()["TIFF tiles tiff_lzw"])
+    sides = data.rindex(struct.pack("<HHI", 323, 4, 1)) + 8  # of the tiles, in the table of tags
+    data[sides : sides + 4] = struct.pack("<I", 2**24)
+    assert reason_of(bytes(data)) == "too large"
+
+
+def test_large_grey_takes_little_memory():
+    data = encode(Image.new("I;16", (4000, 4000), 30_000), "PNG")
+    tracemalloc.start()
+    assert decode(data).getpixel((0, 0)) == (117, 117, 117)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 4000 * 4000
 
 
 # Sizes

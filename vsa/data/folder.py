@@ -7,15 +7,13 @@ from a file that contradicts itself.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
-from PIL import ExifTags, Image
 
 from vsa.data.csv_table import convert, numbers, read_csv, require, require_unique, rows_of
+from vsa.data.images import ImageError, upright_size
 from vsa.data.schema import BOX, CATALOGUE, PVLOG, QUALITY, QUERIES, SPLITS, Dataset, check
 from vsa.data.stable import stable_hash
 from vsa.runtime.errors import InputError
@@ -32,7 +30,6 @@ _QUERIES_CSV = {
 _PVLOG_CSV = dict.fromkeys(["session_id", "query_id", "rank", "image_id", "clicked"], True)
 _TRUTH = {"1": True, "true": True, "0": False, "false": False}
 _TEST_SHARE, _VAL_SHARE = 0.25, 0.15  # the rest is for training
-_EXIF_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
 def load_folder(path: str | Path) -> Dataset:
@@ -230,27 +227,10 @@ def _as_fractions(sides: tuple[float, ...], path: Path) -> tuple[str, list[float
         return "is incomplete", none
     if x_min >= x_max or y_min >= y_max:
         return "has no area", none
-    size = _upright_size(path)
-    if size is None:
+    try:
+        width, height = upright_size(path)
+    except ImageError:
         return "", none
-    width, height = size
     if x_min < 0 or y_min < 0 or x_max > width or y_max > height:
         return f"leaves the image of {width} × {height} pixels", none
     return "", [x_min / width, y_min / height, x_max / width, y_max / height]
-
-
-def _upright_size(path: Path) -> tuple[int, int] | None:
-    """Width and height in pixels after EXIF rotation, from the header; None if unreadable."""
-    orientation = None
-    try:
-        if not path.is_file():  # opening a pipe would wait for ever
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                width, height = image.size
-                with suppress(Exception):  # damaged EXIF does not spoil the size
-                    orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # parsers of hostile bytes raise anything; decoding will say what
-        return None
-    return (height, width) if orientation in _EXIF_SIDEWAYS else (width, height)

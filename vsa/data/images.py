@@ -8,6 +8,7 @@ need no start-up, no pickling and no guarded ``__main__``.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import io
 import logging
@@ -20,13 +21,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pandas as pd
 import PIL
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH
 
+from vsa.data import metadata
 from vsa.data.schema import Dataset
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
@@ -34,14 +37,24 @@ from vsa.runtime.fingerprint import fingerprint
 from vsa.runtime.paths import artifacts_dir
 from vsa.runtime.progress import progress
 
-Source = str | Path | bytes | Image.Image
+# A file's path, its bytes, a file opened as binary (what its `read()` gives), or Pillow's image.
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG includes MPO
 MAX_PIXELS = 100_000_000  # 300 MB decoded: more than most cameras take, less than a bomb
+_MAX_BYTES = 8 * MAX_PIXELS  # of a file that is held in memory: 16-bit RGBA, uncompressed
 _REJECT_PX = 32  # every byte of a file is read at this size too, and JPEG decodes quicker
+_BAND_PX = 1 << 20  # of a wide grey image that are in doubles at a time
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+
+_T = TypeVar("_T")
 
 # Pillow logs what it finds odd in a file; with no handler at all that lands on standard error.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+# And libtiff prints there by itself, until it is told not to: once, as Pillow does with warnings.
+# Pillow's own library leads to it, unless it is built in, as on Windows.
+with suppress(OSError, AttributeError):
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 class ImageError(InputError):
@@ -68,12 +81,26 @@ def decode(
     EXIF orientation is applied, transparency lies on white, 16-bit and wider greys are scaled,
     and of an animation the first frame is taken. With `min_px` a JPEG may come out at a half, a
     quarter or an eighth of its size, its shorter side still at least `min_px`: later stages
-    resize anyway. An image of more than `max_pixels` is refused by its header, undecoded.
+    resize anyway. An image of more than `max_pixels` is refused by its header, undecoded. Text,
+    colour profile and other metadata never spoil a picture, however large or damaged they are.
+    A binary file object is read from where it stands to its end, and is left open.
 
-    Raises ImageError, and nothing else, for whatever is wrong with `source`.
+    Raises ImageError, and nothing else, for whatever is wrong with an image; InputError for a
+    `source` that is none of these.
     """
     with _quiet():
         return _decode(source, max_pixels, min_px)
+
+
+def upright_size(source: Source) -> tuple[int, int]:
+    """Width and height of ``decode(source)``, for files from the header: no pixel is decoded.
+
+    Raises ImageError where the header says that there is no such image.
+    """
+    with _quiet():
+        if isinstance(source, Image.Image):
+            return _decode(source, MAX_PIXELS, None).size
+        return _read(source, MAX_PIXELS, _upright_size)
 
 
 def load_image(source: Source, size_px: int) -> np.ndarray:
@@ -178,30 +205,69 @@ def _quiet() -> Iterator[None]:
 
 
 def _decode(source: Source, max_pixels: int, min_px: int | None) -> Image.Image:
-    file = source if isinstance(source, str | Path) else None
+    def load(image: Image.Image) -> Image.Image:
+        if min_px is not None:
+            image.draft(None, (min_px, min_px))
+        image.load()
+        return _upright_rgb(image)
+
+    if not isinstance(source, Image.Image):
+        return _read(source, max_pixels, load)
+    with _refused():
+        _check_size(source, max_pixels)
+        return _upright_rgb(source.copy())
+
+
+def _read(source: Source, max_pixels: int, use: Callable[[Image.Image], _T]) -> _T:
+    """``use`` of the opened image; if that fails, of what its file is without metadata."""
+    with _refused(source), _open(source) as file:
+        if metadata.is_png(file.read(8)):
+            return _use(io.BytesIO(metadata.sound_png(_contents(file))), max_pixels, use)
+        try:
+            return _use(file, max_pixels, use)
+        except ImageError:
+            raise
+        except Exception:
+            with suppress(Exception):
+                data = _contents(file)
+                bare = metadata.without_metadata(data)
+                if bare != data:
+                    return _use(io.BytesIO(bare), max_pixels, use)
+            raise  # what was wrong at first
+
+
+def _use(file: BinaryIO, max_pixels: int, use: Callable[[Image.Image], _T]) -> _T:
+    with Image.open(file, formats=FORMATS) as image:
+        _check_size(image, max_pixels)
+        return use(image)
+
+
+@contextmanager
+def _refused(source: Source | None = None) -> Iterator[None]:
+    """Whatever goes wrong is an ImageError that names the file."""
+    file = os.fspath(source) if isinstance(source, str | os.PathLike) else None
     try:
-        if isinstance(source, Image.Image):
-            _check_size(source, max_pixels)
-            return _upright_rgb(source.copy())
-        with _open(source) as image:
-            _check_size(image, max_pixels)
-            if min_px is not None:
-                image.draft(None, (min_px, min_px))
-            image.load()
-            return _upright_rgb(image)
+        yield
     except ImageError as error:
         raise ImageError(error.reason, file=file) from None
+    except InputError:
+        raise
     except Exception as error:  # parsers of hostile bytes raise anything: struct, zlib, index ...
         raise ImageError(_reason(error), file=file) from error
 
 
-def _open(source: str | Path | bytes) -> Image.Image:
-    if isinstance(source, bytes):
-        if not source:
-            raise ImageError("empty file")
-        return Image.open(io.BytesIO(source), formats=FORMATS)
+def _open(source: Source) -> BinaryIO:
+    if isinstance(source, str | os.PathLike):
+        return _open_path(source)
+    data = source if isinstance(source, bytes | bytearray | memoryview) else _all_of(source)
+    if not data:
+        raise ImageError("empty file")
+    return io.BytesIO(data)
+
+
+def _open_path(path: str | os.PathLike[str]) -> BinaryIO:
     try:
-        status = os.stat(source)
+        status = os.stat(path)
     except PermissionError:
         raise
     except (OSError, ValueError):  # also a name that is too long, or holds a null character
@@ -212,7 +278,30 @@ def _open(source: str | Path | bytes) -> Image.Image:
         raise ImageError("not a regular file")
     if status.st_size == 0:
         raise ImageError("empty file")
-    return Image.open(source, formats=FORMATS)
+    return open(path, "rb")
+
+
+def _all_of(source: Any) -> bytes:
+    """What is left to read of a binary file object."""
+    data = None
+    if hasattr(source, "read") and not isinstance(source, io.TextIOBase):
+        try:
+            data = source.read()
+        except Exception as error:  # closed, say
+            raise ImageError("unreadable") from error
+    if not isinstance(data, bytes):
+        raise InputError(
+            f"an image cannot be read from {type(source).__name__!r}",
+            cure="Give a path, the bytes of a file, a file opened as binary, or a Pillow image",
+        )
+    return data
+
+
+def _contents(file: BinaryIO) -> bytes:
+    if file.seek(0, os.SEEK_END) > _MAX_BYTES:
+        raise ImageError("too large")
+    file.seek(0)
+    return file.read()
 
 
 def _reason(error: Exception) -> str:
@@ -229,6 +318,19 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
     # Not left to Pillow's own limit, which is global, and which anyone may have switched off.
     if image.width * image.height > max_pixels:
         raise ImageError("too large")
+    # libtiff holds a whole tile, which can be larger than the image.
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(TILEWIDTH, 1) * tags.get(TILELENGTH, 1) > MAX_PIXELS:
+        raise ImageError("too large")
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    tag, orientation = ExifTags.Base.Orientation, None
+    if tag not in getattr(image, "tag_v2", ()):  # Pillow turns a TIFF by its tag, and says so
+        with suppress(Exception):  # damaged EXIF does not spoil the size
+            # Not its own `getexif`: that of PNG decodes the pixels in search of one.
+            orientation = Image.Image.getexif(image).get(tag)
+    return image.size[::-1] if orientation in _SIDEWAYS else image.size
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -237,9 +339,10 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         return _from_wide_grey(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        return white
     return image.convert("RGB")
 
 
@@ -249,10 +352,16 @@ def _from_wide_grey(image: Image.Image) -> Image.Image:
     16 bits are scaled by their full range. 32-bit integers and floats have no agreed white, so
     they are stretched from their least to their greatest value.
     """
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
-    low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (values.min(), values.max())
-    grey = (values - low) * (255 / ((high - low) or 1))
-    return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+    values = np.asarray(image).reshape(-1)
+    if image.mode == "F":
+        values = np.nan_to_num(values, posinf=0, neginf=0)
+    is_16_bit = image.mode.startswith("I;16")
+    low, high = (0.0, 65535.0) if is_16_bit else (float(values.min()), float(values.max()))
+    grey = np.empty(values.shape, np.uint8)
+    for at in range(0, len(values), _BAND_PX):
+        band = values[at : at + _BAND_PX].astype(np.float64)
+        grey[at : at + _BAND_PX] = np.rint((band - low) * (255 / ((high - low) or 1)))
+    return Image.fromarray(grey.reshape(image.height, image.width)).convert("RGB")
 
 
 def _to_square(source: Source, size_px: int) -> np.ndarray:
@@ -315,7 +424,7 @@ def _reject_reason(file: Path) -> str:
 
 
 def fingerprint_files(files: Sequence[Path], **parameters: int) -> str:
-    """Changes with the files (by path, size, time and permissions), this module and Pillow."""
+    """Changes with the files (by path, size, time and permissions), Pillow, and how we read."""
     states: list[tuple[str | int, ...]] = []
     for file in files:
         try:
@@ -325,4 +434,6 @@ def fingerprint_files(files: Sequence[Path], **parameters: int) -> str:
         else:
             state = (status.st_size, status.st_mtime_ns, status.st_mode)
             states.append((str(file.absolute()), *state))
-    return fingerprint(sys.modules[__name__], files=states, pillow=PIL.__version__, **parameters)
+    return fingerprint(
+        sys.modules[__name__], metadata, files=states, pillow=PIL.__version__, **parameters
+    )
