@@ -195,6 +195,8 @@ def test_a_picture_replaced_under_its_name_counts(checkout):
 
     assert ran() == ["01_catalogue"]
     assert ran() == []
+    _, shown = checkout.reproduce(*asked)
+    assert shown.splitlines()[1] == "vsa: 3 of 3 queries show a product of the catalogue"
     Image.new("RGB", (40, 40), "gold").save(shop / "b.png")
     assert ran() == ["01_catalogue"]
 

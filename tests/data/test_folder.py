@@ -1,6 +1,7 @@
 import csv
 import math
 import os
+import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
@@ -144,6 +145,100 @@ def test_paths_are_tidied_alike_everywhere(shop):
     assert dataset.catalogue.image_id.iloc[0] == "shop/a.jpg"
     assert dataset.pvlog is not None
     assert dataset.pvlog.image_id.iloc[1] == "shop/a.jpg"
+
+
+BLANKS = ["\u00a0", "\u202f", "\u3000", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff"]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_what_nobody_sees_around_a_name_is_no_part_of_it(shop, blank):
+    for file, rows in (("catalogue", CATALOGUE), ("queries", QUERIES), ("pvlog", PVLOG)):
+        write(shop / f"{file}.csv", [[f" {blank} {cell}{blank} " for cell in row] for row in rows])
+    padded = load_folder(shop)
+    for file, rows in (("catalogue", CATALOGUE), ("queries", QUERIES), ("pvlog", PVLOG)):
+        write(shop / f"{file}.csv", rows)
+    plain = load_folder(shop)
+    for table in ("catalogue", "queries", "pvlog"):
+        pd.testing.assert_frame_equal(getattr(padded, table), getattr(plain, table))
+
+
+FORMS = ["NFC", "NFD"]
+
+
+@pytest.mark.parametrize("on_disk", FORMS)
+@pytest.mark.parametrize("in_queries", FORMS)
+@pytest.mark.parametrize("in_catalogue", FORMS)
+def test_names_that_look_alike_are_alike(tmp_path, in_catalogue, in_queries, on_disk):
+    def in_form(form: str, rows: list[list[str]]) -> list[list[str]]:
+        return [[unicodedata.normalize(form, cell) for cell in row] for row in rows]
+
+    catalogue = [[*CATALOGUE[0], "leaf"], ["Läden/é.png", "Café", "Hüte", "Filzhüte"]]
+    queries = [QUERIES[0], *([f"Straße/ü{i}.png", f"Café{i or ''}", "Hüte"] for i in range(3))]
+    log = [PVLOG[0], ["Sitzung ö", "Straße/ü0.png", "1", "Läden/é.png", "1"]]
+    for path in in_form(on_disk, [[row[0]] for row in (*catalogue[1:], *queries[1:])]):
+        (tmp_path / path[0]).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 20)).save(tmp_path / path[0])
+    boxed = [[*row, *(BOX if i == 0 else ["0", "0", "20", "20"])] for i, row in enumerate(queries)]
+    write(tmp_path / "catalogue.csv", in_form(in_catalogue, catalogue))
+    write(tmp_path / "queries.csv", in_form(in_queries, boxed))
+    write(tmp_path / "pvlog.csv", in_form("NFD", log))
+    dataset = load_folder(tmp_path)
+    assert dataset.catalogue.iloc[0][["image_id", *catalogue[0][1:]]].tolist() == catalogue[1]
+    assert dataset.queries.query_id.tolist() == [row[0] for row in queries[1:]]
+    assert dataset.queries.product_id.iloc[0] == "Café"
+    assert dataset.queries.x_max.tolist() == [0.5] * 3  # the pictures have been found
+    assert all((tmp_path / path).is_file() for path in dataset.catalogue.path)
+    assert dataset.pvlog is not None
+    assert dataset.pvlog.iloc[0][:4].tolist() == [*log[1][:2], 1, "Läden/é.png"]
+
+
+def test_the_file_named_as_written_comes_first(shop):
+    for form in FORMS:
+        (shop / unicodedata.normalize(form, "é.jpg")).touch()
+        name = unicodedata.normalize(form, "é.jpg")
+        write(shop / "catalogue.csv", with_cell(CATALOGUE, 2, "image_path", name))
+        assert load_folder(shop).catalogue.path.iloc[0] == name
+        assert load_folder(shop).catalogue.image_id.iloc[0] == "é.jpg"
+
+
+def test_a_file_found_under_another_form_stays_inside_too(shop):
+    (shop.parent / "secret.jpg").touch()
+    (shop / unicodedata.normalize("NFD", "é.jpg")).symlink_to("../secret.jpg")
+    write(shop / "catalogue.csv", with_cell(CATALOGUE, 3, "image_path", "é.jpg"))
+    refused(shop, "catalogue.csv", 3)
+
+
+def test_names_that_differ_in_case_stay_two_and_are_told(shop):
+    write(shop / "queries.csv", with_cell(QUERIES, 2, "product_id", "a"))
+    dataset = load_folder(shop)
+    assert dataset.queries.product_id.iloc[0] == "a"
+    assert dataset.notes[0] == "2 of 3 queries show a product of the catalogue"
+    assert "'a' (nearest: 'A')" in dataset.notes[1]
+    assert "2 of 3 queries show a product of the catalogue" in dataset.datasheet
+    assert "'a' (nearest: 'A')" in " ".join(dataset.datasheet.split())
+
+
+def test_a_category_in_two_spellings_is_told(shop):
+    write(shop / "catalogue.csv", with_cell(CATALOGUE, 3, "category", "BAGS"))
+    assert "'BAGS', 'bags'" in load_folder(shop).notes[1]
+
+
+@pytest.mark.parametrize("train", ["train", "TRAIN", "Training"])
+@pytest.mark.parametrize("val", ["val", "Valid", "validation", "dev", "Development"])
+@pytest.mark.parametrize("test", ["Test", "testing"])
+def test_splits_are_understood_in_other_words(shop, train, val, test):
+    write(shop / "queries.csv", with_column(QUERIES, "split", [val, train, test]))
+    assert load_folder(shop).queries.split.tolist() == ["val", "train", "test"]
+
+
+def test_sources_and_clicks_are_understood_in_other_words(shop):
+    write(shop / "catalogue.csv", with_column(CATALOGUE, "source", ["Main", "SKU", "review"]))
+    rows = with_cell(with_cell(PVLOG, 2, "clicked", "No"), 3, "clicked", "YES")
+    write(shop / "pvlog.csv", rows)
+    dataset = load_folder(shop)
+    assert dataset.catalogue.source.tolist() == ["main", "sku", "review"]
+    assert dataset.pvlog is not None
+    assert dataset.pvlog.clicked.tolist() == [False, True, True]
 
 
 def test_photos_of_unknown_products_and_categories(shop):
@@ -327,6 +422,8 @@ def test_other_encodings_are_refused(shop, encoding):
         (3, "image_path,product_id,category\na,A,x\nb,,x\n"),
         (3, "image_path,product_id,category\na,A,x\n ,B,x\n"),
         (4, 'image_path,product_id,category\na,"A\nA",x\nb,B,x\nc,C,\n'),
+        (3, 'image_path,product_id,category\na,"A\n\nA",x\n\nc,C,x\n'),
+        (3, "image_path,product_id,category\na,A,x\n,,\nc,C,x\n"),
     ],
 )
 def test_rows_that_cannot_be_read_are_named(shop, row, text):
@@ -371,6 +468,10 @@ def test_an_image_is_listed_once(shop, file):
     rows = {"catalogue.csv": CATALOGUE, "queries.csv": QUERIES}[file]
     write(shop / file, with_cell(rows, 4, "image_path", f"./{rows[1][0]}"))
     assert rows[1][0] in refused(shop, file, 4).problem
+    rows = with_cell(rows, 2, "image_path", unicodedata.normalize("NFC", "é.jpg"))
+    rows = with_cell(rows, 3, "image_path", unicodedata.normalize("NFD", "é.jpg"))
+    write(shop / file, rows)
+    assert "occurs in an earlier row too" in refused(shop, file, 3).problem
 
 
 @pytest.mark.parametrize(
@@ -390,15 +491,65 @@ def test_impossible_catalogue_values_are_refused(shop, column, cell):
     assert column in refused(shop, "catalogue.csv", 3).problem
 
 
-def test_a_category_the_catalogue_lacks(shop):
+@pytest.mark.parametrize(
+    ("column", "cell", "problem", "cure"),
+    [
+        ("price", "-3", "price is -3", "a number ≥ 0, or nothing"),
+        ("price", "1,234.50", "price is '1,234.50'", "1234.50"),
+        ("price", "1.234,50", "price is '1.234,50'", "1234.50"),
+        ("price", "1'234’567", 'price is "1\'234’567"', "1234567"),
+        ("price", "1 234,5 €", "price is '1 234,5 €'", "1234.5"),
+        ("price", "1,234", "price is '1,234'", "1234 or 1.234"),
+        ("price", "12 €", "price is '12 €'", "12"),
+        ("price", "$12.5", "price is '$12.5'", "12.5"),
+        ("sales", "−3", "sales is '−3'", "-3"),
+        ("price", "3-4", "price is '3-4'", "a plain number such as 1234.5, or nothing"),
+        ("price", "1,23,4.5", "price is '1,23,4.5'", "a plain number such as 1234.5, or nothing"),
+        ("price", "n/a", "price is 'n/a'", "a plain number such as 1234.5, or nothing"),
+        ("conversion_rate", "8,5 %", "conversion_rate is '8,5 %'", "0.085"),
+        (
+            "applause_rate",
+            "85",
+            "applause_rate is 85",
+            "a share between 0 and 1, or nothing; 0.85 if 85 is a percentage",
+        ),
+        ("source", "blog", "source is 'blog'", "one of main, sku, review"),
+    ],
+)
+def test_a_value_is_answered_with_what_to_write(shop, column, cell, problem, cure):
+    write(shop / "catalogue.csv", with_column(CATALOGUE, column, ["", cell, ""]))
+    error = refused(shop, "catalogue.csv", 3)
+    assert (error.problem, error.cure) == (problem, f"Write {cure}")
+
+
+def test_what_to_write_in_the_other_tables(shop):
+    write(shop / "queries.csv", with_column(QUERIES, "split", ["train", "holdout", "test"]))
+    assert refused(shop, "queries.csv", 3).cure == "Write one of train, val, test"
+    write(shop / "queries.csv", QUERIES)
+    write(shop / "pvlog.csv", with_cell(PVLOG, 4, "rank", "0"))
+    assert refused(shop, "pvlog.csv", 4).cure == "Write a whole number, 1 for the first result"
+    write(shop / "pvlog.csv", with_cell(PVLOG, 4, "clicked", "maybe"))
+    assert refused(shop, "pvlog.csv", 4).cure == "Write 1 or 0, true or false, yes or no"
+
+
+def test_a_name_that_must_match_is_answered_with_the_nearest(shop):
+    write(shop / "queries.csv", with_cell(QUERIES, 3, "category", "Bags"))
+    assert "'Bags'" in refused(shop, "queries.csv", 3).problem
+    assert "nearest: 'bags'" in refused(shop, "queries.csv", 3).problem
     write(shop / "queries.csv", with_cell(QUERIES, 3, "category", "hats"))
-    assert "'hats'" in refused(shop, "queries.csv", 3).problem
+    assert refused(shop, "queries.csv", 3).problem.endswith("does not occur in catalogue.csv")
+    write(shop / "queries.csv", QUERIES)
+    write(shop / "pvlog.csv", with_cell(PVLOG, 3, "image_id", "shop/A.jpeg"))
+    assert "nearest: 'shop/a.jpg'" in refused(shop, "pvlog.csv", 3).problem
+    rows = [["image_path", "Product ID", "category"], *CATALOGUE[1:]]
+    write(shop / "catalogue.csv", rows)
+    assert "nearest: 'product_id'" in refused(shop, "catalogue.csv", 1).problem
 
 
 @pytest.mark.parametrize(
     ("splits", "row"),
     [
-        (["train", "val", "training"], 4),
+        (["train", "val", "holdout"], 4),
         (["train", "", "test"], 3),
         (["train", "test", "test"], None),
         (["train", "train", "val"], None),

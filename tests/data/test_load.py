@@ -37,6 +37,23 @@ def test_a_folder_is_loaded_and_checked_and_decoded(shop):
     assert len(dataset.queries) == 3
 
 
+def test_images_that_cannot_be_used_are_told(shop):
+    (shop / "b.png").write_text("broken")
+    assert load(f"folder:{shop}", SMOKE, 0).notes == [
+        "3 of 3 queries show a product of the catalogue",
+        "warning: listed images that cannot be used: 1 not an image, such as 'b.png'",
+    ]
+
+
+def test_identities_are_known_only_if_an_image_shows_them(shop):
+    (shop / "queries.csv").write_text("image_path,product_id\nx.png,A\ny.png,Y\nz.png,Z\n")
+    assert load(f"folder:{shop}", SMOKE, 0).has_identities
+    (shop / "a.png").write_text("broken")
+    dataset = load(f"folder:{shop}", SMOKE, 0)
+    assert not dataset.has_identities
+    assert dataset.notes[-1].startswith("warning: NO query shows a product of a catalogue image")
+
+
 def test_a_split_without_a_readable_image_is_refused(shop):
     (shop / "x.png").write_text("broken")
     with pytest.raises(InputError, match=r"queries, 1 could not be read") as caught:

@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
 
+from vsa.data.matching import nearest
 from vsa.runtime.errors import InputError
 
 Value = TypeVar("Value")
 
+# What nobody sees at the ends of a cell: white space, no-break spaces among it, and characters
+# of no width, which web pages and byte order marks leave behind
+_BLANK = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u2060\ufeff"
+# 1,234.50 or 1'234,50, perhaps with a unit around
+_NUMBER = re.compile(r"([+\u2212-]?)[^\d.,+\u2212-]*(\d(?:[\d\s.,'\u2019]*\d)?)[^\d]*")
 
-def read_csv(file: Path, columns: Mapping[str, bool]) -> pd.DataFrame:
+
+def read_csv(
+    file: Path, columns: Mapping[str, bool], verbatim: Collection[str] = ()
+) -> pd.DataFrame:
     """Exactly `columns` (name → whether it is required) as trimmed text, NaN where empty.
+
+    Text is in Unicode's form NFC, so that what looks alike is alike, but for the columns
+    `verbatim`.
 
     Raises InputError for a missing or unknown column, a row of another length, no rows, quotes
     that do not match, or text that is not UTF-8 (with or without a byte order mark).
@@ -31,7 +44,8 @@ def read_csv(file: Path, columns: Mapping[str, bool]) -> pd.DataFrame:
     )
     for name in header:
         if name not in columns:
-            raise InputError(f"unknown column {name!r}", cure=layout, file=file, row=1)
+            problem = f"unknown column {name!r}{nearest(name, columns)}"
+            raise InputError(problem, cure=layout, file=file, row=1)
         if header.count(name) > 1:
             raise InputError(f"column {name!r} occurs twice", cure=layout, file=file, row=1)
     for name, required in columns.items():
@@ -49,12 +63,16 @@ def read_csv(file: Path, columns: Mapping[str, bool]) -> pd.DataFrame:
             )
     cells_of = dict(zip(header, zip(*rows, strict=True), strict=True))
     absent = [""] * len(rows)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             name: pd.Series([cell or None for cell in cells_of.get(name, absent)], dtype="str")
             for name in columns
         }
     )
+    for name in columns:
+        if name not in verbatim:
+            table[name] = table[name].str.normalize("NFC")
+    return table
 
 
 def rows_of(cells: pd.Series) -> Iterator[tuple[int, str]]:
@@ -65,21 +83,24 @@ def rows_of(cells: pd.Series) -> Iterator[tuple[int, str]]:
 
 
 def convert(
-    cells: pd.Series, parse: Callable[[str], Value], expected: str, file: Path
+    cells: pd.Series,
+    parse: Callable[[str], Value],
+    expected: str | Callable[[str], str],
+    file: Path,
 ) -> list[Value | float]:
     """``parse(cell)`` of each cell, NaN where empty.
 
-    Raises InputError naming the row of the first cell for which `parse` raises ValueError, and
-    what was `expected`.
+    Raises InputError naming the row of the first cell for which `parse` raises ValueError or
+    KeyError, and what was `expected` (of that cell).
     """
     values: list[Value | float] = [math.nan] * len(cells)
     for row, cell in rows_of(cells):
         try:
             values[row - 2] = parse(cell)
-        except ValueError:
+        except (ValueError, KeyError):
             raise InputError(
-                f"column {cells.name!r} holds {cell!r}",
-                cure=f"Write {expected}",
+                f"{cells.name} is {cell!r}",
+                cure=f"Write {expected(cell) if callable(expected) else expected}",
                 file=file,
                 row=row,
             ) from None
@@ -88,7 +109,7 @@ def convert(
 
 def numbers(cells: pd.Series, file: Path) -> list[float]:
     """Finite numbers, NaN where empty; raises InputError naming the row."""
-    return convert(cells, _finite, "a plain number such as 1234.5", file)
+    return convert(cells, _finite, _plain_number, file)
 
 
 def require(table: pd.DataFrame, columns: Sequence[str], file: Path) -> None:
@@ -126,7 +147,7 @@ def _records(file: Path) -> list[list[str]]:
     try:
         with open(file, encoding="utf-8-sig", newline="") as stream:
             for cells in csv.reader(stream, strict=True):
-                rows.append([cell.strip() for cell in cells])
+                rows.append([cell.strip(_BLANK) for cell in cells])
     except UnicodeDecodeError as error:
         raise InputError(
             "the file is not UTF-8 text", cure="Save it as 'CSV UTF-8'", file=file
@@ -154,3 +175,15 @@ def _finite(cell: str) -> float:
     if not math.isfinite(value):
         raise ValueError(cell)
     return value
+
+
+def _plain_number(cell: str) -> str:
+    """What to write for a number that is not plain: 1,234.50 → 1234.50, 12 € → 12."""
+    readings = []
+    if match := _NUMBER.fullmatch(cell):
+        sign, digits = match[1].replace("\u2212", "-"), re.sub(r"[\s'\u2019]", "", match[2])
+        for comma, point in (",.", ".,"):
+            if re.fullmatch(rf"(\d+|\d{{1,3}}(\{comma}\d{{3}})+)(\{point}\d+)?", digits):
+                plain = sign + digits.replace(comma, "").replace(point, ".")
+                readings.append(f"{float(plain) / 100:.12g}" if cell.endswith("%") else plain)
+    return " or ".join(dict.fromkeys(readings)) or "a plain number such as 1234.5, or nothing"

@@ -7,14 +7,38 @@ from a file that contradicts itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+import os
+import textwrap
+import unicodedata
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
+from pandera.pandas import DataFrameSchema
 
-from vsa.data.csv_table import convert, numbers, read_csv, require, require_unique, rows_of
+from vsa.data.csv_table import (
+    Value,
+    convert,
+    numbers,
+    read_csv,
+    require,
+    require_unique,
+    rows_of,
+)
 from vsa.data.images import ImageError, upright_size
-from vsa.data.schema import BOX, CATALOGUE, PVLOG, QUALITY, QUERIES, SPLITS, Dataset, check
+from vsa.data.matching import match_notes, nearest
+from vsa.data.schema import (
+    BOX,
+    CATALOGUE,
+    PVLOG,
+    QUALITY,
+    QUERIES,
+    SOURCES,
+    SPLITS,
+    Dataset,
+    check,
+)
 from vsa.data.stable import stable_hash
 from vsa.runtime.errors import InputError
 
@@ -28,18 +52,27 @@ _QUERIES_CSV = {
     **dict.fromkeys(["product_id", "category", *BOX, "split"], False),
 }
 _PVLOG_CSV = dict.fromkeys(["session_id", "query_id", "rank", "image_id", "clicked"], True)
-_TRUTH = {"1": True, "true": True, "0": False, "false": False}
+# words, in small letters → what they mean
+_TRUTH = {**dict.fromkeys(["1", "true", "yes"], True), **dict.fromkeys(["0", "false", "no"], False)}
+_SOURCE_WORDS = {source: source for source in SOURCES}
+_SPLIT_WORDS = {
+    **dict.fromkeys(["train", "training"], "train"),
+    **dict.fromkeys(["val", "valid", "validation", "dev", "development"], "val"),
+    **dict.fromkeys(["test", "testing"], "test"),
+}
 _TEST_SHARE, _VAL_SHARE = 0.25, 0.15  # the rest is for training
 
 
 def load_folder(path: str | Path) -> Dataset:
     """Tables of the shop in folder `path`.
 
-    ``image_path`` values are the ids. Boxes come in pixels of the image as it is seen, after
-    EXIF rotation, and leave as fractions. Without a ``split`` column 60 % of the products are
-    for training, 15 % for validation and 25 % for testing, by a stable hash of the product (of
-    the image where the product is unknown), so that the splits are disjoint by product. The log
-    has no times: each of its rows is stamped one second after the row before, from 1970-01-01.
+    ``image_path`` values are the ids. Names are compared in Unicode's form NFC and without blanks
+    at their ends; those of files may be in another form. Boxes come in pixels of the image as it
+    is seen, after EXIF rotation, and leave as fractions. Without a ``split`` column 60 % of the
+    products are for training, 15 % for validation and 25 % for testing, by a stable hash of the
+    product (of the image where the product is unknown), so that the splits are disjoint by
+    product. The log has no times: each of its rows is stamped one second after the row before,
+    from 1970-01-01.
 
     Images are not opened, except for the size of those with a box; one that cannot be read stays
     in its table, without a box, for ``reject_unreadable`` to find. Raises InputError for
@@ -56,6 +89,8 @@ def load_folder(path: str | Path) -> Dataset:
     pvlog = None
     if pvlog_csv.exists():
         pvlog = _read_pvlog(pvlog_csv, set(queries.query_id), set(catalogue.image_id))
+    notes = match_notes(catalogue, queries)
+    shown = "\n\n".join(textwrap.fill(note, 96) for note in notes)
     return Dataset(
         name="folder",
         root=root,
@@ -66,8 +101,11 @@ def load_folder(path: str | Path) -> Dataset:
         title=root.name,
         source=f"the folder {root.name}",
         licence="not stated",
-        datasheet=f"Pictures and tables of one's own, from the folder `{root.name}`.",
+        # Indented, so as code: names may hold what Markdown takes for markup
+        datasheet=f"Pictures and tables of one's own, from the folder `{root.name}`.\n\n"
+        + textwrap.indent(shown, "    "),
         has_identities=bool(queries.product_id.dropna().isin(catalogue.product_id).any()),
+        notes=notes,
     )
 
 
@@ -76,33 +114,37 @@ def load_folder(path: str | Path) -> Dataset:
 
 def _read_catalogue(root: Path) -> pd.DataFrame:
     file = root / "catalogue.csv"
-    table = read_csv(file, _CATALOGUE_CSV)
+    table = read_csv(file, _CATALOGUE_CSV, verbatim=["image_path"])
     require(table, ["image_path", "product_id", "category"], file)
-    table["path"] = table["image_id"] = _image_paths(table.image_path, root, file)
+    table["path"] = _image_paths(table.image_path, root, file)
+    table["image_id"] = table.path.map(_nfc)
     require_unique(table, ["image_id"], file)
     for column in QUALITY:
         table[column] = numbers(table[column], file)
     table["leaf"] = table.leaf.fillna(table.category)
-    table["source"] = table.source.fillna("main")
+    table["source"] = _meant(table.source.fillna("main"), _SOURCE_WORDS, CATALOGUE, file)
     table[BOX] = math.nan
     return check(table[list(CATALOGUE.columns)], CATALOGUE, file)
 
 
 def _read_queries(root: Path, categories: Collection[str]) -> pd.DataFrame:
     file = root / "queries.csv"
-    table = read_csv(file, _QUERIES_CSV)
+    table = read_csv(file, _QUERIES_CSV, verbatim=["image_path"])
     require(table, ["image_path"], file)
-    table["path"] = table["query_id"] = _image_paths(table.image_path, root, file)
+    table["path"] = _image_paths(table.image_path, root, file)
+    table["query_id"] = table.path.map(_nfc)
     require_unique(table, ["query_id"], file)
     for row, category in rows_of(table.category):
         if category not in categories:
             raise InputError(
-                f"category {category!r} does not occur in catalogue.csv",
+                f"category {category!r} does not occur in catalogue.csv"
+                + nearest(category, categories),
                 cure="Correct its spelling, leave it empty, or list a product of that category",
                 file=file,
                 row=row,
             )
     table[BOX] = _fractional_boxes(table, root, file)
+    table["split"] = _meant(table.split, _SPLIT_WORDS, QUERIES, file)
     if table.split.isna().all():
         table["split"] = _assign_splits(table)
     require(table, ["split"], file)
@@ -129,13 +171,13 @@ def _read_pvlog(file: Path, query_ids: Collection[str], image_ids: Collection[st
         for row, name in rows_of(table[column]):
             if name not in known:
                 raise InputError(
-                    f"{column} {name!r} is no image_path of {other}",
+                    f"{column} {name!r} is no image_path of {other}" + nearest(name, known),
                     cure=f"Write it as in {other}, or drop the row",
                     file=file,
                     row=row,
                 )
-    table["rank"] = convert(table["rank"], _rank, "a whole number, 1 for the first result", file)
-    table["clicked"] = convert(table.clicked, _truth, "1 or 0, true or false", file)
+    table["rank"] = convert(table["rank"], _rank, _expected(PVLOG, "rank"), file)
+    table["clicked"] = _meant(table.clicked, _TRUTH, PVLOG, file)
     require_unique(table, ["session_id", "rank"], file)
     table["timestamp"] = pd.Timestamp(0) + pd.to_timedelta(table.index, unit="s")
     return check(table[list(PVLOG.columns)], PVLOG, file)
@@ -162,25 +204,58 @@ def _rank(cell: str) -> int:
     return int(cell)
 
 
-def _truth(cell: str) -> bool:
-    if cell.lower() not in _TRUTH:
-        raise ValueError(cell)
-    return _TRUTH[cell.lower()]
+def _meant(
+    cells: pd.Series, words: Mapping[str, Value], schema: DataFrameSchema, file: Path
+) -> list[Value | float]:
+    """What the words in a column mean, in letters of either case; NaN where empty."""
+    return convert(
+        cells, lambda cell: words[cell.lower()], _expected(schema, str(cells.name)), file
+    )
+
+
+def _expected(schema: DataFrameSchema, column: str) -> str:
+    return str(schema.columns[column].description)
 
 
 # ---------------------------------------------------------------- paths
 
 
 def _image_paths(cells: pd.Series, root: Path, file: Path) -> list[str]:
+    """Paths from `root` as the disk has them; all cells are filled."""
+    names_in = cache(_names_in)
+    paths = []
     for row, cell in rows_of(cells):
-        if not _is_inside(cell, root):
+        path = _on_disk(_tidy(cell), root, names_in)
+        if not _is_inside(path, root):
             raise InputError(
                 f"image_path {cell!r} is not a relative path inside the folder",
                 cure="Copy the image into the folder and write its path from there, with /",
                 file=file,
                 row=row,
             )
-    return [_tidy(cell) for cell in cells]
+        paths.append(path)
+    return paths
+
+
+def _on_disk(path: str, root: Path, names_in: Callable[[Path], dict[str, str]]) -> str:
+    """`path`, or if nothing is there, the one there whose names differ in Unicode form only.
+
+    A Mac or an archive may have made é of two characters in names where a table has one.
+    """
+    if path.isascii() or os.path.exists(root / path):
+        return path
+    found = Path()
+    for name in PurePosixPath(path).parts:
+        found /= names_in(root / found).get(_nfc(name), name)
+    return found.as_posix()
+
+
+def _names_in(folder: Path) -> dict[str, str]:
+    """NFC → name of all that is in a folder; none if it cannot be listed."""
+    try:
+        return {_nfc(name): name for name in os.listdir(folder)}
+    except (OSError, ValueError):
+        return {}
 
 
 def _is_inside(path: str, root: Path) -> bool:
@@ -191,6 +266,10 @@ def _is_inside(path: str, root: Path) -> bool:
         return (root / path).resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # a loop of links
         return False
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _tidy(path: str) -> str:

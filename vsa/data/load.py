@@ -6,6 +6,7 @@ import dataclasses
 
 from vsa.data.folder import load_folder
 from vsa.data.images import reject_unreadable
+from vsa.data.matching import rejected_notes
 from vsa.data.public import PUBLIC, load_public
 from vsa.data.schema import CATALOGUE, PVLOG, QUERIES, SPLITS, Dataset, check
 from vsa.data.stable import stable_sample
@@ -43,7 +44,7 @@ def load(name: str, profile: Profile, seed: int) -> Dataset:
         )
     dataset = reject_unreadable(_checked(dataset))
     _refuse_empty(dataset)
-    return dataset
+    return _noting_rejected(dataset)
 
 
 def _sample(dataset: Dataset, n_max: int) -> Dataset:
@@ -63,6 +64,21 @@ def _checked(dataset: Dataset) -> Dataset:
         queries=check(dataset.queries, QUERIES, f"{dataset.name} queries"),
         pvlog=None if pvlog is None else check(pvlog, PVLOG, f"{dataset.name} pvlog"),
     )
+
+
+def _noting_rejected(dataset: Dataset) -> Dataset:
+    """Says which images are not used, and whether identities are known without them."""
+    if dataset.rejected.empty:
+        return dataset
+    notes = [*dataset.notes, *rejected_notes(dataset.root, dataset.rejected)]
+    is_matched = dataset.queries.product_id.isin(dataset.catalogue.product_id)
+    has_identities = dataset.has_identities and bool(is_matched.any())
+    if dataset.has_identities and not has_identities:
+        notes.append(
+            "warning: NO query shows a product of a catalogue image that can be used; retrieval "
+            "cannot be measured and no clicks can be simulated"
+        )
+    return dataclasses.replace(dataset, notes=notes, has_identities=has_identities)
 
 
 def _refuse_empty(dataset: Dataset) -> None:

@@ -21,12 +21,34 @@ from vsa.runtime.errors import InputError
 SOURCES = ("main", "sku", "review")
 SPLITS = ("train", "val", "test")
 BOX = ["x_min", "y_min", "x_max", "y_max"]
-QUALITY = ["sales", "conversion_rate", "applause_rate", "price"]
+RATES = ["conversion_rate", "applause_rate"]
+QUALITY = ["sales", *RATES, "price"]
 
-_text = pa.Column(str, pa.Check.str_length(min_value=1), coerce=True)
-_unique_text = pa.Column(str, pa.Check.str_length(min_value=1), unique=True, coerce=True)
-_fraction = pa.Column(float, pa.Check.in_range(0, 1), nullable=True, coerce=True)
-_amount = pa.Column(float, pa.Check.ge(0), nullable=True, coerce=True)
+# A column's description says what to write there
+_text = pa.Column(str, pa.Check.str_length(min_value=1), coerce=True, description="a name")
+_unique_text = pa.Column(
+    str, pa.Check.str_length(min_value=1), unique=True, coerce=True, description="a name"
+)
+_perhaps_text = pa.Column(str, nullable=True, coerce=True, description="a name, or nothing")
+_share = pa.Column(
+    float,
+    pa.Check.in_range(0, 1),
+    nullable=True,
+    coerce=True,
+    description="a share between 0 and 1, or nothing",
+)
+_amount = pa.Column(
+    float, pa.Check.ge(0), nullable=True, coerce=True, description="a number ≥ 0, or nothing"
+)
+_source = pa.Column(
+    str, pa.Check.isin(SOURCES), coerce=True, description=f"one of {', '.join(SOURCES)}"
+)
+_split = pa.Column(
+    str, pa.Check.isin(SPLITS), coerce=True, description=f"one of {', '.join(SPLITS)}"
+)
+_rank = pa.Column(
+    int, pa.Check.ge(1), coerce=True, description="a whole number, 1 for the first result"
+)
 _box_order = [
     pa.Check(
         lambda t: t.x_min.isna() | ((t.x_min < t.x_max) & (t.y_min < t.y_max)),
@@ -44,13 +66,12 @@ CATALOGUE = pa.DataFrameSchema(
         "product_id": _text,
         "category": _text,
         "leaf": _text,
-        "source": pa.Column(str, pa.Check.isin(SOURCES), coerce=True),
+        "source": _source,
         "path": _text,
         "sales": _amount,
-        "conversion_rate": _fraction,
-        "applause_rate": _fraction,
+        **dict.fromkeys(RATES, _share),
         "price": _amount,
-        **dict.fromkeys(BOX, _fraction),
+        **dict.fromkeys(BOX, _share),
     },
     checks=_box_order,
     strict=True,
@@ -60,10 +81,10 @@ QUERIES = pa.DataFrameSchema(
     {
         "query_id": _unique_text,
         "path": _text,
-        "product_id": pa.Column(str, nullable=True, coerce=True),
-        "category": pa.Column(str, nullable=True, coerce=True),
-        **dict.fromkeys(BOX, _fraction),
-        "split": pa.Column(str, pa.Check.isin(SPLITS), coerce=True),
+        "product_id": _perhaps_text,
+        "category": _perhaps_text,
+        **dict.fromkeys(BOX, _share),
+        "split": _split,
     },
     checks=_box_order,
     strict=True,
@@ -73,10 +94,10 @@ PVLOG = pa.DataFrameSchema(
     {
         "session_id": _text,
         "query_id": _text,
-        "rank": pa.Column(int, pa.Check.ge(1), coerce=True),  # 1 = top of the page
+        "rank": _rank,
         "image_id": _text,
-        "clicked": pa.Column(bool, coerce=True),
-        "timestamp": pa.Column("datetime64[us]", coerce=True),
+        "clicked": pa.Column(bool, coerce=True, description="1 or 0, true or false, yes or no"),
+        "timestamp": pa.Column("datetime64[us]", coerce=True, description="a time"),
     },
     unique=["session_id", "rank"],
     strict=True,
@@ -92,26 +113,35 @@ def check(table: pd.DataFrame, schema: pa.DataFrameSchema, file: str | Path) -> 
     try:
         return schema.validate(table.reset_index(drop=True), lazy=True)
     except pandera.errors.SchemaErrors as errors:
-        first = errors.failure_cases.iloc[0]
+        cases = errors.failure_cases
+        first = cases.iloc[0]
         row = None if pd.isna(first["index"]) else int(first["index"]) + 2
-        what = f"{first['check']}"
-        if first["check"] == "column_in_dataframe":
-            problem = f"column {first['failure_case']!r} is missing"
-        elif first["check"] == "column_in_schema":
-            problem = f"column {first['failure_case']!r} is not part of the {schema.name} table"
-        else:
-            problem = (
-                f"column {first['column']!r} holds {first['failure_case']!r}, violating {what}"
-            )
-        n_more = len(errors.failure_cases) - 1
-        more = f" ({n_more} more problems follow)" if n_more else ""
-        columns = ", ".join(schema.columns)
-        raise InputError(
-            problem + more,
-            cure=f"The {schema.name} table has columns {columns}",
-            file=file,
-            row=row,
-        ) from None
+        n_rows = cases["index"].nunique()
+        count = f" ({n_rows} rows have problems)" if n_rows > 1 else ""
+        problem, cure = _in_words(first, schema)
+        raise InputError(problem + count, cure=cure, file=file, row=row) from None
+
+
+def _in_words(case: pd.Series, schema: pa.DataFrameSchema) -> tuple[str, str]:
+    """Problem and cure of one of pandera's failure cases."""
+    column, value, rule = case["column"], case["failure_case"], case["check"]
+    layout = f"The {schema.name} table has columns {', '.join(schema.columns)}"
+    if rule == "column_in_dataframe":
+        return f"column {value!r} is missing", layout
+    if rule == "column_in_schema":
+        return f"column {value!r} is not part of the {schema.name} table", layout
+    if rule in ("field_uniqueness", "multiple_fields_uniqueness"):
+        return f"{column} {value!r} occurs in another row too", "Keep one of the rows"
+    if case["schema_context"] == "DataFrameSchema":
+        return f"it does not hold that {rule}", f"Correct {', '.join(BOX)}, or leave all four empty"
+    cure = f"Write {schema.columns[column].description}"
+    if pd.isna(value) or value == "":
+        return f"{column} is empty", cure
+    if not isinstance(value, int | float | np.number):
+        return f"{column} is {value!r}", cure
+    if column in RATES and 1 < value <= 100:
+        cure += f"; {value / 100:.12g} if {value:.12g} is a percentage"
+    return f"{column} is {value:.12g}", cure
 
 
 @dataclass(frozen=True)
@@ -120,7 +150,8 @@ class Dataset:
 
     ``path`` in the tables is relative to ``root``. ``rejected`` lists images that could not be
     read (columns ``table``, ``id``, ``path``, ``reason``); they are absent from the tables.
-    ``simulated`` says in words what was not observed but simulated.
+    ``simulated`` says in words what was not observed but simulated, ``notes`` what in tables
+    without a mistake may still not be meant.
     """
 
     name: str
@@ -134,6 +165,7 @@ class Dataset:
     source: str = ""
     licence: str = ""
     simulated: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[str] = field(default_factory=tuple)
     has_identities: bool = True  # False: every picture is its own product, so no retrieval metrics
 
     @cached_property

@@ -119,6 +119,8 @@ def _check_data(run: Run) -> str:
         from vsa.data.load import load
 
         dataset = load(run.dataset, run.profile, run.seed)
+        for note in dataset.notes:
+            print(f"vsa: {note}", file=sys.stderr, flush=True)
         paths = [*dataset.catalogue.path, *dataset.queries.path]
         return fingerprint_files([dataset.root / path for path in paths])
     if run.dataset != "synthetic":
