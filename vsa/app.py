@@ -176,7 +176,7 @@ class SearchPage:
             _LOG.exception("a search failed")
             self._complain(
                 f"The search failed ({type(error).__name__}: {error}). "
-                "Nothing else on this page has changed."
+                "An answer that is still shown is the one before."
             )
         else:
             self._photo, self._own_box = photo, box is not None
