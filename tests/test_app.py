@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import re
@@ -19,8 +20,10 @@ import numpy as np
 import pytest
 import requests
 from nbformat.v4 import new_code_cell, new_notebook
-from small_engine import small_shop
+from PIL import Image
+from small_engine import N_ITEMS, small_shop
 
+from vsa import app
 from vsa.app import SearchPage, open_page
 from vsa.engine import VisualSearch
 
@@ -50,14 +53,14 @@ def page(tmp_path_factory):
     page.engine.close()
 
 
-def upload(page: SearchPage, content: bytes) -> None:
+def upload(page: SearchPage, content: bytes, kind: str = "", name: str = "a") -> None:
     page.upload.value = (
         {
-            "name": "a",
-            "type": "",
+            "name": name,
+            "type": kind,
             "size": 1,
             "content": memoryview(content),
-            "last_modified": datetime.now(UTC),
+            "last_modified": datetime(2025, 1, 1, tzinfo=UTC),
         },
     )
 
@@ -88,6 +91,100 @@ def test_a_file_that_is_no_image_gets_a_friendly_message_and_changes_nothing(pag
     assert page.results.value == before
     page.samples.value = page.root / "1.png"
     assert "not an image" not in page.message.value
+
+
+def test_the_same_file_can_be_chosen_again(page):
+    content = (page.root / "7.png").read_bytes()
+    upload(page, content)
+    uploaded = page.photo.value
+    assert page.upload.value == ()
+    page.samples.value = page.root / "0.png"
+    upload(page, content)
+    assert page.photo.value == uploaded
+
+
+def test_a_file_that_the_browser_did_not_send_is_refused_with_the_limit(page):
+    before = page.results.value
+    upload(page, b"", app._REFUSED, "film.mov")
+    assert "film.mov has more than 8 MB" in page.message.value
+    assert "empty" not in page.message.value
+    assert (page.results.value, page.upload.value) == (before, ())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "empty file"), (b"%PDF-1.4", "not an image"), (None, "too large")]
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_reason(page, content, words):
+    if content is None:
+        panorama = io.BytesIO()
+        Image.new("1", (20_001, 5_000)).save(panorama, "PNG")
+        content, limit = panorama.getvalue(), "100 million pixels"
+    else:
+        limit = "JPEG"
+    upload(page, content, name="mine.x")
+    assert f"mine.x cannot be searched for: {words}." in page.message.value
+    assert limit in page.message.value
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "missing"), (b"junk", "not an image")])
+def test_a_catalogue_picture_that_is_gone_costs_its_thumbnail(page, content, reason):
+    page.samples.value = page.root / "0.png"
+    files = [page.root / f"{row}.png" for row in range(1, N_ITEMS)]
+    pictures = [file.read_bytes() for file in files]
+    try:
+        for file in files:
+            file.unlink() if content is None else file.write_bytes(content)
+        page.reset.click()
+        assert 'role="status"' in page.message.value
+        assert page.results.value.count("<li>") == 20
+        assert page.results.value.count(f"no picture ({reason})</div>") in (19, 20)
+        assert f'; no picture ({reason})"' in page.results.value
+    finally:
+        for file, picture in zip(files, pictures, strict=True):
+            file.write_bytes(picture)
+    page.reset.click()
+    assert "no picture" not in page.results.value
+
+
+def test_a_sample_that_is_gone_is_named_and_changes_nothing(page):
+    page.samples.value = page.root / "0.png"
+    before, away = page.photo.value, page.root / "away"
+    (page.root / "1.png").rename(away)
+    page.samples.value = page.root / "1.png"
+    away.rename(page.root / "1.png")
+    assert "1.png cannot be searched for: missing" in page.message.value
+    assert page.photo.value == before
+    page.switches["refine"].value = False
+    page.switches["refine"].value = True
+    assert 'role="status"' in page.message.value
+    assert page.photo.value == before
+
+
+@pytest.mark.parametrize("step", ["_photo", "_categories", "_times", "_thumbnail"])
+def test_a_failure_of_whatever_kind_is_said_and_leaves_one_answer(page, monkeypatch, step):
+    def fail(*_):
+        raise KeyError("<lost>")
+
+    def shown():
+        return page.photo.value, page.facts.value, page.results.value, page.horizontal.value
+
+    page.samples.value = page.root / "0.png"
+    before = shown()
+    with monkeypatch.context() as patch:
+        patch.setattr(app, step, fail)
+        page.samples.value = page.root / "1.png"
+    assert page.message.value.count('role="alert"') == 1
+    assert "KeyError: &#x27;&lt;lost&gt;&#x27;" in page.message.value
+    assert shown() == before
+    page.reset.click()
+    assert 'role="status"' in page.message.value
+    assert page.photo.value == before[0]  # the photo that is shown, not the one that failed
+
+
+def test_a_failure_of_the_engine_is_said(page, monkeypatch):
+    monkeypatch.setattr(VisualSearch, "search", lambda *_, **__: 1 / 0)
+    page.reset.click()
+    assert "ZeroDivisionError" in page.message.value
 
 
 def test_the_search_follows_the_box_and_finds_it_again(page):
@@ -123,6 +220,13 @@ def test_re_ranking_can_be_switched_off(page):
 
 def test_without_an_engine_the_page_says_what_to_do():
     assert "make reproduce" in open_page().value
+
+
+def test_a_page_that_cannot_be_opened_says_why(monkeypatch):
+    monkeypatch.setattr(app, "make_run", lambda *_: 1 / 0)
+    assert "ZeroDivisionError" in open_page().value
+    monkeypatch.setenv("SEED", "one")
+    assert "not a whole number" in open_page().value
 
 
 @pytest.fixture
@@ -162,38 +266,93 @@ def give(tab, file: Path) -> None:
     chooser.value.set_files(str(file))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
-def test_in_a_browser_as_wide_as_a_phone_and_by_keyboard(address, tmp_path):
+@pytest.fixture
+def tab(address):
+    """A browser's tab with the page in it, as wide as a phone."""
     from playwright.sync_api import expect, sync_playwright
 
-    (tmp_path / "notes.txt").write_text("not a picture")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
         tab = browser.new_page(viewport={"width": 390, "height": 800})
-        tab.goto(address, timeout=120_000)
-        cells = tab.locator(".vsa-grid li")
-        expect(cells).to_have_count(20, timeout=90_000)
-        width = tab.evaluate("document.documentElement.scrollWidth")
-        assert width <= 390, "the page is wider than the phone"
-        first = cells.first.inner_text()
-        assert "appearance rank" in first
-
-        tab.get_by_label("re-rank by quality").focus()
-        tab.keyboard.press("Space")
-        expect(cells.first).not_to_contain_text("appearance rank")
-
-        handle = tab.get_by_role("slider").first
-        before = tab.locator(".vsa-photo img").get_attribute("alt")
-        handle.focus()
-        for _ in range(5):
-            tab.keyboard.press("ArrowRight")
-        tab.keyboard.press("Tab")
-        expect(tab.locator(".vsa-photo img")).not_to_have_attribute("alt", before)
-
-        give(tab, tmp_path / "notes.txt")
-        expect(tab.locator(".vsa-error")).to_contain_text("not an image")
-        photo = tab.locator(".vsa-photo img").get_attribute("src")
-        give(tab, tmp_path / "33.png")
-        expect(tab.locator(".vsa-photo img")).not_to_have_attribute("src", photo)
-        expect(tab.locator(".vsa-error")).to_have_count(0)
+        tab.goto(address, timeout=300_000)
+        expect(tab.locator(".vsa-grid li")).to_have_count(20, timeout=90_000)
+        yield tab
         browser.close()
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+
+
+@needs_chromium
+def test_in_a_browser_as_wide_as_a_phone_and_by_keyboard(tab, tmp_path):
+    from playwright.sync_api import expect
+
+    (tmp_path / "notes.txt").write_text("not a picture")
+    cells = tab.locator(".vsa-grid li")
+    width = tab.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390, "the page is wider than the phone"
+    first = cells.first.inner_text()
+    assert "appearance rank" in first
+
+    tab.get_by_label("re-rank by quality").focus()
+    tab.keyboard.press("Space")
+    expect(cells.first).not_to_contain_text("appearance rank")
+
+    handle = tab.get_by_role("slider").first
+    before = tab.locator(".vsa-photo img").get_attribute("alt")
+    handle.focus()
+    for _ in range(5):
+        tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("Tab")
+    expect(tab.locator(".vsa-photo img")).not_to_have_attribute("alt", before)
+
+    give(tab, tmp_path / "notes.txt")
+    expect(tab.locator(".vsa-error")).to_contain_text("not an image")
+    expect(tab.locator(".vsa-error")).to_be_in_viewport()  # without scrolling, on a phone
+    photo = tab.locator(".vsa-photo img").get_attribute("src")
+    give(tab, tmp_path / "33.png")
+    expect(tab.locator(".vsa-photo img")).not_to_have_attribute("src", photo)
+    expect(tab.locator(".vsa-error")).to_have_count(0)
+
+
+@needs_chromium
+def test_a_file_larger_than_a_message_may_be_is_answered_and_so_is_the_next(tab, tmp_path):
+    from playwright.sync_api import expect
+
+    def src() -> str:
+        return tab.locator(".vsa-photo img").get_attribute("src")
+
+    def becomes(photo: str) -> None:
+        expect(tab.locator(".vsa-photo img")).to_have_attribute("src", photo, timeout=30_000)
+
+    large, rubbish = tmp_path / "large.jpg", tmp_path / "rubbish.jpg"
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    Image.fromarray(noise).save(large, quality=93, exif=sideways)
+    rubbish.write_bytes(bytes(large.stat().st_size))
+    assert large.stat().st_size > 10 * 2**20  # Tornado's limit
+
+    sample = src()
+    give(tab, large)
+    expect(tab.locator(".vsa-photo img")).not_to_have_attribute("src", sample, timeout=30_000)
+    shown = src()
+    assert tab.evaluate("(e => e.height > e.width)(document.querySelector('.vsa-photo img'))")
+    tab.get_by_label("Photo", exact=True).select_option(index=0)
+    becomes(sample)
+    give(tab, large)  # the same once more
+    becomes(shown)
+
+    give(tab, rubbish)
+    expect(tab.locator(".vsa-error")).to_contain_text("rubbish.jpg has more than 8 MB")
+    give(tab, tmp_path / "0.png")
+    becomes(sample)
+    expect(tab.locator(".vsa-error")).to_have_count(0)
+
+    give(tab, large)
+    give(tab, tmp_path / "33.png")  # while the other is made smaller, or searched for
+    expect(tab.locator(".vsa-photo img")).not_to_have_attribute("src", sample, timeout=30_000)
+    tab.wait_for_timeout(5_000)
+    assert src() not in (sample, shown)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import fields
@@ -20,17 +21,21 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.predictor import CategoryPrediction
-from vsa.data.images import ImageError, Source, decode
+from vsa.data.images import MAX_PIXELS, ImageError, Source, decode
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.offline import open_shop
 from vsa.ranking.users import NAMES as SEGMENTS
 from vsa.runtime.errors import InputError
 from vsa.runtime.run import make_run
 
+_LOG = logging.getLogger(__name__)
 _N_RESULTS = 20
 _N_SAMPLES = 30
 _PHOTO_PX, _THUMBNAIL_PX = 480, 200
 _N_CATEGORIES = 4
+_UPLOAD_MB = 8  # a message of more than 10 MiB to Jupyter ends the connection, without a word
+_SENT_PIXELS = 4_000_000  # of a photo made smaller: far below that limit, far above the networks'
+_REFUSED = "vsa/too-large"  # the type of the empty file that stands for one that was not sent
 _SWITCHES = {
     "category": "search likely categories only",
     "box": "describe the box, not the photo",
@@ -38,6 +43,11 @@ _SWITCHES = {
     "rerank": "re-rank by quality",
 }
 _EVERYBODY = "all shoppers"
+_HINT = f"Photos of more than {_UPLOAD_MB} MB are made smaller before they are sent."
+_TOO_LARGE = (
+    f"has more than {_UPLOAD_MB} MB, and the browser cannot make a smaller photo of it. "
+    "Give a smaller file, or a JPEG."
+)
 _STYLE = """<style>
 .vsa-page {max-width: 72rem; margin: 0 auto; padding: 0 .5rem}
 .vsa-page * {box-sizing: border-box}
@@ -46,16 +56,63 @@ _STYLE = """<style>
 .vsa-photo {position: relative; width: min(100%, 16rem); line-height: 0}
 .vsa-photo img {width: 100%}
 .vsa-photo div {position: absolute; border: 3px solid #D55E00; box-shadow: 0 0 0 1px #fff}
-.vsa-grid {display: grid; gap: .6rem; margin: 0; padding: 0; list-style: none;
+.vsa-grid {display: grid; gap: .6rem; margin: 1rem 0 0; padding: 0; list-style: none;
   grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr))}
 .vsa-grid img {width: 100%; aspect-ratio: 1; object-fit: cover}
+.vsa-gone {aspect-ratio: 1; padding: .4rem; background: #eee; font-size: .8rem}
 .vsa-grid li {border: 1px solid #ccc; border-radius: 4px; overflow: hidden}
 .vsa-grid p {margin: .3rem .4rem; font-size: .8rem; line-height: 1.3}
+.vsa-hint {margin: 0; font-size: .8rem; line-height: 1.3}
 .vsa-table {border-collapse: collapse; font-variant-numeric: tabular-nums}
 .vsa-table th, .vsa-table td {padding: .15rem .6rem; text-align: right}
 .vsa-table th:first-child {text-align: left}
 .vsa-error {border-left: 4px solid #D55E00; padding: .4rem .8rem; background: #fdf1e7}
 </style>"""
+# Larger files are made smaller, or replaced by an empty one of a type that says so, before the
+# widget sees them. Its input is not in the document: it is met when the button opens it.
+_SCRIPT = """(maxBytes, sentPixels, refusedType) => {
+  if (window.vsaUpload) return;
+  window.vsaUpload = true;
+  let turn = 0;
+
+  async function smaller(file) {
+    const picture = await createImageBitmap(file);
+    const scale = Math.min(1, Math.sqrt(sentPixels / (picture.width * picture.height)));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.ceil(scale * picture.width);
+    canvas.height = Math.ceil(scale * picture.height);
+    const paper = canvas.getContext("2d");
+    paper.imageSmoothingQuality = "high";
+    paper.fillStyle = "white";
+    paper.fillRect(0, 0, canvas.width, canvas.height);
+    paper.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    const jpeg = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9));
+    return new File([jpeg], file.name, {type: jpeg.type});
+  }
+
+  async function chosen(event) {
+    const mine = ++turn;
+    const [file] = this.files;
+    if (!file || file.size <= maxBytes) return;
+    event.stopImmediatePropagation();
+    const refused = new File([], file.name, {type: refusedType});
+    const sent = new DataTransfer();
+    sent.items.add(await smaller(file).catch(() => refused));
+    if (mine !== turn) return;  // another was chosen meanwhile
+    this.files = sent.files;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest(".vsa-upload")) return;
+    const click = HTMLInputElement.prototype.click;
+    HTMLInputElement.prototype.click = function () {
+      HTMLInputElement.prototype.click = click;
+      this.addEventListener("change", chosen, true);
+      this.click();
+    };
+  }, true);
+}"""
 
 
 class SearchPage:
@@ -76,6 +133,7 @@ class SearchPage:
             description="Photo",
         )
         self.upload = widgets.FileUpload(accept="image/*", description="Upload a photo")
+        self.upload.add_class("vsa-upload")
         self.horizontal, self.vertical = _slider("Box, across"), _slider("Box, down")
         self.reset = widgets.Button(description="Find the box again", icon="undo")
         self.switches = {
@@ -98,31 +156,47 @@ class SearchPage:
         self._own_box = False
         self.search(self._photo)
 
-    def search(self, photo: Source, box: Sequence[float] | None = None) -> None:
-        """Ask the engine about a photo, with a box of one's own or the learned one."""
+    def search(
+        self, photo: Source, box: Sequence[float] | None = None, name: str = "This photo"
+    ) -> None:
+        """Ask the engine about a photo, with a box of one's own or the learned one.
+
+        Whatever goes wrong is said on the page, of the photo by `name`; nothing is raised.
+        """
         segment = None if self.segment.value == _EVERYBODY else self.segment.value
         stages = Stages(**{field.name: self.switches[field.name].value for field in fields(Stages)})
         try:
             answer = self.engine.search(photo, _N_RESULTS, box=box, stages=stages, segment=segment)
+            self._show(photo, answer)
         except ImageError as error:
-            self._complain(f"This file cannot be searched for ({error.reason}). {error.cure}.")
-            return
+            self._complain(f"{name} cannot be searched for: {error.reason}. {_cure(error)}.")
         except InputError as error:
             self._complain(f"{error}")
-            return
-        self._photo, self._own_box = photo, box is not None
-        self._show(answer)
+        except Exception as error:  # Voilà shows nothing of what a callback raises
+            _LOG.exception("a search failed")
+            self._complain(
+                f"The search failed ({type(error).__name__}: {error}). "
+                "An answer that is still shown is the one before."
+            )
+        else:
+            self._photo, self._own_box = photo, box is not None
 
     # What people do ------------------------------------------------------------------------
 
     def _sample_chosen(self, change: dict[str, Any]) -> None:
         if change["new"] is not None:
-            self.search(change["new"])
+            self.search(change["new"], name=change["new"].name)
 
     def _uploaded(self, change: dict[str, Any]) -> None:
-        if change["new"]:
-            self.samples.value = None  # so that any sample can be chosen again
-            self.search(bytes(change["new"][0]["content"]))
+        if not change["new"]:
+            return
+        [file] = change["new"]
+        self.upload.value = ()  # so that the same file can be chosen again
+        if file["type"] == _REFUSED:
+            self._complain(f"{file['name']} {_TOO_LARGE}")
+            return
+        self.samples.value = None  # so that any sample can be chosen again
+        self.search(bytes(file["content"]), name=file["name"])
 
     def _box_moved(self, change: dict[str, Any]) -> None:
         del change
@@ -145,9 +219,13 @@ class SearchPage:
         return x_min, y_min, x_max, y_max
 
     def _complain(self, text: str) -> None:
+        self.message.value = ""  # so that the same words are announced again
         self.message.value = f'<p role="alert" class="vsa-error">{html.escape(text)}</p>'
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, photo: Source, answer: Answer) -> None:
+        # What can fail comes first, so that a page never mixes two answers.
+        picture, results = _photo(photo, answer.box), self._grid(answer.results)
+        facts = _categories(answer.category) + _times(answer.stage_ms)
         x_min, y_min, x_max, y_max = (float(side) for side in answer.box)
         self._is_setting = True
         self.horizontal.value, self.vertical.value = (x_min, x_max), (y_min, y_max)
@@ -156,9 +234,9 @@ class SearchPage:
             f'<p role="status">{len(answer.results)} results in {answer.total_ms:.0f} ms '
             f"among {len(self.engine.index):,} pictures</p>"
         )
-        self.photo.value = _photo(self._photo, answer.box)
-        self.facts.value = _categories(answer.category) + _times(answer.stage_ms)
-        self.results.value = self._grid(answer.results)
+        self.photo.value = picture
+        self.facts.value = facts
+        self.results.value = results
 
     def _grid(self, results: pd.DataFrame) -> str:
         cells = []
@@ -166,22 +244,22 @@ class SearchPage:
             text = f"similarity {row.similarity:.3f}"
             if np.isfinite(row.score):
                 text += f"<br>score {row.score:.3f}<br>appearance rank {row.rank_by_appearance}"
-            picture = _uri(decode(self.root / row.path, min_px=_THUMBNAIL_PX), _THUMBNAIL_PX)
-            words = html.escape(f"Result {place}: {row.category}, product {row.product_id}")
+            words = f"Result {place}: {row.category}, product {row.product_id}"
             cells.append(
-                f'<li><img src="{picture}" alt="{words}">'
+                f"<li>{_thumbnail(self.root / row.path, words)}"
                 f"<p><b>{place}. {html.escape(row.category)}</b><br>{text}</p></li>"
             )
         return f'<ol class="vsa-grid" aria-label="Results">{"".join(cells)}</ol>'
 
     def _layout(self, note: str) -> widgets.VBox:
-        choices = widgets.VBox([self.samples, self.upload, self.photo])
+        hint = widgets.HTML(f'<p class="vsa-hint">{_HINT}</p>')
+        choices = widgets.VBox([self.samples, self.upload, hint, self.message, self.photo])
         box = [self.horizontal, self.vertical, self.reset]
         stages = widgets.VBox([*box, *self.switches.values(), self.segment])
         row = widgets.Box([choices, stages, self.facts])
         row.add_class("vsa-row")
         title = widgets.HTML(f"{_STYLE}<h1>Search by photo</h1><p>{html.escape(note)}</p>")
-        page = widgets.VBox([title, row, self.message, self.results])
+        page = widgets.VBox([title, row, self.results, _script()])
         page.add_class("vsa-page")
         return page
 
@@ -191,16 +269,25 @@ def open_page() -> widgets.Widget:
 
     Without a published engine, a text that says what to do.
     """
-    names = {"DATASET": "synthetic", "PROFILE": "laptop", "SEED": "0"}
-    dataset, profile, seed = (os.environ.get(name) or text for name, text in names.items())
     try:
-        run = make_run(dataset, profile, int(seed))
-        shop = open_shop(run)
-        if shop.pvlog is None:
-            return _notice("Products of this data set are not known, so there is no search.")
-        engine = VisualSearch.open(run)
+        return _open_page()
     except InputError as error:
         return _notice(f"{error} (make reproduce does it all.)")
+    except Exception as error:  # Voilà would only say that a cell failed
+        _LOG.exception("the page cannot be opened")
+        return _notice(f"The page cannot be opened ({type(error).__name__}: {error}).")
+
+
+def _open_page() -> widgets.Widget:
+    names = {"DATASET": "synthetic", "PROFILE": "laptop", "SEED": "0"}
+    dataset, profile, seed = (os.environ.get(name) or text for name, text in names.items())
+    if not seed.isdecimal():
+        raise InputError(f"SEED is {seed!r}, not a whole number ≥ 0", cure="Give SEED=0, say")
+    run = make_run(dataset, profile, int(seed))
+    shop = open_shop(run)
+    if shop.pvlog is None:
+        return _notice("Products of this data set are not known, so there is no search.")
+    engine = VisualSearch.open(run)
     queries = shop.dataset.queries
     is_test = queries.split == "test"
     chosen = queries[is_test if is_test.any() else slice(None)].path
@@ -213,6 +300,19 @@ def open_page() -> widgets.Widget:
 
 def _notice(text: str) -> widgets.HTML:
     return widgets.HTML(f'{_STYLE}<p role="alert" class="vsa-error">{html.escape(text)}</p>')
+
+
+def _cure(error: ImageError) -> str:
+    if error.reason == "too large":
+        return f"Give one of at most {MAX_PIXELS // 10**6} million pixels"
+    return error.cure
+
+
+def _script() -> widgets.Output:
+    """What runs `_SCRIPT` where it is shown; a script in a widget of HTML would not be run."""
+    script = f"<script>({_SCRIPT})({_UPLOAD_MB * 10**6}, {_SENT_PIXELS}, '{_REFUSED}')</script>"
+    shown = {"output_type": "display_data", "data": {"text/html": script}, "metadata": {}}
+    return widgets.Output(outputs=(shown,), layout={"display": "none"})
 
 
 def _slider(description: str) -> widgets.FloatRangeSlider:
@@ -235,6 +335,16 @@ def _uri(image: Any, size_px: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
+def _thumbnail(file: Path, words: str) -> str:
+    try:
+        picture = _uri(decode(file, min_px=_THUMBNAIL_PX), _THUMBNAIL_PX)
+    except ImageError as error:  # removed or replaced since the engine was published
+        why = f"no picture ({error.reason})"
+        words = html.escape(f"{words}; {why}")
+        return f'<div class="vsa-gone" role="img" aria-label="{words}">{why}</div>'
+    return f'<img src="{picture}" alt="{html.escape(words)}">'
+
+
 def _photo(photo: Source, box: np.ndarray) -> str:
     x_min, y_min, x_max, y_max = (100 * float(side) for side in box)
     place = f"left:{x_min:.1f}%;top:{y_min:.1f}%;width:{x_max - x_min:.1f}%"
@@ -242,8 +352,9 @@ def _photo(photo: Source, box: np.ndarray) -> str:
         f"The photo; its box reaches from {x_min:.0f} to {x_max:.0f} per cent of the width "
         f"and from {y_min:.0f} to {y_max:.0f} per cent of the height"
     )
+    picture = _uri(decode(photo, min_px=_PHOTO_PX), _PHOTO_PX)
     return (
-        f'<div class="vsa-photo"><img src="{_uri(decode(photo), _PHOTO_PX)}" alt="{words}">'
+        f'<div class="vsa-photo"><img src="{picture}" alt="{words}">'
         f'<div style="{place};height:{y_max - y_min:.1f}%"></div></div>'
     )
 
