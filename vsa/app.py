@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.predictor import CategoryPrediction
-from vsa.data.images import MAX_PIXELS, ImageError, Source, decode
+from vsa.data.images import ImageError, Source, decode
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.offline import open_shop
 from vsa.ranking.users import NAMES as SEGMENTS
@@ -169,7 +169,7 @@ class SearchPage:
             answer = self.engine.search(photo, _N_RESULTS, box=box, stages=stages, segment=segment)
             self._show(photo, answer)
         except ImageError as error:
-            self._complain(f"{name} cannot be searched for: {error.reason}. {_cure(error)}.")
+            self._complain(f"{name} cannot be searched for: {error.reason}. {error.cure}.")
         except InputError as error:
             self._complain(f"{error}")
         except Exception as error:  # Voilà shows nothing of what a callback raises
@@ -300,12 +300,6 @@ def _open_page() -> widgets.Widget:
 
 def _notice(text: str) -> widgets.HTML:
     return widgets.HTML(f'{_STYLE}<p role="alert" class="vsa-error">{html.escape(text)}</p>')
-
-
-def _cure(error: ImageError) -> str:
-    if error.reason == "too large":
-        return f"Give one of at most {MAX_PIXELS // 10**6} million pixels"
-    return error.cure
 
 
 def _script() -> widgets.Output:

@@ -40,7 +40,14 @@ from vsa.runtime.progress import progress
 # A file's path, its bytes, a file opened as binary (what its `read()` gives), or Pillow's image.
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG includes MPO
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG: MPO too
+try:
+    import pillow_heif
+except ImportError:
+    pass
+else:
+    pillow_heif.register_heif_opener()
+    FORMATS += ("HEIF",)
 MAX_PIXELS = 100_000_000  # 300 MB decoded: more than most cameras take, less than a bomb
 _MAX_BYTES = 8 * MAX_PIXELS  # of a file that is held in memory: 16-bit RGBA, uncompressed
 _REJECT_PX = 32  # every byte of a file is read at this size too, and JPEG decodes quicker
@@ -57,17 +64,24 @@ with suppress(OSError, AttributeError):
     ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
+_NO_HEIF = "HEIC without pillow-heif"
+_CURES = {
+    "too large": f"Give one of at most {MAX_PIXELS // 10**6} million pixels",
+    _NO_HEIF: "Install it: `pip install pillow-heif`; or give a JPEG",
+}
+
+
 class ImageError(InputError):
     """An image that cannot be used. ``reason`` is short and stable, to be counted and compared.
 
     It is one of: missing, a directory, not a regular file, unreadable, empty file, not an image,
-    too large, truncated, damaged.
+    too large, truncated, damaged, HEIC without pillow-heif.
     """
 
     def __init__(self, reason: str, *, file: str | Path | None = None) -> None:
         super().__init__(
             f"the image cannot be used: {reason}",
-            cure=f"Give a complete image in one of the formats {', '.join(FORMATS)}",
+            cure=_CURES.get(reason, f"Give a complete image, as {', '.join(FORMATS)}"),
             file=file,
         )
         self.reason = reason
@@ -237,9 +251,19 @@ def _read(source: Source, max_pixels: int, use: Callable[[Image.Image], _T]) -> 
 
 
 def _use(file: BinaryIO, max_pixels: int, use: Callable[[Image.Image], _T]) -> _T:
-    with Image.open(file, formats=FORMATS) as image:
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        file.seek(0)
+        raise ImageError(_NO_HEIF if _is_heif(file.read(12)) else "not an image") from None
+    with image:
         _check_size(image, max_pixels)
         return use(image)
+
+
+def _is_heif(head: bytes) -> bool:
+    brands = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+    return "HEIF" not in FORMATS and head[4:8] == b"ftyp" and head[8:12] in brands
 
 
 @contextmanager
@@ -424,7 +448,10 @@ def _reject_reason(file: Path) -> str:
 
 
 def fingerprint_files(files: Sequence[Path], **parameters: int) -> str:
-    """Changes with the files (by path, size, time and permissions), Pillow, and how we read."""
+    """Changes with the files (by path and state), with Pillow, and with how we read.
+
+    The state holds the time of its last change too, which nobody can set back.
+    """
     states: list[tuple[str | int, ...]] = []
     for file in files:
         try:
@@ -432,8 +459,8 @@ def fingerprint_files(files: Sequence[Path], **parameters: int) -> str:
         except (OSError, ValueError):
             states.append((str(file.absolute()),))
         else:
-            state = (status.st_size, status.st_mtime_ns, status.st_mode)
-            states.append((str(file.absolute()), *state))
+            times = status.st_mtime_ns, status.st_ctime_ns
+            states.append((str(file.absolute()), status.st_size, *times, status.st_mode))
     return fingerprint(
         sys.modules[__name__], metadata, files=states, pillow=PIL.__version__, **parameters
     )

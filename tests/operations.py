@@ -1,0 +1,372 @@
+"""Every operation of the package that replaces something: the old, the deed, and what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from random_features import DIM, unit
+
+from vsa import pictures
+from vsa.category.fusion import FusionChoice
+from vsa.category.predictor import save_predictor
+from vsa.data.fetch import unpack_zip
+from vsa.data.images import load_images
+from vsa.embedding.extract import Description
+from vsa.endtoend import publish as publishing
+from vsa.evaluation.figures import read_figures, save_figure
+from vsa.evaluation.grids import image_grid
+from vsa.evaluation.ledger import Ledger
+from vsa.evaluation.metrics_file import read_metrics
+from vsa.index import build
+from vsa.index import shards as shards_module
+from vsa.index.build import build_index
+from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.model import change_facts
+from vsa.index.shards import ShardedIndex, build_shards
+from vsa.index.tuning import Trial
+from vsa.ranking.features import Filling
+from vsa.ranking.forest import Forest
+from vsa.ranking.models import LeafTable
+from vsa.ranking.serve import QualityRanker, open_ranker, save_ranker
+from vsa.reporting import write_report
+from vsa.runtime import atomic
+from vsa.runtime.atomic import atomic_dir, atomic_file, replace_dir, settled
+from vsa.runtime.checked import check_manifest, write_manifest
+from vsa.runtime.run import Run, make_run
+
+OLD, NEW = 1, 2
+ALL = Knobs(10**6, 10**6)
+PHOTO = unit(np.random.default_rng(9), 1)[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """`act(place, state)` brings what lies at a place into a state, 1 or 2; `read` tells which.
+
+    `read` returns a value for each part that is replaced by itself, and raises if a part is not
+    whole.
+    """
+
+    act: Callable[[Path, int], object]
+    read: Callable[[Path], Any]
+    exchanges: bool = True  # False: as on a system that cannot exchange two folders in one step
+
+
+def _features(state: int, n: int = 60) -> np.ndarray:
+    return unit(np.random.default_rng(state), n + state)
+
+
+# Trained once: what an index is made with is not what is tested here.
+_MODEL = build.train_model(_features(OLD), [""] * 61, n_lists=4, n_bits=64)
+build.train_model = shards_module.train_model = lambda *_, **__: _MODEL
+
+
+# Files and folders -----------------------------------------------------------------------------
+
+
+def file(place: Path, state: int) -> None:
+    with atomic_file(place / "file.txt") as draft:
+        draft.write_text(str(state) * 1000)
+
+
+def read_file(place: Path) -> object:
+    return (place / "file.txt").read_text()
+
+
+def folder(place: Path, state: int) -> None:
+    with atomic_dir(place / "folder") as draft:
+        for number in range(3):
+            (draft / f"{number}.txt").write_text(str(state) * 100)
+
+
+def read_folder(place: Path) -> object:
+    found = settled(place / "folder")
+    check_manifest(found)
+    return {path.name: path.read_text() for path in found.glob("*.txt")}
+
+
+def finished(place: Path, state: int) -> None:
+    """As a training job that has been finished becomes one that is done."""
+    draft = place / ".draft"
+    draft.mkdir(exist_ok=True)
+    (draft / "net.pth").write_text(str(state))
+    write_manifest(draft)
+    replace_dir(draft, place / "folder")
+
+
+def read_finished(place: Path) -> object:
+    found = settled(place / "folder")
+    check_manifest(found)
+    return (found / "net.pth").read_text()
+
+
+def archive(place: Path, state: int) -> None:
+    packed = place / f"{state}.zip"
+    if not packed.exists():
+        with zipfile.ZipFile(packed, "w") as stream:
+            for number in range(4):
+                stream.writestr(f"top/{number}.txt", str(state))
+    unpack_zip(packed, place / "folder")
+
+
+def read_archive(place: Path) -> object:
+    return {path.name: path.read_text() for path in settled(place / "folder").iterdir()}
+
+
+# Indexes ---------------------------------------------------------------------------------------
+
+
+def index(place: Path, state: int) -> None:
+    build_index(place / "index", _features(state), n_bits=64, knobs=ALL)
+
+
+def read_index(place: Path) -> object:
+    with BinaryIndex(place / "index") as opened:
+        opened.verify()
+        hits = opened.search(PHOTO, 1000)
+        return hits.ids.tolist(), hits.similarity.round(3).tolist()
+
+
+def _open_for(place: Path) -> BinaryIndex:
+    if not (place / "index").exists():
+        index(place, OLD)
+    return BinaryIndex(place / "index", writable=True)
+
+
+def changes(place: Path, state: int) -> None:
+    with _open_for(place) as opened:
+        if state == NEW:
+            if 0 in opened.search(PHOTO, 1000).ids:
+                opened.delete(np.arange(5))
+            if 100 not in opened.search(PHOTO, 1000).ids:
+                opened.add(np.arange(100, 110), unit(np.random.default_rng(3), 10))
+
+
+def read_changes(place: Path) -> object:
+    ids = read_index(place)[0]
+    return [sorted(i for i in ids if i < 60), sorted(i for i in ids if i >= 60)]
+
+
+def compaction(place: Path, state: int) -> None:
+    if state == OLD:
+        changes(place, NEW)
+    else:
+        with _open_for(place) as opened:
+            opened.compact()
+
+
+def facts(place: Path, state: int) -> None:
+    if not (place / "index").exists():
+        index(place, OLD)
+    change_facts(place / "index", knobs={"n_probe": state, "n_candidates": 1000})
+
+
+def read_facts(place: Path) -> object:
+    with BinaryIndex(place / "index") as opened:
+        return opened.knobs.n_probe
+
+
+def shards(place: Path, state: int) -> None:
+    build_shards(place / "shards", 2, _features(state), knobs=ALL)
+
+
+def read_shards(place: Path) -> object:
+    opened = ShardedIndex.open(place / "shards")
+    hits = opened.search(PHOTO, 1000)
+    opened.close()
+    assert not hits.is_partial
+    return hits.ids.tolist(), hits.similarity.round(3).tolist()
+
+
+# An index of pictures: a network that takes no time --------------------------------------------
+
+
+def _mean_colours(net, images, device, **options) -> Description:
+    flat = np.ones((len(images), DIM))
+    flat[:, :8] = images.reshape(len(images), -1)[:, :8]
+    features = (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float32)
+    return Description(features, np.zeros((len(images), 4), np.float32))
+
+
+def _prepare_pictures(place: Path, state: int) -> Path:
+    pictures.imagenet_network = lambda device: SimpleNamespace(
+        head=SimpleNamespace(out_features=DIM), state_dict=dict
+    )
+    pictures.describe, pictures._SIZE_PX = _mean_colours, 4
+    pictures.choose_knobs = lambda *_, **__: Trial(ALL, 1.0, 0.0)
+    shop = place / f"pictures-{state}"
+    if not shop.is_dir():
+        shop.mkdir()
+        for number in range(6 + state):
+            colour = (40 * number, 30 * state, 99)
+            Image.new("RGB", (8, 8), colour).save(shop / f"{number + 2 * state}.png")
+    return shop
+
+
+def picture_index(place: Path, state: int) -> None:
+    shops = [_prepare_pictures(place, either) for either in (OLD, NEW)]
+    pictures.build(place / "index", shops[state - 1])
+
+
+def picture_changes(place: Path, state: int) -> None:
+    if state == OLD:
+        picture_index(place, OLD)
+    else:
+        shop = _prepare_pictures(place, NEW)
+        with pictures.Pictures(place / "index", writable=True) as own:
+            own.add(shop, replace=True)
+
+
+def read_pictures(place: Path) -> object:
+    shop = _prepare_pictures(place, OLD)
+    with pictures.Pictures(place / "index") as own:
+        own.index.verify()
+        return set(own.search(shop / "2.png", 100).name)
+
+
+# Stages of an engine ---------------------------------------------------------------------------
+
+
+def ranker(place: Path, state: int) -> None:
+    forest = Forest(np.zeros((1, 1), int), np.zeros((1, 1)), np.zeros((1, 1, 2), int), 1)
+    table = LeafTable(forest, np.full((1, 2), float(state)), 0.0)
+    save_ranker(place / "ranker", QualityRanker(table, Filling(0, 0, 0), float(state)))
+
+
+def read_ranker(place: Path) -> object:
+    return open_ranker(place / "ranker").weight
+
+
+def predictor(place: Path, state: int) -> None:
+    reference = pd.DataFrame({"id": ["a"], "path": [""], "category": ["bags"]})
+    result = SimpleNamespace(
+        state={"w": torch.full((4,), float(state))}, features={"reference": np.eye(2)}
+    )
+    task = SimpleNamespace(categories=["bags"], reference=reference)
+    save_predictor(place / "predictor", task, result, FusionChoice(float(state), 0.5))
+
+
+def read_predictor(place: Path) -> object:
+    found = settled(place / "predictor")
+    check_manifest(found)
+    return float(torch.load(found / "classifier.pth", weights_only=True)["w"][0])
+
+
+def engine(place: Path, state: int) -> None:
+    publishing.choose_knobs = lambda *_, **__: Trial(ALL, 1.0, 0.0)
+    features = _features(state)
+    n = len(features)
+    catalogue = pd.DataFrame({"image_id": [f"{state}-{i}" for i in range(n)], "category": "bags"})
+    catalogue = catalogue.assign(**dict.fromkeys(("x_min", "y_min", "x_max", "y_max"), 0.0))
+    settings = SimpleNamespace(architecture="none", feature_dim=features.shape[1], image_px=8)
+    lab = SimpleNamespace(settings=settings, seed=0, net=lambda name: torch.nn.Linear(1, 1))
+    publishing.publish(place / "engine", lab, features, catalogue, features[:5])
+
+
+def read_engine(place: Path) -> object:
+    found = settled(place / "engine")
+    check_manifest(found)
+    with BinaryIndex(found / "index") as opened:
+        opened.verify()
+        return len(opened)
+
+
+# Files of a run --------------------------------------------------------------------------------
+
+
+def _run(place: Path) -> Run:
+    os.environ["VSA_REPORTS_DIR"] = str(place / "reports")
+    return make_run("synthetic", "smoke", 0)
+
+
+def ledger(place: Path, state: int) -> None:
+    opened = Ledger.open(_run(place), "01_catalogue")
+    opened.record("data set", "catalogue", "images", state)
+    opened.save()
+
+
+def read_ledger(place: Path) -> object:
+    return read_metrics(_run(place).reports / "metrics.json")["records"][0]["value"]
+
+
+def figure(place: Path, state: int) -> None:
+    shown = image_grid([np.full((4, 4, 3), 90 * state, np.uint8)], cell_inches=0.3)
+    save_figure(shown, _run(place), "a", "an alt text", "01_catalogue", f"caption {state}")
+
+
+def read_figure(place: Path) -> object:
+    run = _run(place)
+    with Image.open(run.figures / "a.png") as image:
+        pixel = image.convert("RGB").getpixel((image.width // 2, image.height // 2))
+    return [pixel, read_figures(run.reports)[0]["caption"]]
+
+
+def report(place: Path, state: int) -> None:
+    ledger(place, state)
+    write_report(_run(place).reports)
+
+
+def read_report(place: Path) -> object:
+    folder = _run(place).reports
+    markdown, html = ((folder / name).read_text() for name in ("RESULTS.md", "report.html"))
+    assert html.endswith("</html>\n")
+    return [f"| {state} |" in markdown for state in (OLD, NEW)]
+
+
+def images(place: Path, state: int) -> None:
+    """The store of decoded images: another file for another state of the pictures."""
+    path = place / "picture.png"
+    if state == OLD or not path.exists():
+        Image.new("RGB", (8, 8), (10, 10, 10)).save(path)
+    else:
+        Image.new("RGB", (9, 9), (20, 20, 20)).save(path)
+    load_images(place, ["picture.png"], 8, place / "cache")
+
+
+def read_images(place: Path) -> object:
+    return int(load_images(place, ["picture.png"], 8, place / "cache")[0, 0, 0, 0])
+
+
+# Those that exchange folders are stopped on systems that cannot, too.
+OPERATIONS = {
+    "a file": Operation(file, read_file),
+    "a folder": Operation(folder, read_folder),
+    "a finished job": Operation(finished, read_finished),
+    "an unpacked archive": Operation(archive, read_archive),
+    "an index": Operation(index, read_index),
+    "changes of an index": Operation(changes, read_changes),
+    "a compaction": Operation(compaction, read_changes),
+    "facts of an index": Operation(facts, read_facts),
+    "shards": Operation(shards, read_shards),
+    "an index of pictures": Operation(picture_index, read_pictures),
+    "changed pictures": Operation(picture_changes, read_pictures),
+    "a ranker": Operation(ranker, read_ranker),
+    "a predictor": Operation(predictor, read_predictor),
+    "an engine": Operation(engine, read_engine),
+    "the ledger": Operation(ledger, read_ledger),
+    "a figure": Operation(figure, read_figure),
+    "a report": Operation(report, read_report),
+    "decoded images": Operation(images, read_images),
+}
+for _name in ("a folder", "a finished job", "an index", "shards", "an engine", "a ranker"):
+    OPERATIONS[f"{_name}, in two steps"] = dataclasses.replace(OPERATIONS[_name], exchanges=False)
+
+
+def act(name: str, place: Path, state: int) -> None:
+    """Do an operation by its name, which another process can be told."""
+    operation = OPERATIONS[name]
+    atomic._exchange = _EXCHANGE if operation.exchanges else lambda *_: False
+    operation.act(place, state)
+
+
+_EXCHANGE = atomic._exchange

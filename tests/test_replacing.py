@@ -1,0 +1,92 @@
+"""Whatever stops what replaces something, the old is there or the new, and a second try works."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from faults import CONTEXT, fail_at, kill_at, steps_of
+from operations import NEW, OLD, OPERATIONS, act
+
+CONTEXT.set_forkserver_preload(["pytest", "operations"])
+N_PAIRS = 300  # of an operation and a step, at least
+
+
+@pytest.fixture
+def old(tmp_path):
+    """Makes a place afresh, with the old state in it; in memory if it can be, as it is flushed."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK):
+        tmp_path = Path(tempfile.mkdtemp(dir=memory))
+
+    def make(name):
+        place, kept = tmp_path / "place", tmp_path / name
+        shutil.rmtree(place, ignore_errors=True)
+        if not kept.exists():
+            place.mkdir()
+            act(name, place, OLD)
+            shutil.copytree(place, kept)
+        else:
+            shutil.copytree(kept, place)
+        return place
+
+    yield make
+    shutil.rmtree(tmp_path)
+
+
+def parts(found):
+    return found if isinstance(found, list) else [found]
+
+
+def states(name, old):
+    """What is read of the old state and of the new, and how many steps lead from one to the other.
+
+    The operation is done once before: what is imported or cached on the way is no step of it.
+    """
+    operation = OPERATIONS[name]
+    act(name, old(name), NEW)
+    place = old(name)
+    before = parts(operation.read(place))
+    steps = steps_of(lambda: act(name, place, NEW))
+    after = parts(operation.read(place))
+    assert before != after or "compaction" in name
+    return list(zip(before, after, strict=True)), steps
+
+
+def check(name, place, both):
+    """Each part is old or new and nothing else; then the operation succeeds."""
+    read = OPERATIONS[name].read
+    for found, either in zip(parts(read(place)), both, strict=True):
+        assert found in either
+    act(name, place, NEW)
+    assert parts(read(place)) == [after for _, after in both]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_error_at_any_step_leaves_the_old_or_the_new(name, old):
+    both, steps = states(name, old)
+    assert steps
+    for number in range(len(steps)):
+        place = old(name)
+        has_failed = fail_at(number, lambda place=place: act(name, place, NEW))
+        if not has_failed:  # it could do without that step
+            read = parts(OPERATIONS[name].read(place))
+            assert read == [after for _, after in both], steps[number]
+        check(name, place, both)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_kill_at_any_step_leaves_the_old_or_the_new(name, old):
+    both, steps = states(name, old)
+    for number in range(len(steps)):
+        place = old(name)
+        kill_at(number, act, name, place, NEW)
+        check(name, place, both)
+
+
+def test_there_are_many_pairs(old):
+    pairs = [(name, number) for name in OPERATIONS for number in range(len(states(name, old)[1]))]
+    assert len(set(pairs)) == len(pairs) >= N_PAIRS
+    assert len(list(itertools.groupby(pairs, lambda pair: pair[0]))) == len(OPERATIONS)
