@@ -84,7 +84,7 @@ class Checkout:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory, write_notebook) -> Checkout:
-    return Checkout(tmp_path_factory.mktemp("a checkout"), write_notebook)
+    return Checkout(tmp_path_factory.mktemp("a {checkout} {of,one's} {0} own"), write_notebook)
 
 
 def wait_until(condition: Callable[[], object], limit_s: float = 60) -> None:
@@ -178,15 +178,16 @@ def test_removed_numbers_are_made_anew(checkout):
 
 
 def test_a_picture_replaced_under_its_name_counts(checkout):
-    shop = checkout.root / "shop"
+    shop = checkout.root / "my {b} {c,d} shop"
     shop.mkdir()
+    (shop / "notes {old}.csv").write_text("braces,in,names")
     rows = [f"{name}.png,{name},bags" for name in "abc"]
     for name in "abc":
         Image.new("RGB", (40, 40), "navy").save(shop / f"{name}.png")
     for table in ("catalogue", "queries"):
         header = "image_path,product_id,category"
         (shop / f"{table}.csv").write_text("\n".join([header, *rows]))
-    asked = ("--dataset", "folder:shop", "--until", "01_catalogue")
+    asked = ("--dataset", f"folder:{shop.name}", "--until", "01_catalogue")
 
     def ran() -> list[str]:
         status, shown = checkout.reproduce(*asked)

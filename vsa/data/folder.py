@@ -19,6 +19,7 @@ from vsa.data.csv_table import convert, numbers, read_csv, require, require_uniq
 from vsa.data.schema import BOX, CATALOGUE, PVLOG, QUALITY, QUERIES, SPLITS, Dataset, check
 from vsa.data.stable import stable_hash
 from vsa.runtime.errors import InputError
+from vsa.runtime.markup import escape_markdown
 
 # column → whether it must be there
 _CATALOGUE_CSV = {
@@ -69,7 +70,7 @@ def load_folder(path: str | Path) -> Dataset:
         title=root.name,
         source=f"the folder {root.name}",
         licence="not stated",
-        datasheet=f"Pictures and tables of one's own, from the folder `{root.name}`.",
+        datasheet=f"Pictures and tables of one's own: the folder {escape_markdown(root.name)}.",
         has_identities=bool(queries.product_id.dropna().isin(catalogue.product_id).any()),
     )
 
