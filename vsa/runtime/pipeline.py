@@ -75,7 +75,21 @@ def reproduce(
         target = f"notebooks/{until}.ipynb" if until else f"{REPORTS_LINK}/report.html"
         with _locked(run) as lock:
             _snakemake(run, target, files, lock)
+        _repeat_warnings(run)
     return run.artifacts / target if until else run.reports / "report.html"
+
+
+def _repeat_warnings(run: Run) -> None:
+    """Print, each once, what vsa warns of in the executed notebooks: it holds for the report."""
+    lines: dict[str, None] = {}
+    for path in sorted((run.artifacts / "notebooks").glob("[0-9]*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", ()):
+                if output.get("name") == "stderr":
+                    lines |= dict.fromkeys("".join(output["text"]).splitlines())
+    for line in lines:
+        if line.startswith("vsa: "):
+            print(line, file=sys.stderr)
 
 
 def hand_over(error: InputError | NotebookError) -> bool:
