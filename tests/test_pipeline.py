@@ -114,7 +114,7 @@ def test_warnings_in_notebooks_are_repeated_once(capsys):
         path = run.artifacts / "notebooks" / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"cells": cells}))
-    pipeline._repeat_warnings(run)
+    pipeline._repeat_warnings(run, "*")
     assert capsys.readouterr().err == "vsa: no font\n"
 
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from vsa.engine import VisualSearch
 from vsa.evaluation.ledger import Ledger
 from vsa.offline import open_shop
 from vsa.runtime.errors import InputError
@@ -74,6 +75,7 @@ def test_working_files_of_another_data_set_are_refused_everywhere(tmp_path):
         lambda: shop_run(tmp_path / "ours" / "shop"),
         ours.begin,
         lambda: open_shop(ours),
+        lambda: VisualSearch.open(ours),
         lambda: ours.artifacts,
     ):
         with pytest.raises(InputError, match=r"working files of folder:.*theirs.shop, not of"):

@@ -19,3 +19,8 @@ def escape_markdown(text: str) -> str:
 def escape_braces(text: str) -> str:
     """For what goes through ``str.format``, as Snakemake's and papermill's paths do."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def escape_make(text: str) -> str:
+    """For a variable on make's command line, where a dollar calls a function."""
+    return text.replace("$", "$$")

@@ -75,14 +75,14 @@ def reproduce(
         target = f"notebooks/{until}.ipynb" if until else f"{REPORTS_LINK}/report.html"
         with _locked(run) as lock:
             _snakemake(run, target, files, lock)
-        _repeat_warnings(run)
+        _repeat_warnings(run, until or "[0-9]*")
     return run.artifacts / target if until else run.reports / "report.html"
 
 
-def _repeat_warnings(run: Run) -> None:
-    """Print, each once, what vsa warns of in the executed notebooks: it holds for the report."""
+def _repeat_warnings(run: Run, notebooks: str) -> None:
+    """Print, each once, what vsa warns of in executed notebooks: it holds for the report too."""
     lines: dict[str, None] = {}
-    for path in sorted((run.artifacts / "notebooks").glob("[0-9]*.ipynb")):
+    for path in sorted((run.artifacts / "notebooks").glob(f"{notebooks}.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for output in cell.get("outputs", ()):
                 if output.get("name") == "stderr":
