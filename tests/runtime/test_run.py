@@ -61,7 +61,7 @@ def test_letters_of_any_script_are_kept_within_what_a_file_name_may_hold(
     assert run.name.split("-")[1:-2] == (readable.split("-") if readable else [])
 
 
-@pytest.mark.parametrize("folder", ["~no-such-user/shop", "a\0b"])
+@pytest.mark.parametrize("folder", ["~no-such-user/shop", "a\0b", "\udcff"])
 def test_what_can_be_no_folder_is_bad_input(folder):
     with pytest.raises(InputError, match="folder:PATH"):
         make_run(f"folder:{folder}", "smoke", 0)

@@ -99,6 +99,7 @@ def folder_path(dataset: str) -> Path:
     """Where the folder of ``folder:PATH`` lies, links resolved."""
     path = dataset.removeprefix(FOLDER_PREFIX)
     try:
+        path.encode()  # notebooks and reports are UTF-8, and name it
         return Path(path).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, ~nobody, a null byte
         raise InputError(
