@@ -5,13 +5,12 @@
 # or pictures, a parameter, or a notebook before it has changed.
 
 import sys
-from pathlib import Path
 
-from vsa.runtime.paths import NOTEBOOKS, ROOT
-from vsa.runtime.run import FOLDER_PREFIX, make_run
+from vsa.runtime.paths import ROOT
+from vsa.runtime.pipeline import CHECKOUT_LINK, REPORTS_LINK
+from vsa.runtime.run import make_run
 
 RUN = make_run(config["dataset"], config["profile"], config["seed"])
-PARAMETERS = {"dataset": RUN.dataset, "profile": RUN.profile.name, "seed": RUN.seed}
 PYTHON = sys.executable
 # exec: no shell stands between Snakemake and the process that watches it.
 # 2>&1: Snakemake's standard error is its log, which vsa keeps apart.
@@ -21,12 +20,25 @@ EXECUTE = (
 )
 
 
+def as_it_is(text):
+    """Text that may hold braces; in a plain string Snakemake would see wildcards."""
+    return lambda wildcards: text
+
+
+PARAMETERS = {
+    "dataset": as_it_is(RUN.dataset),
+    "profile": RUN.profile.name,
+    "seed": RUN.seed,
+}
+
+
+# All paths begin in artifacts/<run>/, where Snakemake works.
 def notebook(name):
-    return NOTEBOOKS / f"{name}.ipynb"
+    return f"{CHECKOUT_LINK}/notebooks/{name}.ipynb"
 
 
 def executed(name):
-    return RUN.artifacts / "notebooks" / f"{name}.ipynb"
+    return f"notebooks/{name}.ipynb"
 
 
 def vsa(*names):
@@ -34,14 +46,11 @@ def vsa(*names):
     files = []
     for name in names:
         files += [ROOT / "vsa" / name] if name.endswith(".py") else (ROOT / "vsa" / name).rglob("*.*")
-    return sorted(path for path in files if path.parent.name != "__pycache__")
-
-
-def tables():
-    """The tables of one's own folder; other data sets are fixed or made from the package."""
-    if not RUN.dataset.startswith(FOLDER_PREFIX):
-        return []
-    return sorted(Path(RUN.dataset.removeprefix(FOLDER_PREFIX)).glob("*.csv"))
+    return sorted(
+        f"{CHECKOUT_LINK}/{path.relative_to(ROOT).as_posix()}"
+        for path in files
+        if path.parent.name != "__pycache__"
+    )
 
 
 rule report:
@@ -55,8 +64,8 @@ rule report:
         executed("00_tour"),
         vsa("evaluation", "reporting", "runtime"),
     output:
-        RUN.reports / "report.html",
-        RUN.reports / "RESULTS.md",
+        f"{REPORTS_LINK}/report.html",
+        f"{REPORTS_LINK}/RESULTS.md",
     params:
         run=RUN.name,
     shell:
@@ -73,13 +82,12 @@ rule catalogue:
             "runtime",
             "offline.py",
         ),
-        tables(),
         notebook=notebook("01_catalogue"),
     output:
         executed("01_catalogue"),
     params:
         **PARAMETERS,
-        pictures=config["pictures"],
+        files=config["files"],
     threads: workflow.cores
     shell:
         EXECUTE

@@ -87,4 +87,38 @@ def test_a_relative_folder_is_resolved_where_the_command_was_given(tmp_path, mon
     monkeypatch.setattr(pipeline, "_snakemake", lambda *_: None)
     report = pipeline.reproduce("folder:my shop", "smoke")
     assert asked[0].dataset == f"folder:{tmp_path / 'my shop'}"
-    assert report == Path(tmp_path, "reports", "folder-my-shop-smoke", "report.html")
+    assert report == asked[0].reports / "report.html"
+
+
+def test_a_place_that_cannot_be_written_is_one_paragraph(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VSA_ARTIFACTS_DIR", str(tmp_path / "file" / "artifacts"))
+    assert run(monkeypatch, "reproduce", "--profile", "smoke") == 2
+    assert "set VSA_ARTIFACTS_DIR to a folder elsewhere" in capsys.readouterr().err
+    with pytest.raises(vsa.InputError, match="Not a directory"):
+        vsa.reproduce(profile="smoke")
+
+
+def shell(command: str, *redirected: str) -> tuple[int, str]:
+    """Exit status and standard error of ``vsa`` with its output redirected."""
+    line = f"set -o pipefail; {sys.executable} -m vsa.cli {command} {' '.join(redirected)}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def test_a_reader_that_has_seen_enough_hears_no_complaint():
+    assert shell("--help", "| true") == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+def test_output_that_cannot_be_written_is_told():
+    assert shell("--help", ">/dev/full") == (2, "vsa: No space left on device. Free some space.\n")
+
+
+def test_an_interrupted_command_ends_without_a_word(tmp_path):
+    code = "import vsa.cli, vsa.runtime.pipeline as p, os, signal\n"
+    code += "p.reproduce = lambda *_: os.kill(os.getpid(), signal.SIGINT)\nvsa.cli.main()"
+    command = [sys.executable, "-c", code, "reproduce"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "vsa: synthetic, laptop, seed 0\n"

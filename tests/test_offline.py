@@ -111,3 +111,11 @@ def test_pictures_of_the_shop_can_be_drawn(shop_run):
     assert any("clicked" in title for title in page.titles)
     assert quality_plot(shop.dataset.catalogue).axes
     assert click_rate_plot(pd.DataFrame({"rank": [1, 2], "click_rate": [0.5, 0.1]})).axes
+
+
+def test_a_catalogue_that_was_replaced_is_prepared_anew(shop_run):
+    shop = prepare_shop(shop_run)
+    table = shop.dataset.root / "catalogue.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]))
+    with pytest.raises(InputError, match="Run notebook 01_catalogue again"):
+        open_shop(shop_run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from vsa.runtime import pipeline
 from vsa.runtime.paths import ROOT
+from vsa.runtime.run import make_run
 
 RUN = "synthetic-smoke"
 THIRD, FOURTH = "03_click_mined_training", "04_binary_index"
@@ -53,7 +56,8 @@ class Checkout:
             write_notebook(root / "notebooks" / f"{name}.ipynb", *cells)
         hidden = ("VSA_ARTIFACTS_DIR", "VSA_REPORTS_DIR", "PYTHONDONTWRITEBYTECODE")
         inherited = {key: value for key, value in os.environ.items() if key not in hidden}
-        self.environment = inherited | {"PYTHONPATH": str(root)}
+        # HOME cannot be written
+        self.environment = inherited | {"PYTHONPATH": str(root), "HOME": str(root / "Snakefile")}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "vsa.cli", "reproduce", "--profile", "smoke", *arguments]
@@ -84,7 +88,7 @@ class Checkout:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory, write_notebook) -> Checkout:
-    return Checkout(tmp_path_factory.mktemp("a checkout"), write_notebook)
+    return Checkout(tmp_path_factory.mktemp("a {checkout} {of,one's} {0} own"), write_notebook)
 
 
 def wait_until(condition: Callable[[], object], limit_s: float = 60) -> None:
@@ -100,6 +104,18 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_warnings_in_notebooks_are_repeated_once(capsys):
+    run = make_run("synthetic", "smoke", 0)
+    for name, words in {"01_a": "vsa: no font\nmore", "02_b": "vsa: no font\n"}.items():
+        output = {"output_type": "stream", "name": "stderr", "text": words.splitlines(True)}
+        cells = [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": [output]}]
+        path = run.artifacts / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"cells": cells}))
+    pipeline._repeat_warnings(run, "*")
+    assert capsys.readouterr().err == "vsa: no font\n"
 
 
 # The tests below are one story, told in order.
@@ -178,15 +194,16 @@ def test_removed_numbers_are_made_anew(checkout):
 
 
 def test_a_picture_replaced_under_its_name_counts(checkout):
-    shop = checkout.root / "shop"
+    shop = checkout.root / "my {b} {c,d} shop"
     shop.mkdir()
+    (shop / "notes {old}.csv").write_text("braces,in,names")
     rows = [f"{name}.png,{name},bags" for name in "abc"]
     for name in "abc":
         Image.new("RGB", (40, 40), "navy").save(shop / f"{name}.png")
     for table in ("catalogue", "queries"):
         header = "image_path,product_id,category"
         (shop / f"{table}.csv").write_text("\n".join([header, *rows]))
-    asked = ("--dataset", "folder:shop", "--until", "01_catalogue")
+    asked = ("--dataset", f"folder:{shop.name}", "--until", "01_catalogue")
 
     def ran() -> list[str]:
         status, shown = checkout.reproduce(*asked)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -12,6 +13,7 @@ from vsa.runtime import pipeline
 from vsa.runtime.errors import InputError, NotApplicable, NotebookError
 from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
 from vsa.runtime.run import make_run
+from vsa.runtime.system import refusals_explained
 
 if TYPE_CHECKING:
     from vsa.pictures import Taken
@@ -221,13 +223,32 @@ def _tell(facts: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Entry point; an error the user can mend is one paragraph and exit status 2."""
+    """Entry point; an error the user can mend is one paragraph and exit status 2.
+
+    Ctrl-C ends with 130, and a reader that has seen enough (``vsa … | head``) with 1, both
+    without a word.
+    """
     try:
-        app()
+        with refusals_explained():
+            try:
+                app()
+            finally:
+                sys.stdout.flush()  # while it can be told that this is refused
+    except BrokenPipeError:
+        _end(1)
     except (InputError, NotebookError) as error:
         if not pipeline.hand_over(error):
             print(f"vsa: {error}", file=sys.stderr)
-        sys.exit(error.status if isinstance(error, NotebookError) else 2)
+        _end(error.status if isinstance(error, NotebookError) else 2)
+
+
+def _end(status: int) -> NoReturn:
+    """Exit; what nobody takes is let go of, or Python would complain at the very end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
 
 if __name__ == "__main__":

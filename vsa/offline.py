@@ -60,6 +60,7 @@ def prepare_shop(run: Run) -> Shop:
 
     Tables go to ``artifacts/<run>/tables``; `open_shop` reads them back.
     """
+    run.begin()
     dataset = load(run.dataset, run.profile, run.seed)
     features = weak_features(descriptor_images(run, dataset, dataset.catalogue))
     selection = select(
@@ -93,7 +94,10 @@ def prepare_shop(run: Run) -> Shop:
 
 
 def open_shop(run: Run) -> Shop:
-    """What `prepare_shop` stored; raises InputError if notebook 01 has not run, or damage."""
+    """What `prepare_shop` stored.
+
+    Raises InputError if notebook 01 has not run on these tables, or if a file of it is damaged.
+    """
     tables = settled(run.artifacts / "tables")
     if not tables.is_dir():
         raise InputError(
@@ -101,11 +105,18 @@ def open_shop(run: Run) -> Shop:
         )
     check_manifest(tables)
     dataset = load(run.dataset, run.profile, run.seed)
+    selection = pd.read_parquet(tables / "selection.parquet")
+    if selection.image_id.tolist() != dataset.catalogue.image_id.tolist():
+        raise InputError(
+            "the catalogue is not the one that was prepared",
+            cure="Run notebook 01_catalogue again",
+            file=tables,
+        )
     simulated, observed = tables / "pvlog-simulated.parquet", tables / "pvlog.parquet"
     is_simulated = simulated.is_file()
     path = simulated if is_simulated else observed
     pvlog = pd.read_parquet(path) if path.is_file() else None
-    return Shop(dataset, pd.read_parquet(tables / "selection.parquet"), pvlog, is_simulated)
+    return Shop(dataset, selection, pvlog, is_simulated)
 
 
 def record_shop(ledger: Ledger, shop: Shop) -> None:

@@ -6,8 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
+from vsa.data.plots import quality_plot
+from vsa.evaluation import fonts
 from vsa.evaluation.bootstrap import Interval
 from vsa.evaluation.figures import (
     MAX_BYTES,
@@ -175,3 +178,64 @@ def test_thumbnails_keep_their_places_and_never_overlap(seed):
 
 def test_one_point_is_enough_for_a_scatter(run):
     save(thumbnail_scatter(np.zeros((1, 2)), noise(1), np.array([0]), ["a"]), run)
+
+
+NAMES = ["Ba$$ fishing", "x^2 $y_$", "_hidden", "a_b*c<d>|e"]
+
+
+def drawn_texts(figure):
+    """Texts of a figure that was drawn after the house style had been left, as notebooks do."""
+    figure.savefig(io.BytesIO(), format="png")
+    return {text.get_text(): text for text in figure.findobj(Text) if text.get_visible()}
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: confusion_plot(np.eye(4, dtype=np.int64), NAMES),
+        lambda: thumbnail_scatter(np.eye(4, 2), noise(4), np.arange(4), NAMES),
+        lambda: interval_plot(dict.fromkeys(NAMES, INTERVALS["b"]), "value"),
+        lambda: image_grid(noise(4), NAMES, cell_inches=2.0),
+    ],
+    ids=["ticks", "legend", "intervals", "grid"],
+)
+def test_names_are_shown_as_they_are_written(draw):
+    texts = drawn_texts(draw())
+    for name in NAMES:
+        assert not texts[name].get_parse_math()
+
+
+def test_numbers_may_be_powers_of_ten():
+    catalogue = pd.DataFrame({"sales": [1.0, 1e4], "price": [1.0, 1e3]})
+    catalogue[["conversion_rate", "applause_rate"]] = np.nan
+    texts = drawn_texts(quality_plot(catalogue))
+    assert texts["$\\mathdefault{10^{2}}$"].get_parse_math()
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Sets which fonts are installed, and forgets what was told."""
+    monkeypatch.setattr(fonts, "_told", set())
+    return lambda *names: monkeypatch.setattr(fonts, "_installed", lambda: list(names))
+
+
+def test_letters_come_from_a_font_that_has_them(installed, capsys):
+    installed("DejaVu Sans Mono", "STIXGeneral")
+    curly, plain = "\N{LATIN SMALL LETTER S WITH PALATAL HOOK}", "bags"  # not in DejaVu Sans
+    assert curly not in map(chr, fonts._code_points(None))
+    texts = drawn_texts(image_grid(noise(2), [curly, plain]))
+    assert texts[curly].get_fontfamily() == ["sans-serif", "STIXGeneral"]
+    assert texts[plain].get_fontfamily() == ["sans-serif"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_that_no_font_has_are_told_once_and_in_words(installed, capsys):
+    installed()
+    for _ in range(2):
+        drawn_texts(confusion_plot(np.eye(3, dtype=np.int64), ["包 鞋", "가방", "थैला"]))
+    cjk, others = capsys.readouterr().err.splitlines()
+    assert cjk.startswith("vsa: no font here has 包 鞋 가 방, so figures show boxes.")
+    assert "fonts-noto-cjk" in cjk
+    assert "थ ल ा" in others
+    assert "fonts-noto-core" in others

@@ -78,3 +78,12 @@ def test_image_rows_leave_places_empty_and_frame_what_is_asked():
         assert extent.x1 <= figure.get_figwidth()
         if text.get_ha() == "right":
             assert extent.x1 <= found[0][0]
+
+
+def test_east_asian_letters_take_two_places():
+    narrow = image_rows([("ab" * 5, [pixels(8, 8)])], {})
+    wide = image_rows([("包鞋" * 5, [pixels(8, 8)])], {})
+    assert wide.get_figwidth() - narrow.get_figwidth() == pytest.approx(10 * 0.083)
+    figure = image_grid([pixels(8, 8)], ["包" * 20], cell_inches=1.5)  # 18 places
+    (title,) = [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+    assert title.splitlines() == ["包" * 9, "包" * 9, "包" * 2]

@@ -49,6 +49,13 @@ def test_the_block_is_a_table_of_claims_by_runs(folders):
     assert "✗ not reproduced: -0.020 [-0.030, -0.010] Accuracy@1" in row
 
 
+def test_a_link_reaches_a_folder_of_any_name(folders):
+    copy = folders[0].rename(folders[0].with_name("synthetic (a copy)"))
+    assert "[synthetic (a copy)](reports/synthetic%20%28a%20copy%29/RESULTS.md)" in readme_block(
+        [copy]
+    )
+
+
 def test_a_claim_judged_in_one_run_only(folders):
     path = folders[0] / "metrics.json"
     metrics = json.loads(path.read_text())

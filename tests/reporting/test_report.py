@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -275,7 +276,15 @@ def test_a_lost_figure_names_the_cure(run):
         write_report(run.reports)
 
 
-def test_command_survives_a_shell():
+def test_command_survives_a_shell_and_make(tmp_path):
+    name = "folder:Ba$$ $(shell date) `x` {y} 'z' # %"
+    (tmp_path / "Makefile").write_text('export DATASET\nreproduce:\n\t@echo "$$DATASET"\n')
+    command = reproduce_command(name, "full", 1)
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == f"{name}\n"
+
+
+def test_command_is_quoted_where_it_must_be():
     assert reproduce_command("folder:my shop", "full", 1) == (
         "make reproduce 'DATASET=folder:my shop' PROFILE=full SEED=1"
     )

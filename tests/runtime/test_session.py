@@ -27,3 +27,10 @@ def test_bad_parameters_leave_nothing(tmp_path, bad):
     with pytest.raises(InputError):
         start(*bad, "01_catalogue")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_told_with_a_cure(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="set VSA_REPORTS_DIR to a folder elsewhere"):
+        start("synthetic", "smoke", 0, "01_catalogue")

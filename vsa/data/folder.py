@@ -41,6 +41,7 @@ from vsa.data.schema import (
 )
 from vsa.data.stable import stable_hash
 from vsa.runtime.errors import InputError
+from vsa.runtime.markup import escape_markdown
 
 # column → whether it must be there
 _CATALOGUE_CSV = {
@@ -102,7 +103,7 @@ def load_folder(path: str | Path) -> Dataset:
         source=f"the folder {root.name}",
         licence="not stated",
         # Indented, so as code: names may hold what Markdown takes for markup
-        datasheet=f"Pictures and tables of one's own, from the folder `{root.name}`.\n\n"
+        datasheet=f"Pictures and tables of one's own: the folder {escape_markdown(root.name)}.\n\n"
         + textwrap.indent(shown, "    "),
         has_identities=bool(queries.product_id.dropna().isin(catalogue.product_id).any()),
         notes=notes,

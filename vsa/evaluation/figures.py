@@ -1,7 +1,9 @@
 """The house style of figures, and how they are saved: small, reproducible, with words.
 
 Every plotting function returns a matplotlib figure that pyplot has already let go of: shown
-in a notebook as the last expression of a cell, it leaves nothing open.
+in a notebook as the last expression of a cell, it leaves nothing open. Text is shown as it is
+written: names are people's, and a dollar or an underscore in them means nothing more. Arabic and
+other scripts whose letters join are set as well as the installed matplotlib can.
 """
 
 from __future__ import annotations
@@ -16,10 +18,13 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.axis import Axis
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter, ScalarFormatter
 from PIL import Image
 
+from vsa.evaluation import fonts
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
 from vsa.runtime.run import Run
@@ -50,13 +55,40 @@ MAX_BYTES = 300_000
 _DPI, _MIN_DPI = 144, 50
 
 
+class _HouseFigure(Figure):
+    """Whoever draws it, and whenever: text as it is written, in fonts that have its letters."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        numbers = _numbers(self)
+        words = [text for text in self.findobj(Text) if text.get_text() and text not in numbers]
+        for text in words:
+            text.set_parse_math(False)
+            text.set_fontfamily(fonts.families(text.get_text()))
+        fonts.tell_lacking("".join(text.get_text() for text in words))
+        with mpl.rc_context(STYLE), fonts.quiet():  # some ticks are made only while drawing
+            super().draw(renderer)
+
+
+def _numbers(figure: Figure) -> set[Text]:
+    """Labels that matplotlib writes itself, powers of ten among them; labels get their text."""
+    numbers: set[Text] = set()
+    for axis in (side for axes in figure.axes for side in (axes.xaxis, axes.yaxis)):
+        labels = axis.get_majorticklabels()
+        if isinstance(axis.get_major_formatter(), ScalarFormatter | LogFormatter):
+            numbers.update(labels)
+        numbers.update(axis.get_minorticklabels())
+    return numbers
+
+
 def new_figure(
     width: float, height: float, n_rows: int = 1, n_columns: int = 1, **options: Any
 ) -> tuple[Figure, Any]:
     """A figure of that size in inches and its axes, (n_rows, n_columns) or one, in house style."""
     options.setdefault("layout", "constrained")
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(n_rows, n_columns, figsize=(width, height), **options)
+        figure, axes = plt.subplots(
+            n_rows, n_columns, figsize=(width, height), FigureClass=_HouseFigure, **options
+        )
     plt.close(figure)
     return figure, axes
 

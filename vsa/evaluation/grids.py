@@ -7,6 +7,7 @@ each of them would take seconds to lay out and to draw.
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +98,7 @@ def image_rows(
     heading : what to see, above all.
     """
     lines = [line for label, _ in rows for line in label.splitlines()]
-    labels = _CHARACTER * max(map(len, lines), default=0) + 2 * _GAP
+    labels = _CHARACTER * max(map(_width, lines), default=0) + 2 * _GAP
     above = _LINE + _GAP + (_HEADING if heading else 0.0)
     n_columns = max(len(images) for _, images in rows)
     width, height = labels + n_columns * cell_inches, above + len(rows) * cell_inches
@@ -163,4 +164,10 @@ def _outline(
 
 
 def _wrapped(text: str, n_characters: int) -> str:
-    return "\n".join(textwrap.fill(line, n_characters) for line in text.splitlines())
+    lines = [(line, max(1, n_characters * len(line) // _width(line))) for line in text.splitlines()]
+    return "\n".join(textwrap.fill(line, n_fitting) for line, n_fitting in lines)
+
+
+def _width(line: str) -> int:
+    """In characters; those of East Asian scripts are two wide. At least one."""
+    return max(1, sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in line))

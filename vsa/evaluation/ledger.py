@@ -33,7 +33,7 @@ from vsa.evaluation.metrics_file import (
 from vsa.evaluation.registry import get_metric
 from vsa.evaluation.sections import SECTIONS
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import FOLDER_PREFIX, Run
+from vsa.runtime.run import FOLDER_PREFIX, Run, folder_path
 
 EMPTY: dict[str, Any] = {"run": {"sections": {}, "dataset_card": {}}, "records": [], "claims": []}
 
@@ -218,6 +218,7 @@ class Ledger:
         sections = others["run"]["sections"] | {self.section: own}
         content = {
             "run": {
+                "name": self.run.name,
                 "dataset": _public_name(self.run.dataset),
                 "profile": self.run.profile.name,
                 "seeds": sorted({entry["seed"] for entry in sections.values()}),
@@ -244,12 +245,11 @@ class Ledger:
             return EMPTY
         content = read_metrics(self.path)
         run = content["run"]
-        if (run["dataset"], run["profile"]) != (
-            _public_name(self.run.dataset),
-            self.run.profile.name,
-        ):
+        own = _public_name(self.run.dataset), self.run.profile.name
+        owner = run["dataset"], run["profile"]
+        if owner != own or run.get("name", self.run.name) != self.run.name:
             raise InputError(
-                f"these are results of {run['dataset']} at {run['profile']}",
+                f"these are results of {' at '.join(owner)}, not of the run {self.run.name}",
                 cure="Move the file away and run again",
                 file=self.path,
             )
@@ -295,5 +295,5 @@ def _interval(record: Record) -> Interval:
 def _public_name(dataset: str) -> str:
     """The data set's name without the folders that lead to it."""
     if dataset.startswith(FOLDER_PREFIX):
-        return FOLDER_PREFIX + Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser().resolve().name
+        return FOLDER_PREFIX + folder_path(dataset).name
     return dataset

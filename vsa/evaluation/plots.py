@@ -148,10 +148,11 @@ def thumbnail_scatter(
     n_columns = 1 if _LEGEND_ROW * len(shown) <= height else 2
     height = max(height, _LEGEND_ROW * math.ceil(len(shown) / n_columns))
     figure, axis = new_figure(width + 1.8 * n_columns, height + 0.4)  # the legend and the title
+    dots = []
     for label in shown:
         member = labels == label
         style = class_style(int(label))
-        axis.scatter(*points[member].T, s=20, label=names[label], linewidths=0, **style)
+        dots.append(axis.scatter(*points[member].T, s=20, linewidths=0, **style))
     for i in _apart(points, side):
         left, bottom = points[i] - side / 2
         box = (left, left + side, bottom, bottom + side)
@@ -163,7 +164,14 @@ def thumbnail_scatter(
     axis.set(title=title, xticks=[], yticks=[], aspect="equal")
     axis.grid(False)
     axis.spines[:].set_visible(False)
-    figure.legend(loc="outside right center", fontsize=9, markerscale=1.4, ncols=n_columns)
+    figure.legend(  # names given here may begin with an underscore
+        dots,
+        [names[label] for label in shown],
+        loc="outside right center",
+        fontsize=9,
+        markerscale=1.4,
+        ncols=n_columns,
+    )
     return figure
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from vsa.index.codec import STORED
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.checked import check_file, file_facts, flush, read_checked_json, write_checked_json
-from vsa.runtime.errors import InputError, cannot_write
+from vsa.runtime.errors import InputError
+from vsa.runtime.system import not_written
 
 FORMAT = 1
 _ARRAYS = ("codes", "features", "ids", "offsets", "by_id")
@@ -76,7 +77,7 @@ def write_base(
                 flush(path)
         flush(folder.parent)
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise not_written(folder, error) from error
 
 
 def _write_arrays(

@@ -19,9 +19,10 @@ from vsa.index.live import WritersLock, create_live
 from vsa.index.model import Model, write_model
 from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
 from vsa.runtime.checked import INDEX, flush
-from vsa.runtime.errors import InputError, cannot_write
+from vsa.runtime.errors import InputError
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
+from vsa.runtime.system import not_written
 
 N_BITS = 256
 _SAMPLE = 2**19
@@ -106,7 +107,7 @@ def replaced_index(folder: str | Path) -> Iterator[Path]:
                 flush(path)
         flush(target.parent)
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise not_written(folder, error) from error
     finally:
         if lock is not None:
             lock.release()

@@ -22,7 +22,8 @@ import numpy as np
 
 from vsa.index.codec import STORED
 from vsa.runtime.atomic import settled
-from vsa.runtime.errors import InputError, cannot_write
+from vsa.runtime.errors import InputError
+from vsa.runtime.system import not_written
 
 _FILE, _LOCK = "live.sqlite", "writer.lock"
 _SCHEMA = """
@@ -195,7 +196,7 @@ class WritersLock:
         try:
             self._file = (folder / _LOCK).open("w")
         except OSError as error:
-            raise cannot_write(folder / _LOCK, error) from None
+            raise not_written(folder / _LOCK, error) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -16,6 +16,7 @@ from vsa.evaluation.metrics_file import Record, read_metrics, record_text, secti
 from vsa.evaluation.registry import Metric, get_metric
 from vsa.evaluation.sections import KEY_FIGURES, SECTIONS
 from vsa.runtime.errors import InputError
+from vsa.runtime.markup import escape_make
 
 SYMBOLS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "○"}
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
@@ -91,7 +92,7 @@ def effect_text(effect: dict[str, float]) -> str:
 
 def reproduce_command(dataset: str, profile: str, seed: int) -> str:
     """What to type to obtain the same run."""
-    parameters = [f"DATASET={dataset}", f"PROFILE={profile}", f"SEED={seed}"]
+    parameters = [f"DATASET={escape_make(dataset)}", f"PROFILE={profile}", f"SEED={seed}"]
     return " ".join(["make reproduce", *(shlex.quote(part) for part in parameters)])
 
 

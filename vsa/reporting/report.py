@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from PIL import Image
 from vsa.reporting.content import read_content
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.checked import MANIFEST, write_manifest
+from vsa.runtime.markup import escape_markdown
 
 _OPTIONS: dict[str, Any] = {
     "loader": PackageLoader("vsa.reporting"),
@@ -55,15 +55,11 @@ def write_report(run_folder: Path) -> tuple[Path, Path]:
 
 def markdown_environment() -> Environment:
     """Templates in which every inserted value is escaped for Markdown, unless it is Markup."""
-    return Environment(autoescape=False, finalize=escape_markdown, **_OPTIONS)
+    return Environment(autoescape=False, finalize=_escaped, **_OPTIONS)
 
 
-def escape_markdown(value: object) -> str:
-    """The text on one line, with nothing in it that Markdown or a table would interpret."""
-    if isinstance(value, Markup):
-        return str(value)
-    text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]|>~#$])", r"\\\1", text)
+def _escaped(value: object) -> str:
+    return str(value) if isinstance(value, Markup) else escape_markdown(str(value))
 
 
 def _embedded(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 
@@ -19,25 +18,6 @@ class InputError(Exception):
         where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
         super().__init__(f"{where}{problem.rstrip('.')}. {cure.rstrip('.')}.")
         self.problem, self.cure, self.file, self.row = problem, cure, file, row
-
-
-def cannot_write(file: str | Path, error: OSError) -> InputError:
-    """What to tell the user where the system would not write, with a cure that fits the reason."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        cure = "Free some space there"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        cure = "See who owns it and whether it is read-only, or choose another place"
-    elif error.errno == errno.ENAMETOOLONG:
-        cure = "Choose a shorter name"
-    elif error.errno in (errno.EBUSY, errno.EXDEV):
-        cure = "It is in use, or on another disk: choose another place"
-    else:
-        cure = "Free some space there, or choose another place"
-    return InputError(
-        f"it cannot be written ({error.strerror or error}); what was there before is untouched",
-        cure=cure,
-        file=file,
-    )
 
 
 class NotApplicable(Exception):

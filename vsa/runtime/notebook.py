@@ -19,16 +19,18 @@ import nbformat
 import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
-from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.markup import escape_braces
 from vsa.runtime.paths import relative_to_root
 from vsa.runtime.run import Run
+from vsa.runtime.system import explain_quoted
 
 _LOG_EVERY_S = 20.0
+_FULL_BYTES = 2**20
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -94,8 +96,8 @@ def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, An
     with _kernel_progress_copied():
         try:
             papermill.execute_notebook(
-                notebook,
-                draft,
+                escape_braces(str(notebook)),
+                escape_braces(str(draft)),
                 parameters,
                 kernel_name="python3",
                 language="python",
@@ -106,7 +108,7 @@ def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, An
                 cwd=notebook.parent,
                 progress_bar=False,
             )
-        except (PapermillExecutionError, DeadKernelError) as error:
+        except (PapermillExecutionError, RuntimeError) as error:
             if isinstance(error, PapermillExecutionError) and error.ename == "NotApplicable":
                 _say(f"{notebook.stem}: left out. {error.evalue}")
                 return
@@ -165,16 +167,19 @@ def _check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
 
 
 def _notebook_error(
-    notebook: Path, error: PapermillExecutionError | DeadKernelError, failed: Path
+    notebook: Path, error: PapermillExecutionError | RuntimeError, failed: Path
 ) -> NotebookError:
-    if isinstance(error, DeadKernelError):
+    if not isinstance(error, PapermillExecutionError):  # it died at work, or while it started
+        is_full = shutil.disk_usage(failed.parent).free < _FULL_BYTES
+        why = f"the disk of {failed.parent} is full" if is_full else "most often memory ran out"
         return NotebookError(
-            f"{notebook.stem}: the kernel died, most often because memory ran out.\n"
-            f"Executed so far: {failed}",
+            f"{notebook.stem}: the kernel died ({error}); {why}.\nExecuted so far: {failed}",
             status=1,
         )
     if error.ename == "InputError":  # the user's to mend: one paragraph, no traceback
         return NotebookError(f"{notebook.stem}: {error.evalue}", status=2)
+    if refusal := explain_quoted(f"{error.ename}: {error.evalue}"):
+        return NotebookError(f"{notebook.stem}: {refusal}", status=2)
     where = f"{notebook.stem}, cell In [{error.exec_count}]"
     source = "\n".join(f"    {line}" for line in error.source.splitlines())
     frames = [_ANSI.sub("", frame).rstrip() for frame in error.traceback]

@@ -10,13 +10,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from vsa.runtime.errors import InputError
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 
 
 def _from_environment(variable: str, default: Path) -> Path:
     value = os.environ.get(variable)
-    return Path(value).expanduser().resolve() if value else default
+    try:
+        return Path(value).expanduser().resolve() if value else default
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, ~nobody
+        raise InputError(
+            f"{variable} is no path ({error})", cure="Set it to a folder, or unset it", file=value
+        ) from None
 
 
 def data_dir() -> Path:
@@ -37,6 +44,21 @@ def artifacts_dir() -> Path:
 def reports_dir() -> Path:
     """Folder of published results, one sub-folder per run."""
     return _from_environment("VSA_REPORTS_DIR", ROOT / "reports")
+
+
+def cache_variables() -> dict[str, str]:
+    """Environment that keeps the caches of Snakemake, matplotlib and Jupyter among working files.
+
+    HOME may be a place that cannot be written. What the user has set, stays.
+    """
+    caches = artifacts_dir() / "caches"
+    variables = {
+        "XDG_CACHE_HOME": caches,
+        "MPLCONFIGDIR": caches / "matplotlib",
+        "IPYTHONDIR": caches / "ipython",
+        "JUPYTER_RUNTIME_DIR": caches / "jupyter",
+    }
+    return {name: os.environ.get(name) or str(folder) for name, folder in variables.items()}
 
 
 def relative_to_root(path: Path) -> str:

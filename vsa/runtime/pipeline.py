@@ -19,9 +19,22 @@ from pathlib import Path
 
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError, NotebookError
-from vsa.runtime.paths import NOTEBOOKS, ROOT, artifacts_dir, data_dir, reports_dir, weights_dir
+from vsa.runtime.paths import (
+    NOTEBOOKS,
+    ROOT,
+    artifacts_dir,
+    cache_variables,
+    data_dir,
+    reports_dir,
+    weights_dir,
+)
 from vsa.runtime.run import FOLDER_PREFIX, Run, make_run
+from vsa.runtime.system import explain_quoted, refusals_explained
 
+# Links beside a run's files. In paths through them Snakemake finds no braces, whatever the user's
+# folders are called; in braces it would see wildcards.
+CHECKOUT_LINK, REPORTS_LINK = ".links/checkout", ".links/reports"
+_ROOM_FOR_FAILURE = 4096  # characters; a message of why the disk is full has to fit
 _ORPHANS_END_S = 20  # processes of a killed run notice within about a second that it is gone
 
 
@@ -49,21 +62,34 @@ def reproduce(
     Raises
     ------
     InputError
-        If the data set, profile, seed or notebook cannot be used; nothing has been executed.
+        If the data set, profile, seed or notebook cannot be used, or a folder cannot be written.
     NotebookError
         If a notebook or the report failed. Calling again resumes there.
     """
-    run = make_run(_absolute(dataset), profile, seed)
-    if until is not None and not (NOTEBOOKS / f"{until}.ipynb").is_file():
-        names = ", ".join(path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb")))
-        raise InputError(f"no notebook {until!r}", cure=f"Choose one of {names}")
-    pictures = _check_data(run)
-    target = run.reports / "report.html"
-    if until is not None:
-        target = run.artifacts / "notebooks" / f"{until}.ipynb"
-    with _locked(run) as lock:
-        _snakemake(run, target, pictures, lock)
-    return target
+    with refusals_explained():
+        run = make_run(dataset, profile, seed)
+        names = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+        if until not in (None, *names):
+            raise InputError(f"no notebook {until!r}", cure=f"Choose one of {', '.join(names)}")
+        files = _check_data(run)
+        target = f"notebooks/{until}.ipynb" if until else f"{REPORTS_LINK}/report.html"
+        with _locked(run) as lock:
+            _snakemake(run, target, files, lock)
+        _repeat_warnings(run, until or "[0-9]*")
+    return run.artifacts / target if until else run.reports / "report.html"
+
+
+def _repeat_warnings(run: Run, notebooks: str) -> None:
+    """Print, each once, what vsa warns of in executed notebooks: it holds for the report too."""
+    lines: dict[str, None] = {}
+    for path in sorted((run.artifacts / "notebooks").glob(f"{notebooks}.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", ()):
+                if output.get("name") == "stderr":
+                    lines |= dict.fromkeys("".join(output["text"]).splitlines())
+    for line in lines:
+        if line.startswith("vsa: "):
+            print(line, file=sys.stderr)
 
 
 def hand_over(error: InputError | NotebookError) -> bool:
@@ -72,7 +98,8 @@ def hand_over(error: InputError | NotebookError) -> bool:
     if not file:
         return False
     status = error.status if isinstance(error, NotebookError) else 2
-    Path(file).write_text(json.dumps({"message": str(error), "status": status}))
+    with open(file, "r+", encoding="utf-8") as stream:  # in place: the disk may be full
+        stream.write(json.dumps({"message": str(error), "status": status}))
     return True
 
 
@@ -99,19 +126,11 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _absolute(dataset: str) -> str:
-    """Notebooks run in a folder of their own, so a relative ``folder:`` is resolved first."""
-    if not dataset.startswith(FOLDER_PREFIX):
-        return dataset
-    path = Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser().resolve()
-    return f"{FOLDER_PREFIX}{path}"
-
-
 def _check_data(run: Run) -> str:
     """Name an absent or altered data set, or a bad table, before a notebook runs.
 
-    Returns a fingerprint of the pictures in a folder of one's own; those of other data sets are
-    fixed, or made from the package.
+    Returns a fingerprint of the tables and pictures in a folder of one's own; those of other data
+    sets are fixed, or made from the package.
     """
     # Imported here: pandas is slow to import, and the synthetic shop needs no check.
     if run.dataset.startswith(FOLDER_PREFIX):
@@ -122,7 +141,8 @@ def _check_data(run: Run) -> str:
         for note in dataset.notes:
             print(f"vsa: {note}", file=sys.stderr, flush=True)
         paths = [*dataset.catalogue.path, *dataset.queries.path]
-        return fingerprint_files([dataset.root / path for path in paths])
+        tables = sorted(dataset.root.glob("*.csv"))
+        return fingerprint_files([*tables, *(dataset.root / path for path in paths)])
     if run.dataset != "synthetic":
         from vsa.data.public import PUBLIC, verify
 
@@ -136,7 +156,7 @@ def _locked(run: Run) -> Iterator[int]:
 
     Raises InputError if a living process has it.
     """
-    run.artifacts.mkdir(parents=True, exist_ok=True)
+    run.begin()
     with open(run.artifacts / ".lock", "a+", encoding="utf-8") as file:
         give_up = time.monotonic() + _ORPHANS_END_S
         while True:
@@ -158,25 +178,34 @@ def _locked(run: Run) -> Iterator[int]:
         yield file.fileno()
 
 
-def _snakemake(run: Run, target: Path, pictures: str, lock: int) -> None:
-    """Make `target`; raises NotebookError with the message of what failed."""
+def _link(link: Path, target: Path) -> None:
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+
+
+def _snakemake(run: Run, target: str, files: str, lock: int) -> None:
+    """Make `target`, a path from the run's folder; raises NotebookError saying what failed."""
     config, failure = run.artifacts / "config.json", run.artifacts / ".failure.json"
-    failure.unlink(missing_ok=True)
+    failure.write_text(" " * _ROOM_FOR_FAILURE, encoding="utf-8")
     for draft in (run.artifacts / "notebooks").glob(".*.ipynb"):  # of a run that was killed
         draft.unlink()
+    _link(run.artifacts / CHECKOUT_LINK, ROOT)
+    _link(run.artifacts / REPORTS_LINK, run.reports)
     with atomic_file(config) as draft:
         values = {"dataset": run.dataset, "profile": run.profile.name, "seed": run.seed}
-        values["pictures"] = pictures
+        values["files"] = files
         draft.write_text(json.dumps(values))
     command = [
-        *(sys.executable, "-m", "snakemake", str(target)),
+        *(sys.executable, "-m", "snakemake", target),
         *("--snakefile", str(ROOT / "Snakefile"), "--directory", str(run.artifacts)),
         *("--configfile", str(config), "--cores", os.environ.get("OMP_NUM_THREADS") or "all"),
         *("--rerun-incomplete", "--nolock", "--nocolor"),
     ]
     if not (run.reports / "metrics.json").exists():  # the notebooks' numbers have been removed
         command.append("--forceall")
-    environment = os.environ | {
+    environment = os.environ | cache_variables()
+    environment |= {
         "VSA_ARTIFACTS_DIR": str(artifacts_dir()),
         "VSA_DATA_DIR": str(data_dir()),
         "VSA_REPORTS_DIR": str(reports_dir()),
@@ -191,8 +220,10 @@ def _snakemake(run: Run, target: Path, pictures: str, lock: int) -> None:
         done = subprocess.run(
             command, env=environment, stdout=2, stderr=stream, pass_fds=[lock], check=False
         )
-    if failure.exists():
-        raise NotebookError(**json.loads(failure.read_text()))
+    if told := failure.read_text(encoding="utf-8").strip():
+        raise NotebookError(**json.loads(told))
     if done.returncode:
-        last = "\n".join(log.read_text().splitlines()[-12:])
+        last = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+        if refusal := explain_quoted(last):
+            raise refusal
         raise NotebookError(f"Snakemake failed:\n{last}\nIts log: {log}", status=1)

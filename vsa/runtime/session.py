@@ -7,6 +7,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from vsa.evaluation.environment import commit
 from vsa.runtime.run import Run, make_run
+from vsa.runtime.system import refusals_explained
 
 
 def start(dataset: str, profile: str, seed: int, notebook: str) -> Run:
@@ -14,13 +15,14 @@ def start(dataset: str, profile: str, seed: int, notebook: str) -> Run:
 
     Figures shown in the notebook are JPEG, a third of the size of PNG; reports keep PNG.
 
-    Raises InputError for a parameter that is not known. NumPy needs no seed here: every draw
-    takes a generator from `vsa.runtime.seeds.generator`.
+    Raises InputError for a parameter that is not known, folders that cannot be made, and a run
+    whose folder is another data set's. NumPy needs no seed here: every draw takes a generator
+    from `vsa.runtime.seeds.generator`.
     """
     run = make_run(dataset, profile, seed)
     torch.manual_seed(seed)
     set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
-    for folder in (run.artifacts, run.reports, run.figures):
-        folder.mkdir(parents=True, exist_ok=True)
+    with refusals_explained():
+        run.begin()
     print(f"{notebook}: {run.name}, seed {seed}, commit {commit()[:12]}")
     return run
