@@ -21,6 +21,7 @@ from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.paths import NOTEBOOKS, ROOT, artifacts_dir, data_dir, reports_dir, weights_dir
 from vsa.runtime.run import FOLDER_PREFIX, Run, make_run
+from vsa.runtime.threads import n_threads
 
 _ORPHANS_END_S = 20  # processes of a killed run notice within about a second that it is gone
 
@@ -49,11 +50,13 @@ def reproduce(
     Raises
     ------
     InputError
-        If the data set, profile, seed or notebook cannot be used; nothing has been executed.
+        If the data set, profile, seed, notebook or ``OMP_NUM_THREADS`` cannot be used; nothing
+        has been executed.
     NotebookError
         If a notebook or the report failed. Calling again resumes there.
     """
     run = make_run(_absolute(dataset), profile, seed)
+    n_threads()  # what it cannot read is answered here
     if until is not None and not (NOTEBOOKS / f"{until}.ipynb").is_file():
         names = ", ".join(path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb")))
         raise InputError(f"no notebook {until!r}", cure=f"Choose one of {names}")
@@ -169,7 +172,7 @@ def _snakemake(run: Run, target: Path, pictures: str, lock: int) -> None:
     command = [
         *(sys.executable, "-m", "snakemake", str(target)),
         *("--snakefile", str(ROOT / "Snakefile"), "--directory", str(run.artifacts)),
-        *("--configfile", str(config), "--cores", os.environ.get("OMP_NUM_THREADS") or "all"),
+        *("--configfile", str(config), "--cores", str(n_threads() or "all")),
         *("--rerun-incomplete", "--nolock", "--nocolor"),
     ]
     if not (run.reports / "metrics.json").exists():  # the notebooks' numbers have been removed
