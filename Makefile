@@ -11,8 +11,19 @@ export RUN ?= all
 export N ?= 10000000
 PYTHON ?= python3
 
-BIN := .venv/bin
-READY := .venv/.ready
+# A Python that is asked for and is not that of .venv gets an environment of its own.
+version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+ifneq ($(origin PYTHON),file)
+ASKED := $(call version,$(PYTHON))
+HELD := $(call version,.venv/bin/python)
+endif
+VENV := .venv$(if $(filter-out $(ASKED),$(HELD)),-$(ASKED))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Threads that wait sleep (vsa/runtime/threads.py), also in notebooks that load torch before vsa.
+ifeq ($(OMP_WAIT_POLICY)$(GOMP_SPINCOUNT)$(KMP_BLOCKTIME)$(KMP_LIBRARY),)
+export OMP_WAIT_POLICY := PASSIVE
+endif
 # In order of execution: the tour shows what the others have made.
 NOTEBOOKS := $(sort $(wildcard notebooks/0[1-9]_*.ipynb)) notebooks/00_tour.ipynb
 # Notebooks of tests write to a scratch folder.
@@ -67,10 +78,11 @@ lock: $(READY)
 
 # The stamp is written last, so that an interrupted installation is taken up again.
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { \
+	@[ -x $(BIN)/pip ] || \
+		$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { \
 		echo 'vsa needs Python 3.11 or newer, with its venv module (on Debian: python3-venv).' \
 		'Name one with: make PYTHON=python3.12' >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode \
 		--require-hashes -r requirements.lock

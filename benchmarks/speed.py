@@ -1,4 +1,4 @@
-"""Speed of training, of its input pipeline and of the renderer: `make bench`.
+"""Speed of training, alone and beside itself, of its input and of the renderer: `make bench`.
 
 Every comparison is a ratio within one run, alternating between the two sides, because absolute
 times of a shared machine drift. Prints a table and writes ``reports/benchmarks.json``.
@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import vsa  # noqa: F401 (before torch, whose threads then wait as the product's do)
+
+# isort: split
 import numpy as np
 import torch
 from PIL import Image
@@ -35,12 +41,16 @@ from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.paths import reports_dir
 from vsa.runtime.profiles import CategorySettings, EmbeddingSettings, get_profile
+from vsa.runtime.threads import POLICIES
 
 N_ROUNDS = 7
 N_CLASSES = 14
+Step = Callable[[], None]
 
 
-def training_step(net: CategoryNet, batch: torch.Tensor, labels: torch.Tensor, device: Device):
+def training_step(
+    net: CategoryNet, batch: torch.Tensor, labels: torch.Tensor, device: Device
+) -> Step:
     """One step of training as a closure, for networks of any layout."""
     optimizer = torch.optim.AdamW(net.parameters())
 
@@ -56,8 +66,8 @@ def training_step(net: CategoryNet, batch: torch.Tensor, labels: torch.Tensor, d
     return step
 
 
-def step_ratio(settings: CategorySettings, device: Device) -> dict[str, float]:
-    """Time of a float32, channels-first step over that of ours; above 1 ours is faster."""
+def plain_and_ours(settings: CategorySettings, device: Device) -> tuple[Step, Step]:
+    """A float32, channels-first step of training, and one as vsa takes it."""
     plain = Device(device.device, None, "float32, channels first")
     rng = np.random.default_rng(0)
     size = (settings.batch_size, settings.crop_px, settings.crop_px, 3)
@@ -67,25 +77,84 @@ def step_ratio(settings: CategorySettings, device: Device) -> dict[str, float]:
         CategoryNet(settings.architecture, N_CLASSES, pretrained=False).to(device.device).train()
         for _ in range(2)
     ]
-    steps = {
-        "plain": training_step(nets[0], images.contiguous(), labels, plain),
-        "ours": training_step(
-            nets[1].to(memory_format=device.memory_format), images, labels, device
-        ),
-    }
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for round_ in range(N_ROUNDS + 2):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if round_ >= 2:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    pairs = [a / b for a, b in zip(times["plain"], times["ours"], strict=True)]
+    nets[1].to(memory_format=device.memory_format)
+    return (
+        training_step(nets[0], images.contiguous(), labels, plain),
+        training_step(nets[1], images, labels, device),
+    )
+
+
+def time_ms(step: Step) -> float:
+    """Milliseconds that a step takes."""
+    start = time.perf_counter()
+    step()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def step_ratio(settings: CategorySettings, device: Device) -> dict[str, float]:
+    """Time of a float32, channels-first step over that of ours; above 1 ours is faster."""
+    plain, ours = plain_and_ours(settings, device)
+    pairs = [(time_ms(plain), time_ms(ours)) for _ in range(N_ROUNDS + 2)][2:]
     return {
-        "plain_ms": statistics.median(times["plain"]),
-        "ours_ms": statistics.median(times["ours"]),
-        "ratio": statistics.median(pairs),
+        "plain_ms": statistics.median(a for a, _ in pairs),
+        "ours_ms": statistics.median(b for _, b in pairs),
+        "ratio": statistics.median(a / b for a, b in pairs),
     }
+
+
+def beside_itself() -> dict[str, float]:
+    """A training step on the CPU: in two processes at once, alone, and alone with spinning threads.
+
+    ``pair_ratio`` is time in the pair over time alone, ``alone_ratio`` time alone over time with
+    threads that spin while they wait, as they do by default.
+    """
+    rounds = [
+        (
+            fresh_step_ms(1),
+            fresh_step_ms(2),
+            fresh_step_ms(1, GOMP_SPINCOUNT="300000"),  # libgomp's own default, which vsa respects
+        )
+        for _ in range(3)
+    ]
+    return {
+        "alone_ms": statistics.median(alone for alone, _, _ in rounds),
+        "pair_ms": statistics.median(pair for _, pair, _ in rounds),
+        "default_ms": statistics.median(default for _, _, default in rounds),
+        "pair_ratio": statistics.median(pair / alone for alone, pair, _ in rounds),
+        "alone_ratio": statistics.median(alone / default for alone, _, default in rounds),
+    }
+
+
+def fresh_step_ms(n_processes: int, **policy: str) -> float:
+    """Milliseconds of a step of ours in so many new processes that train at once, on average."""
+    environment = {name: value for name, value in os.environ.items() if name not in POLICIES}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", **policy}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, "steps"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(n_processes)
+    ]
+    for process in processes:
+        process.stdout.readline()  # it has warmed up
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return statistics.mean(float(process.communicate()[0]) for process in processes)
+
+
+def take_steps(settings: CategorySettings) -> None:
+    """Print the median milliseconds of a step, when standard input says that all are ready."""
+    _, step = plain_and_ours(settings, pick_device())
+    for _ in range(2):
+        step()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(statistics.median(time_ms(step) for _ in range(N_ROUNDS)))
 
 
 def waiting_share(settings: CategorySettings, device: Device) -> float:
@@ -187,6 +256,8 @@ def main() -> None:
         name = f"{settings.architecture}, {settings.crop_px} px, batch {settings.batch_size}"
         results[f"training step: {name}"] = step_ratio(settings, device)
         results[f"waiting for data: {name}"] = {"share": waiting_share(settings, device)}
+        if settings is profile.category_scratch:
+            results[f"training beside itself, CPU: {name}"] = beside_itself()
     for settings in (profile.embedding_scratch, profile.embedding_pretrained):
         name = f"{settings.architecture}, {settings.image_px} px, {settings.n_triplets} triplets"
         results[f"triplet training: {name}"] = triplet_training_ratio(settings, device)
@@ -206,4 +277,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    take_steps(get_profile("laptop").category_scratch) if sys.argv[1:] == ["steps"] else main()

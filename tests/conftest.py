@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+import vsa  # noqa: F401 (before a test imports torch: its threads then wait as the product's do)
+
 PARAMETERS = 'dataset = "synthetic"\nprofile = "smoke"\nseed = 0'
 
 WriteNotebook = Callable[..., Path]

@@ -266,7 +266,7 @@ def engine(place: Path, state: int) -> None:
     publishing.choose_knobs = lambda *_, **__: Trial(ALL, 1.0, 0.0)
     features = _features(state)
     n = len(features)
-    catalogue = pd.DataFrame({"image_id": [f"{state}-{i}" for i in range(n)], "category": "bags"})
+    catalogue = pd.DataFrame({"image_id": [f"{state}-{i}" for i in range(n)], "category": ""})
     catalogue = catalogue.assign(**dict.fromkeys(("x_min", "y_min", "x_max", "y_max"), 0.0))
     settings = SimpleNamespace(architecture="none", feature_dim=features.shape[1], image_px=8)
     lab = SimpleNamespace(settings=settings, seed=0, net=lambda name: torch.nn.Linear(1, 1))

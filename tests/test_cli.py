@@ -54,6 +54,14 @@ def test_a_bad_table_is_named_before_anything_runs(tmp_path, monkeypatch, capsys
     assert not (tmp_path / "artifacts").exists()
 
 
+@pytest.mark.parametrize("command", ["reproduce", "study"])
+def test_a_meaningless_number_of_threads_is_bad_input(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.setenv("OMP_NUM_THREADS", "0")
+    assert run(monkeypatch, command) == 2
+    assert "vsa: OMP_NUM_THREADS='0' is not" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_package_offers_the_same_with_the_same_errors():
     with pytest.raises(vsa.InputError, match="unknown profile"):
         vsa.reproduce(profile="huge")

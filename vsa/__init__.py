@@ -2,6 +2,9 @@
 
 from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.pipeline import reproduce
+from vsa.runtime.threads import let_waiting_threads_sleep
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "NotebookError", "reproduce"]
+
+let_waiting_threads_sleep()  # whatever in this package loads torch is imported after this

@@ -6,6 +6,7 @@ from a file that contradicts itself.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import textwrap
@@ -264,9 +265,11 @@ def _is_inside(path: str, root: Path) -> bool:
     if absolute or ".." in path.split("/") or "\\" in path or "\0" in path:
         return False
     try:
-        return (root / path).resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # a loop of links
-        return False
+        (root / path).stat()
+    except OSError as error:  # other errors are answered where the picture is read
+        if error.errno == errno.ELOOP:
+            return False
+    return (root / path).resolve().is_relative_to(root)
 
 
 def _nfc(name: str) -> str:

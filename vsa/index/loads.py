@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from vsa.index.index import BinaryIndex, Knobs
 from vsa.index.shards import ShardedIndex
 from vsa.index.timing import N_WARMUP, K, latency, one_thread
+from vsa.runtime.workers import without_main
 
 BATCH = 256  # items per durable write
 
@@ -37,18 +39,18 @@ def update_load(
 
     A rate of 0 is an idle writer, of infinity one that adds as fast as it can.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # imported once, not by every writer
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    writer = context.Process(target=_write, args=(folder, features, seconds, theirs), daemon=True)
+    with without_main():
+        writer.start()
+    theirs.close()  # if the writer dies, waiting for it ends
     loads, first = [], 2**40
     for rate in rates:
         with BinaryIndex(folder) as index, one_thread():
             for query in queries[:N_WARMUP]:
                 index.search(query, K)
-            ours, theirs = context.Pipe()
-            arguments = (folder, features, first, rate, seconds, theirs)
-            writer = context.Process(target=_add_for_a_while, args=arguments)
-            writer.start()
-            theirs.close()  # if the writer dies, waiting for it ends
+            ours.send((first, rate))
             ours.recv()  # it is ready
             times: list[float] = []
             end = time.perf_counter() + seconds
@@ -57,34 +59,38 @@ def update_load(
                 index.search(queries[len(times) % len(queries)], K)
                 times.append(time.perf_counter() - start)
             added, spent = ours.recv()
-            writer.join()
         first += added
         name = "idle" if rate == 0 else "as fast as it can" if np.isinf(rate) else f"{rate:,.0f}/s"
         loads.append(Load(name, added / spent, **latency(np.array(times))))
+    ours.close()
+    writer.join()
     return loads
 
 
+def _write(folder: Path, features: np.ndarray, seconds: float, pipe: Connection) -> None:
+    """Add for so many seconds each time that a first id and a rate are received."""
+    with suppress(EOFError), one_thread():
+        while True:
+            first, rate = pipe.recv()
+            with BinaryIndex(folder, writable=True) as index:
+                pipe.send("ready")
+                pipe.send(_add_for_a_while(index, features, first, rate, seconds))
+
+
 def _add_for_a_while(
-    folder: Path,
-    features: np.ndarray,
-    first: int,
-    rate: float,
-    seconds: float,
-    pipe: Connection,
-) -> None:
-    with one_thread(), BinaryIndex(folder, writable=True) as index:
-        names = index.categories
-        pipe.send("ready")
-        added, start = 0, time.perf_counter()
-        while (spent := time.perf_counter() - start) < seconds:
-            if added >= rate * spent:
-                time.sleep(0.001)
-                continue
-            rows = np.arange(added, added + BATCH) % len(features)
-            chosen = [names[row % len(names)] for row in rows]
-            index.add(first + np.arange(added, added + BATCH), features[rows], chosen)
-            added += BATCH
-        pipe.send((added, time.perf_counter() - start))
+    index: BinaryIndex, features: np.ndarray, first: int, rate: float, seconds: float
+) -> tuple[int, float]:
+    """How many items were added, and in how many seconds."""
+    names, added, start = index.categories, 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < seconds:
+        if added >= rate * spent:
+            time.sleep(0.001)
+            continue
+        rows = np.arange(added, added + BATCH) % len(features)
+        chosen = [names[row % len(names)] for row in rows]
+        index.add(first + np.arange(added, added + BATCH), features[rows], chosen)
+        added += BATCH
+    return added, time.perf_counter() - start
 
 
 def shard_results(

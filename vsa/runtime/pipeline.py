@@ -30,6 +30,7 @@ from vsa.runtime.paths import (
 )
 from vsa.runtime.run import FOLDER_PREFIX, Run, make_run
 from vsa.runtime.system import explain_quoted, refusals_explained
+from vsa.runtime.threads import n_threads
 
 # Links beside a run's files. In paths through them Snakemake finds no braces, whatever the user's
 # folders are called; in braces it would see wildcards.
@@ -62,12 +63,14 @@ def reproduce(
     Raises
     ------
     InputError
-        If the data set, profile, seed or notebook cannot be used, or a folder cannot be written.
+        If the data set, profile, seed, notebook or ``OMP_NUM_THREADS`` cannot be used, or a folder
+        cannot be written.
     NotebookError
         If a notebook or the report failed. Calling again resumes there.
     """
     with refusals_explained():
         run = make_run(dataset, profile, seed)
+        n_threads()  # what it cannot read is answered here
         names = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
         if until not in (None, *names):
             raise InputError(f"no notebook {until!r}", cure=f"Choose one of {', '.join(names)}")
@@ -199,7 +202,7 @@ def _snakemake(run: Run, target: str, files: str, lock: int) -> None:
     command = [
         *(sys.executable, "-m", "snakemake", target),
         *("--snakefile", str(ROOT / "Snakefile"), "--directory", str(run.artifacts)),
-        *("--configfile", str(config), "--cores", os.environ.get("OMP_NUM_THREADS") or "all"),
+        *("--configfile", str(config), "--cores", str(n_threads() or "all")),
         *("--rerun-incomplete", "--nolock", "--nocolor"),
     ]
     if not (run.reports / "metrics.json").exists():  # the notebooks' numbers have been removed

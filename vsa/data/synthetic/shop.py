@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from vsa.data.synthetic.photos import Shot, main_shot, real_shot, relisting, sku
 from vsa.data.synthetic.products import Product
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
+from vsa.runtime.workers import end_with_parent, without_main
 
 N_QUERIES = 3  # real shots per product
 DISTRACTOR_ODDS = (0.45, 0.33, 0.15, 0.07)  # of 0, 1, 2, 3 other products in the picture
@@ -75,11 +77,19 @@ def _render_all(
         _share(products)
         yield from map(work, range(len(products)))
         return
-    with ProcessPoolExecutor(n_workers, initializer=_share, initargs=(products,)) as pool:
-        yield from pool.map(work, range(len(products)), chunksize=8)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_workers, context, _prepare, (products,)) as pool:
+        with without_main():
+            rendered = pool.map(work, range(len(products)), chunksize=8)
+        yield from rendered
 
 
 _products: list[Product] = []  # in each worker: the whole shop, from which distractors come
+
+
+def _prepare(products: list[Product]) -> None:
+    end_with_parent()
+    _share(products)
 
 
 def _share(products: list[Product]) -> None:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RENDER = """
+print("once")
+from pathlib import Path
+from vsa.data.synthetic.shop import render_shop
+folder = Path({folder!r})
+folder.mkdir()
+print(len(render_shop(1, 32, 0, folder, n_workers=2)[1]))
+"""
+SEARCH_AND_WRITE = """
+print("once")
+from pathlib import Path
+import numpy as np
+from vsa.index.build import build_index
+from vsa.index.loads import update_load
+features = np.eye(64, dtype=np.float32)
+folder = Path({folder!r})
+build_index(folder, features, n_bits=64)
+print(len(update_load(folder, features, features, 0.1, (0.0, float("inf")))))
+"""
+DIE = """
+import multiprocessing, os, signal
+from concurrent.futures import ProcessPoolExecutor
+from vsa.runtime.workers import end_with_parent, without_main
+pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent)
+with without_main():
+    worker = pool.submit(os.getpid)
+print(worker.result(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("how", ["script", "standard input"])
+@pytest.mark.parametrize(("code", "last"), [(RENDER, "42"), (SEARCH_AND_WRITE, "2")])
+def test_workers_need_no_guard_and_no_file(tmp_path, code, last, how):
+    source, script = code.format(folder=str(tmp_path / "made")), tmp_path / "script.py"
+    script.write_text(source)
+    command = [sys.executable, str(script) if how == "script" else "-"]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["once", last]
+
+
+def test_workers_end_when_who_started_them_is_killed():
+    done = subprocess.run([sys.executable, "-c", DIE], stdout=subprocess.PIPE, text=True)
+    worker = int(done.stdout)
+    end = time.monotonic() + 20
+    while is_running(worker):
+        assert time.monotonic() < end, f"worker {worker} lives on"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists():
+        return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
