@@ -7,17 +7,19 @@ folders, changing rights, connecting to SQLite; and flushing to the disk.
 from __future__ import annotations
 
 import errno
-import multiprocessing
+import json
 import os
+import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 _STEPS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "sqlite3.connect"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-CONTEXT = multiprocessing.get_context("forkserver")
 
 
 class _Auditor:
@@ -86,15 +88,55 @@ def fail_at(number: int, act: Callable[[], object]) -> bool:
     return False
 
 
-def kill_at(number: int, act: Callable[..., object], *arguments: object) -> None:
-    """Do it in a process of its own, which is killed at step `number`."""
-    child = CONTEXT.Process(target=_killed_at, args=(number, act, arguments))
-    child.start()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL, child.exitcode
+class Killer:
+    """A process that has imported all, and lets copies of itself be killed at work."""
+
+    def __init__(self) -> None:
+        here = str(Path(__file__).parent)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, *sys.path])}
+        environment["OMP_NUM_THREADS"] = "1"  # threads do not outlive a fork, and are waited for
+        self._server = subprocess.Popen(
+            [sys.executable, __file__],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def kill_at(self, number: int, name: str, place: Path, state: int) -> None:
+        """Let an operation of `operations` be killed at step `number`."""
+        assert self._ask("kill", number, name, place, state) == -signal.SIGKILL
+
+    def fill_at(self, size: int, name: str, place: Path, state: int) -> None:
+        """Let it happen, or not, where no file can have more than `size` bytes."""
+        assert self._ask("fill", size, name, place, state) == 0
+
+    def _ask(self, how: str, number: int, name: str, place: Path, state: int) -> int:
+        self._server.stdin.write(json.dumps([how, number, name, str(place), state]) + "\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
+
+    def close(self) -> None:
+        self._server.stdin.close()
+        self._server.stdout.close()
+        self._server.wait()
 
 
-def _killed_at(number: int, act: Callable[..., object], arguments: tuple[object, ...]) -> None:
+def _serve() -> None:
+    import operations  # which loads all that is to be loaded; it starts no thread
+
+    for line in sys.stdin:
+        how, number, name, place, state = json.loads(line)
+        child = os.fork()
+        if not child:
+            stop = {"kill": _killed_at, "fill": _full_at}[how]
+            stop(number, lambda: operations.act(name, Path(place), state))  # noqa: B023
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _killed_at(number: int, act: Callable[[], object]) -> None:
     count = iter(range(10**6))
 
     def at_step(event: str) -> None:
@@ -103,4 +145,15 @@ def _killed_at(number: int, act: Callable[..., object], arguments: tuple[object,
             os.kill(os.getpid(), signal.SIGKILL)
 
     with _audited(at_step):
-        act(*arguments)
+        act()
+
+
+def _full_at(size: int, act: Callable[[], object]) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    with suppress(Exception):
+        act()
+
+
+if __name__ == "__main__":
+    _serve()

@@ -111,12 +111,12 @@ def read_finished(place: Path) -> object:
 
 
 def archive(place: Path, state: int) -> None:
-    packed = place / f"{state}.zip"
-    if not packed.exists():
-        with zipfile.ZipFile(packed, "w") as stream:
-            for number in range(4):
-                stream.writestr(f"top/{number}.txt", str(state))
-    unpack_zip(packed, place / "folder")
+    for either in (OLD, NEW):
+        if state == OLD:
+            with zipfile.ZipFile(place / f"{either}.zip", "w") as stream:
+                for number in range(4):
+                    stream.writestr(f"top/{number}.txt", str(either))
+    unpack_zip(place / f"{state}.zip", place / "folder")
 
 
 def read_archive(place: Path) -> object:
@@ -325,11 +325,12 @@ def read_report(place: Path) -> object:
 
 def images(place: Path, state: int) -> None:
     """The store of decoded images: another file for another state of the pictures."""
-    path = place / "picture.png"
-    if state == OLD or not path.exists():
-        Image.new("RGB", (8, 8), (10, 10, 10)).save(path)
-    else:
-        Image.new("RGB", (9, 9), (20, 20, 20)).save(path)
+    if state == OLD:
+        for either in (OLD, NEW):
+            Image.new("RGB", (7 + either, 8), (10 * either, 10, 10)).save(place / f"{either}.png")
+    (place / "next.png").unlink(missing_ok=True)
+    (place / "next.png").hardlink_to(place / f"{state}.png")
+    (place / "next.png").replace(place / "picture.png")
     load_images(place, ["picture.png"], 8, place / "cache")
 
 

@@ -7,10 +7,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from faults import CONTEXT, fail_at, kill_at, steps_of
+from faults import Killer, fail_at, steps_of
 from operations import NEW, OLD, OPERATIONS, act
 
-CONTEXT.set_forkserver_preload(["pytest", "operations"])
 N_PAIRS = 300  # of an operation and a step, at least
 
 
@@ -36,6 +35,13 @@ def old(tmp_path):
     shutil.rmtree(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def killer():
+    made = Killer()
+    yield made
+    made.close()
+
+
 def parts(found):
     return found if isinstance(found, list) else [found]
 
@@ -47,8 +53,8 @@ def states(name, old):
     """
     operation = OPERATIONS[name]
     act(name, old(name), NEW)
+    before = parts(operation.read(old(name)))
     place = old(name)
-    before = parts(operation.read(place))
     steps = steps_of(lambda: act(name, place, NEW))
     after = parts(operation.read(place))
     assert before != after or "compaction" in name
@@ -78,11 +84,20 @@ def test_an_error_at_any_step_leaves_the_old_or_the_new(name, old):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_kill_at_any_step_leaves_the_old_or_the_new(name, old):
+def test_a_kill_at_any_step_leaves_the_old_or_the_new(name, old, killer):
     both, steps = states(name, old)
     for number in range(len(steps)):
         place = old(name)
-        kill_at(number, act, name, place, NEW)
+        killer.kill_at(number, name, place, NEW)
+        check(name, place, both)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_disk_that_fills_up_leaves_the_old_or_the_new(name, old, killer):
+    both, _ = states(name, old)
+    for size in (0, 100, 1_000, 5_000, 20_000):
+        place = old(name)
+        killer.fill_at(size, name, place, NEW)
         check(name, place, both)
 
 
