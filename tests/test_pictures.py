@@ -1,9 +1,13 @@
 """An index over a folder of pictures, from the command line on."""
 
 import os
+import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -105,6 +109,152 @@ def test_an_interrupted_build_goes_on(shop, tmp_path, monkeypatch):
     build(tmp_path / "index", shop)
     assert calls == [4, 4, 4, 4]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "shop"]
+
+
+def test_kept_parts_are_of_the_pictures_they_were_made_of(shop, tmp_path, monkeypatch):
+    """Another folder's pictures of equal names, sizes and times are described anew."""
+    other = tmp_path / "other"
+    for number in range(3):
+        for folder, seed in ((shop, number), (other, 50 + number)):
+            path = folder / f"{number:02d}.bmp"  # all of one size
+            path.parent.mkdir(exist_ok=True)
+            _paint(path, seed)
+            os.utime(path, ns=(10**18, 10**18))
+    for path in shop.rglob("*.png"):
+        path.unlink()
+
+    def fail(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pictures, "write_index", fail)
+        with pytest.raises(KeyboardInterrupt):
+            build(tmp_path / "index", shop)
+    assert list(tmp_path.glob(".index-parts/*.npz"))
+    build(tmp_path / "index", other)
+    with Pictures(tmp_path / "index") as own:
+        for number in range(3):
+            found = own.search(other / f"{number:02d}.bmp", 1)
+            assert found.name[0] == f"{number:02d}.bmp"
+            assert found.similarity[0] == pytest.approx(1, abs=0.01)
+
+
+def test_another_network_describes_anew(shop, tmp_path, monkeypatch):
+    calls = []
+
+    def describe(net, images, *args, **options):
+        calls.append(len(images))
+        return real(net, images, *args, **options)
+
+    def fail(*_, **__):
+        raise KeyboardInterrupt
+
+    real = pictures.describe
+    monkeypatch.setattr(pictures, "describe", describe)
+    with monkeypatch.context() as broken:
+        broken.setattr(pictures, "write_index", fail)
+        with pytest.raises(KeyboardInterrupt):
+            build(tmp_path / "index", shop)
+
+    def other_network(device):
+        net = _small_network(device)
+        with torch.no_grad():
+            net.backbone.features[0][0].weight += 0.01
+        return net
+
+    monkeypatch.setattr(pictures, "imagenet_network", other_network)
+    build(tmp_path / "index", shop)
+    assert calls == [12, 12]
+
+
+def test_pictures_that_were_only_touched_or_moved_are_left_as_they_are(shop, tmp_path, monkeypatch):
+    build(tmp_path / "index", shop)
+    os.utime(shop / "03.png", ns=(1, 1))
+    moved = shop.rename(tmp_path / "moved")
+    monkeypatch.setattr(pictures, "load_image", pytest.fail)
+    with Pictures(tmp_path / "index", writable=True) as own:
+        assert own.add(moved).counts == counts(unchanged=12)
+
+
+def test_another_folders_pictures_do_not_displace_those_of_equal_names(shop, tmp_path):
+    build(tmp_path / "index", shop)
+    other = tmp_path / "other"
+    other.mkdir()
+    for name, seed in (("03.png", 70), ("04.png", 71), ("new.png", 72)):
+        _paint(other / name, seed)
+    with Pictures(tmp_path / "index", writable=True) as own:
+        with pytest.raises(InputError, match=r"2 names are those of .*shop, as '03\.png'"):
+            own.add(other)
+        assert len(own.index) == 12
+        assert own.search(shop / "03.png", 1).name.tolist() == ["03.png"]
+        taken = own.add(other, replace=True)
+        assert taken.counts == counts(added=1, replaced=2, skipped=0)
+        assert own.search(other / "03.png", 1).name.tolist() == ["03.png"]
+
+
+def test_everything_is_accounted_for(shop, tmp_path, monkeypatch, capsys):
+    (shop / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    (shop / "b.jpg").write_text("no picture at all")
+    (shop / "c.jfif").write_bytes((shop / "00.png").read_bytes())
+    (shop / os.fsdecode(b"caf\xe9.png")).write_bytes((shop / "01.png").read_bytes())
+    assert run(monkeypatch, "index", "build", tmp_path / "index", shop) == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = counts(added=14, unreadable=2)
+    assert lines[:5] == [f"{value:>12,}  {name}" for name, value in expected.items()]
+    assert lines[5:7] == [
+        "unreadable: a.heic: HEIC without pillow-heif",
+        "unreadable: b.jpg: not an image",
+    ]
+    table = pd.read_csv(tmp_path / "index" / "left-out.csv").set_index("name")
+    assert table.reason.to_dict() == {
+        "note.txt": "not a picture's name (.txt)",
+        "a.heic": "HEIC without pillow-heif",
+        "b.jpg": "not an image",
+    }
+    with Pictures(tmp_path / "index") as own:
+        assert "caf\\xe9.png" in own.search(shop / "01.png", 2).name.tolist()
+
+
+def test_a_name_that_the_terminal_cannot_show_is_shown_all_the_same(shop, tmp_path):
+    (shop / "鞋.png").write_bytes((shop / "01.png").read_bytes())
+    build(tmp_path / "index", shop)
+    code = "from vsa import cli; from pathlib import Path; import pandas as pd; "
+    code += "cli.speak_any_name(); print('鞋.png')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "\\u978b.png\n", done.stderr
+
+
+@pytest.mark.parametrize("spoil", [lambda p: p.unlink(), lambda p: os.truncate(p, 100)])
+def test_lost_names_are_noticed(shop, tmp_path, monkeypatch, capsys, spoil):
+    index = tmp_path / "index"
+    build(index, shop)
+    spoil(index / "pictures.parquet")
+    for command in (
+        ["index", "verify", index],
+        ["verify", index],
+        ["search", index, shop / "00.png"],
+        ["index", "add", index, shop],
+    ):
+        assert run(monkeypatch, *command) == 2
+        assert "pictures.parquet: the file is missing or damaged" in capsys.readouterr().err
+
+
+def test_a_changed_name_is_noticed(shop, tmp_path):
+    build(tmp_path / "index", shop)
+    path = tmp_path / "index" / "pictures.parquet"
+    table = pq.read_table(path)
+    names = table.column("name").to_pylist()
+    names[3] = "else.png"
+    place = table.schema.get_field_index("name")
+    changed = table.set_column(place, "name", pa.array(names, table.schema.field("name").type))
+    pq.write_table(changed, path)
+    with pytest.raises(InputError, match="damaged"):
+        Pictures(tmp_path / "index")
 
 
 def run(monkeypatch, *arguments):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -228,6 +229,7 @@ def main() -> None:
     Ctrl-C ends with 130, and a reader that has seen enough (``vsa … | head``) with 1, both
     without a word.
     """
+    speak_any_name()
     try:
         with refusals_explained():
             try:
@@ -240,6 +242,13 @@ def main() -> None:
         if not pipeline.hand_over(error):
             print(f"vsa: {error}", file=sys.stderr)
         _end(error.status if isinstance(error, NotebookError) else 2)
+
+
+def speak_any_name() -> None:
+    """Let names be printed that the terminal has no letters for, or that are no text at all."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _end(status: int) -> NoReturn:

@@ -11,6 +11,9 @@ from vsa.runtime.checked import INDEX, MANIFEST, check_manifest
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import artifacts_dir, reports_dir
 
+# each of them stands in a folder that has a manifest: stages and jobs, reports
+_MARKS = {MANIFEST, "card.json", "report.html"}
+
 
 def verify(what: str | Path) -> list[Path]:
     """Read every byte that has a checksum; returns the folders that were checked.
@@ -47,7 +50,7 @@ def _checks(place: Path) -> list[tuple[Path, Callable[[Path], object]]]:
         if INDEX in files:
             found.append((Path(name), _check_index))
             folders.clear()
-        elif MANIFEST in files:
+        elif not _MARKS.isdisjoint(files):
             found.append((Path(name), lambda folder: check_manifest(folder, check_all=True)))
         folders.sort()
     return found

@@ -345,3 +345,22 @@ def test_repository_never_overwrites_a_folder(server: LocalServer, tmp_path, tre
         fetch_repository(server.url, "c0ffee", tmp_path / "repo", trees, **QUICK)
     assert names(tmp_path / "repo") == ["mine"]
     assert server.seen == []
+
+
+def test_a_full_disk_does_not_cost_the_download(tmp_path, monkeypatch):
+    folder = tmp_path / "shop"
+    archive = tmp_path / "shop-abc.zip"
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.writestr("top/dataset/a.txt", "a")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "mkdir", full)
+        with pytest.raises((InputError, OSError)):
+            fetch_repository("http://localhost:9", "abc", folder, {})
+    assert archive.exists()
+    assert not folder.exists()
+    fetch_repository("http://localhost:9", "abc", folder, {})
+    assert (folder / "dataset" / "a.txt").read_text() == "a"

@@ -86,7 +86,8 @@ def write_manifest(folder: Path, target: Path | None = None) -> None:
     It goes into the folder, or to `target`.
     """
     files = {name: file_facts(folder / name) for name in sorted(_files(folder))}
-    write_checked_json(target or folder / MANIFEST, {"files": files})
+    indexes = sorted(path.parent.name for path in folder.glob(f"*/{INDEX}"))
+    write_checked_json(target or folder / MANIFEST, {"files": files, "indexes": indexes})
 
 
 def check_manifest(folder: Path, *, check_all: bool = False) -> int:
@@ -95,15 +96,19 @@ def check_manifest(folder: Path, *, check_all: bool = False) -> int:
     Contents of files above 512 MiB are read with `check_all` only. Raises InputError for the
     first file, the manifest too, that is missing, truncated or changed.
     """
-    files = read_checked_json(folder / MANIFEST)["files"]
-    for name, facts in files.items():
+    content = read_checked_json(folder / MANIFEST)
+    for name, facts in content["files"].items():
         check_file(folder / name, facts, check_all=check_all)
-    return len(files)
+    for name in content["indexes"]:
+        if not (folder / name / INDEX).is_file():
+            raise InputError("there is no index here any more", cure=CURE, file=folder / name)
+    return len(content["files"])
 
 
 def _files(folder: Path) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not (Path(place) / name / INDEX).is_file()]
+        if Path(place) == folder:
+            folders[:] = [name for name in folders if not (folder / name / INDEX).is_file()]
         for name in names:
             relative = (Path(place) / name).relative_to(folder).as_posix()
             if relative != MANIFEST and not name.startswith("."):

@@ -1,0 +1,156 @@
+"""An open index is that of its folder, whatever becomes of names, working folders and processes."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from random_features import unit
+
+from vsa.index.build import build_index
+from vsa.index.index import BinaryIndex, Knobs
+from vsa.runtime.errors import InputError
+
+ALL = Knobs(10**6, 10**6)
+MORE = np.arange(100, 110)
+
+
+def features(seed, n=50):
+    return unit(np.random.default_rng(seed), n)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    build_index(tmp_path / "index", features(0), n_bits=64, knobs=ALL)
+    return tmp_path / "index"
+
+
+def test_a_relative_name_is_that_of_when_it_was_opened(folder, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(tmp_path)
+    with BinaryIndex("index", writable=True) as index:
+        monkeypatch.chdir(other)
+        index.add(MORE, features(1, 10))
+        index.compact()
+    assert list(other.iterdir()) == []
+    with BinaryIndex(folder) as index:
+        index.verify()
+        assert len(index) == 60
+
+
+CHANGES = {
+    "add": lambda index: index.add(MORE, features(1, 10)),
+    "update": lambda index: index.update(np.arange(5), features(1, 5)),
+    "delete": lambda index: index.delete(np.arange(5)),
+    "compact": lambda index: index.compact(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("what", ["moved", "removed", "replaced"])
+def test_an_index_that_is_elsewhere_now_is_not_written_to(folder, tmp_path, change, what):
+    with BinaryIndex(folder, writable=True) as index:
+        index.delete(np.arange(40, 42))  # so that there is something to compact
+        if what == "removed":
+            shutil.rmtree(folder)
+        else:
+            folder.rename(tmp_path / "moved")
+        if what == "replaced":
+            build_index(folder, features(2), n_bits=64, knobs=ALL)
+        with pytest.raises(InputError, match="moved, removed or replaced"):
+            CHANGES[change](index)
+    assert folder.exists() == (what == "replaced")
+    for place, n_items in ((tmp_path / "moved", 48), (folder, 50)):
+        if place.exists():
+            with BinaryIndex(place) as index:
+                index.verify()
+                assert len(index) == n_items
+
+
+def test_a_reader_does_not_mix_in_the_index_that_took_its_place(folder, tmp_path):
+    with BinaryIndex(folder) as reader:
+        moved = tmp_path / "moved"
+        folder.rename(moved)
+        build_index(folder, features(2), n_bits=64, knobs=ALL)
+        for place in (moved, folder):  # both have the same second base now
+            with BinaryIndex(place, writable=True) as index:
+                index.delete(np.array([7]))
+                index.compact()
+        with pytest.raises(InputError, match="moved, removed or replaced"):
+            reader.search(features(0)[0], 5)
+
+
+def test_an_index_is_not_replaced_under_its_writer_and_not_written_to_while_it_is_replaced(folder):
+    with (
+        BinaryIndex(folder, writable=True),
+        pytest.raises(InputError, match="another writer"),
+    ):
+        build_index(folder, features(2), n_bits=64)
+
+    def rows():
+        with pytest.raises(InputError, match="another writer"):
+            BinaryIndex(folder, writable=True)
+        return features(2)
+
+    from vsa.index.build import replaced_index, write_index
+
+    with replaced_index(folder) as draft:
+        write_index(draft, rows(), n_bits=64, knobs=ALL)
+    with BinaryIndex(folder, writable=True) as index:
+        assert len(index) == 50
+
+
+def test_other_things_in_the_folder_are_not_lost(folder):
+    (folder / "thesis.tex").write_text("years")
+    with pytest.raises(InputError, match=r"holds 'thesis\.tex' too"):
+        build_index(folder, features(2), n_bits=64)
+    assert (folder / "thesis.tex").read_text() == "years"
+
+
+def in_child(act):
+    """Exit status of a forked process that does something."""
+    child = os.fork()
+    if not child:
+        try:
+            act()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_after_a_fork_the_child_searches_and_the_parent_writes(folder):
+    query = features(0)[0]
+
+    def child():
+        assert index.search(query, 1).ids.tolist() == [0]
+        with pytest.raises(InputError, match="forked from"):
+            index.delete(np.array([1]))
+        index.close()
+
+    with BinaryIndex(folder, writable=True) as index:
+        assert in_child(child) == 0
+        index.delete(np.array([0]))
+        assert 0 not in index.search(query, 50).ids
+
+
+def test_a_child_does_not_keep_the_right_to_write_from_others(folder):
+    index = BinaryIndex(folder, writable=True)
+    go_on, stop = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(stop)
+        os.read(go_on, 1)  # until the parent has seen that it may write again
+        os._exit(0)
+    index.close()
+    BinaryIndex(folder, writable=True).close()
+    os.close(stop)
+    os.waitpid(child, 0)
+    os.close(go_on)
+
+
+def test_a_name_may_be_text(tmp_path):
+    build_index(str(tmp_path / "index"), features(0), n_bits=64, knobs=ALL)
+    with BinaryIndex(str(tmp_path / "index")) as index:
+        assert len(index) == 50

@@ -1,0 +1,94 @@
+"""`vsa verify`: all that a run has made, a byte of which is no longer what it was."""
+
+import shutil
+
+import pytest
+from small_engine import small_shop
+
+from vsa.engine import VisualSearch, engine_folder
+from vsa.evaluation.ledger import Ledger
+from vsa.reporting import write_report
+from vsa.runtime.errors import InputError
+from vsa.runtime.run import make_run
+from vsa.verify import verify
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    return small_shop(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def run(published, tmp_path, monkeypatch):
+    """A run with an engine, and a report."""
+    monkeypatch.setenv("VSA_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
+    run = make_run("synthetic", "smoke", 0)
+    shutil.copytree(published.run.artifacts, run.artifacts)
+    ledger = Ledger.open(run, "01_catalogue")
+    ledger.record("data set", "catalogue", "images", 3)
+    ledger.save()
+    write_report(run.reports)
+    return run
+
+
+def test_a_whole_run_is_whole_by_its_name_and_by_its_folders(run):
+    engine = engine_folder(run)
+    parts = {run.artifacts / "category" / "predictor", engine, engine / "index", run.reports}
+    assert set(verify(run.name)) == parts
+    assert set(verify(engine)) == {engine, engine / "index"}
+    assert verify(run.reports) == [run.reports]
+    VisualSearch.open(run).close()
+    assert set(verify(run.name)) == parts  # it was only read
+
+
+_REASONS = r"missing|damaged|truncated|checksum|no index|not published"
+FILES = [
+    "engine/card.json",
+    "engine/network.pth",
+    "engine/catalogue.arrow",
+    "engine/index/base-00000001/features.npy",
+    "engine/index/index.json",
+    "engine/checksums.json",
+    "category/predictor/classifier.pth",
+    "category/predictor/reference.parquet",
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("how", ["truncated", "missing", "changed"])
+def test_damage_is_named_and_no_engine_opens_on_it(run, name, how):
+    path = run.artifacts / name
+    content = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    else:
+        middle = len(content) // 2
+        end = b"" if how == "truncated" else bytes([content[middle] ^ 4]) + content[middle + 1 :]
+        path.write_bytes(content[:middle] + end)
+    with pytest.raises(InputError, match=_REASONS):
+        verify(run.name)
+    with pytest.raises(InputError, match=_REASONS):
+        VisualSearch.open(run)
+
+
+def test_a_report_that_was_changed_by_hand_is_noticed(run):
+    path = run.reports / "RESULTS.md"
+    path.write_text(path.read_text().replace("| 3 |", "| 4 |"))
+    with pytest.raises(InputError, match=r"RESULTS\.md: the file's checksum is wrong"):
+        verify(run.name)
+
+
+def test_all_damage_is_named(run):
+    (run.reports / "report.html").unlink()
+    (engine_folder(run) / "network.pth").unlink()
+    with pytest.raises(InputError) as caught:
+        verify(run.name)
+    assert "report.html" in str(caught.value)
+    assert "network.pth" in str(caught.value)
+
+
+def test_nothing_is_nothing(tmp_path):
+    for what in (tmp_path, "no such run"):
+        with pytest.raises(InputError, match="nothing here that can be checked"):
+            verify(what)
