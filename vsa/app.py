@@ -26,7 +26,8 @@ from vsa.engine import Answer, Stages, VisualSearch
 from vsa.offline import open_shop
 from vsa.ranking.users import NAMES as SEGMENTS
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import make_run
+from vsa.runtime.paths import ROOT
+from vsa.runtime.run import FOLDER_PREFIX, make_run
 
 _LOG = logging.getLogger(__name__)
 _N_RESULTS = 20
@@ -283,6 +284,10 @@ def _open_page() -> widgets.Widget:
     dataset, profile, seed = (os.environ.get(name) or text for name, text in names.items())
     if not seed.isdecimal():
         raise InputError(f"SEED is {seed!r}, not a whole number ≥ 0", cure="Give SEED=0, say")
+    if dataset.startswith(
+        FOLDER_PREFIX
+    ):  # as make was told it; the notebook runs in its own folder
+        dataset = f"{FOLDER_PREFIX}{ROOT / Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser()}"
     run = make_run(dataset, profile, int(seed))
     shop = open_shop(run)
     if shop.pvlog is None:
