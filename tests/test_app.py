@@ -222,6 +222,15 @@ def test_without_an_engine_the_page_says_what_to_do():
     assert "make reproduce" in open_page().value
 
 
+def test_a_relative_shop_is_relative_to_the_checkout(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(app, "make_run", lambda dataset, *_: asked.append(dataset) or 1 / 0)
+    monkeypatch.setenv("DATASET", "folder:my shop")
+    monkeypatch.chdir(tmp_path)
+    open_page()
+    assert asked == [f"folder:{ROOT / 'my shop'}"]
+
+
 def test_a_page_that_cannot_be_opened_says_why(monkeypatch):
     monkeypatch.setattr(app, "make_run", lambda *_: 1 / 0)
     assert "ZeroDivisionError" in open_page().value

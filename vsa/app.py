@@ -284,9 +284,7 @@ def _open_page() -> widgets.Widget:
     dataset, profile, seed = (os.environ.get(name) or text for name, text in names.items())
     if not seed.isdecimal():
         raise InputError(f"SEED is {seed!r}, not a whole number ≥ 0", cure="Give SEED=0, say")
-    if dataset.startswith(
-        FOLDER_PREFIX
-    ):  # as make was told it; the notebook runs in its own folder
+    if dataset.startswith(FOLDER_PREFIX):  # as make was told it: this runs elsewhere
         dataset = f"{FOLDER_PREFIX}{ROOT / Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser()}"
     run = make_run(dataset, profile, int(seed))
     shop = open_shop(run)
