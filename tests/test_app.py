@@ -26,6 +26,7 @@ from small_engine import N_ITEMS, small_shop
 from vsa import app
 from vsa.app import SearchPage, open_page
 from vsa.engine import VisualSearch
+from vsa.runtime.paths import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
