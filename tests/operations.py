@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -53,8 +55,8 @@ PHOTO = unit(np.random.default_rng(9), 1)[0]
 class Operation:
     """`act(place, state)` brings what lies at a place into a state, 1 or 2; `read` tells which.
 
-    `read` returns a value for each part that is replaced by itself, and raises if a part is not
-    whole.
+    `read` returns a value, or a list with one for each part that is replaced by itself, and raises
+    if a part is not whole.
     """
 
     act: Callable[[Path, int], object]
@@ -68,7 +70,6 @@ def _features(state: int, n: int = 60) -> np.ndarray:
 
 # Trained once: what an index is made with is not what is tested here.
 _MODEL = build.train_model(_features(OLD), [""] * 61, n_lists=4, n_bits=64)
-build.train_model = shards_module.train_model = lambda *_, **__: _MODEL
 
 
 # Files and folders -----------------------------------------------------------------------------
@@ -199,11 +200,6 @@ def _mean_colours(net, images, device, **options) -> Description:
 
 
 def _prepare_pictures(place: Path, state: int) -> Path:
-    pictures.imagenet_network = lambda device: SimpleNamespace(
-        head=SimpleNamespace(out_features=DIM), state_dict=dict
-    )
-    pictures.describe, pictures._SIZE_PX = _mean_colours, 4
-    pictures.choose_knobs = lambda *_, **__: Trial(ALL, 1.0, 0.0)
     shop = place / f"pictures-{state}"
     if not shop.is_dir():
         shop.mkdir()
@@ -263,7 +259,6 @@ def read_predictor(place: Path) -> object:
 
 
 def engine(place: Path, state: int) -> None:
-    publishing.choose_knobs = lambda *_, **__: Trial(ALL, 1.0, 0.0)
     features = _features(state)
     n = len(features)
     catalogue = pd.DataFrame({"image_id": [f"{state}-{i}" for i in range(n)], "category": ""})
@@ -365,9 +360,33 @@ for _name in ("a folder", "a finished job", "an index", "shards", "an engine", "
 
 def act(name: str, place: Path, state: int) -> None:
     """Do an operation by its name, which another process can be told."""
-    operation = OPERATIONS[name]
-    atomic._exchange = _EXCHANGE if operation.exchanges else lambda *_: False
-    operation.act(place, state)
+    with _lightly(OPERATIONS[name]):
+        OPERATIONS[name].act(place, state)
 
 
-_EXCHANGE = atomic._exchange
+def read(name: str, place: Path) -> list[object]:
+    """What is there: a value for each part that is replaced by itself."""
+    with _lightly(OPERATIONS[name]):
+        found = OPERATIONS[name].read(place)
+    return found if isinstance(found, list) else [found]
+
+
+@contextmanager
+def _lightly(operation: Operation) -> Iterator[None]:
+    """Networks, trained models and settings that take no time; the system that is asked for."""
+    net = SimpleNamespace(head=SimpleNamespace(out_features=DIM), state_dict=dict)
+    instead = [
+        (build, "train_model", lambda *_, **__: _MODEL),
+        (shards_module, "train_model", lambda *_, **__: _MODEL),
+        (pictures, "imagenet_network", lambda device: net),
+        (pictures, "describe", _mean_colours),
+        (pictures, "_SIZE_PX", 4),
+        (pictures, "choose_knobs", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
+        (publishing, "choose_knobs", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
+    ]
+    if not operation.exchanges:
+        instead.append((atomic, "_exchange", lambda *_: False))
+    with ExitStack() as stack:
+        for module, attribute, value in instead:
+            stack.enter_context(mock.patch.object(module, attribute, value))
+        yield

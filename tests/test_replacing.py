@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults import Killer, fail_at, steps_of
-from operations import NEW, OLD, OPERATIONS, act
+from operations import NEW, OLD, OPERATIONS, act, read
 
 N_PAIRS = 300  # of an operation and a step, at least
 
@@ -42,32 +42,26 @@ def killer():
     made.close()
 
 
-def parts(found):
-    return found if isinstance(found, list) else [found]
-
-
 def states(name, old):
     """What is read of the old state and of the new, and how many steps lead from one to the other.
 
     The operation is done once before: what is imported or cached on the way is no step of it.
     """
-    operation = OPERATIONS[name]
     act(name, old(name), NEW)
-    before = parts(operation.read(old(name)))
+    before = read(name, old(name))
     place = old(name)
     steps = steps_of(lambda: act(name, place, NEW))
-    after = parts(operation.read(place))
+    after = read(name, place)
     assert before != after or "compaction" in name
     return list(zip(before, after, strict=True)), steps
 
 
 def check(name, place, both):
     """Each part is old or new and nothing else; then the operation succeeds."""
-    read = OPERATIONS[name].read
-    for found, either in zip(parts(read(place)), both, strict=True):
+    for found, either in zip(read(name, place), both, strict=True):
         assert found in either
     act(name, place, NEW)
-    assert parts(read(place)) == [after for _, after in both]
+    assert read(name, place) == [after for _, after in both]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -78,8 +72,7 @@ def test_an_error_at_any_step_leaves_the_old_or_the_new(name, old):
         place = old(name)
         has_failed = fail_at(number, lambda place=place: act(name, place, NEW))
         if not has_failed:  # it could do without that step
-            read = parts(OPERATIONS[name].read(place))
-            assert read == [after for _, after in both], steps[number]
+            assert read(name, place) == [after for _, after in both], steps[number]
         check(name, place, both)
 
 

@@ -235,13 +235,16 @@ def _decode(source: Source, max_pixels: int, min_px: int | None) -> Image.Image:
 def _read(source: Source, max_pixels: int, use: Callable[[Image.Image], _T]) -> _T:
     """``use`` of the opened image; if that fails, of what its file is without metadata."""
     with _refused(source), _open(source) as file:
-        if metadata.is_png(file.read(8)):
+        head = file.read(12)
+        if metadata.is_png(head):
             return _use(io.BytesIO(metadata.sound_png(_contents(file))), max_pixels, use)
         try:
             return _use(file, max_pixels, use)
         except ImageError:
             raise
         except Exception:
+            if _is_heif(head):
+                raise ImageError(_NO_HEIF) from None
             with suppress(Exception):
                 data = _contents(file)
                 bare = metadata.without_metadata(data)
@@ -251,12 +254,7 @@ def _read(source: Source, max_pixels: int, use: Callable[[Image.Image], _T]) -> 
 
 
 def _use(file: BinaryIO, max_pixels: int, use: Callable[[Image.Image], _T]) -> _T:
-    try:
-        image = Image.open(file, formats=FORMATS)
-    except UnidentifiedImageError:
-        file.seek(0)
-        raise ImageError(_NO_HEIF if _is_heif(file.read(12)) else "not an image") from None
-    with image:
+    with Image.open(file, formats=FORMATS) as image:
         _check_size(image, max_pixels)
         return use(image)
 
