@@ -6,9 +6,10 @@
 
 import sys
 
-from vsa.runtime.paths import ROOT
-from vsa.runtime.pipeline import CHECKOUT_LINK, REPORTS_LINK
+from vsa.runtime.paths import NOTEBOOKS, ROOT
 from vsa.runtime.run import make_run
+from vsa.study.pipeline import CHECKOUT_LINK, REPORTS_LINK
+from vsa.study.sources import sources
 
 RUN = make_run(config["dataset"], config["profile"], config["seed"])
 PYTHON = sys.executable
@@ -41,28 +42,19 @@ def executed(name):
     return f"notebooks/{name}.ipynb"
 
 
-def vsa(*names):
-    """Source files, templates included, of sub-packages and modules of vsa."""
-    files = []
-    for name in names:
-        files += [ROOT / "vsa" / name] if name.endswith(".py") else (ROOT / "vsa" / name).rglob("*.*")
-    return sorted(
-        f"{CHECKOUT_LINK}/{path.relative_to(ROOT).as_posix()}"
-        for path in files
-        if path.parent.name != "__pycache__"
-    )
+def rests_on(path):
+    """Files of vsa behind a notebook or a module, by the link."""
+    return [f"{CHECKOUT_LINK}/{file.relative_to(ROOT).as_posix()}" for file in sources(path)]
+
+
+# The tour comes last, though its number is first: it shows what the others have made.
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("0[1-9]_*.ipynb")) + ["00_tour"]
 
 
 rule report:
     input:
-        executed("01_catalogue"),
-        executed("02_category_fusion"),
-        executed("03_click_mined_training"),
-        executed("04_binary_index"),
-        executed("05_quality_rerank"),
-        executed("06_end_to_end"),
-        executed("00_tour"),
-        vsa("evaluation", "reporting", "runtime"),
+        [executed(name) for name in NAMES],
+        rests_on(ROOT / "vsa/study/ledger/reporting/__init__.py"),
     output:
         f"{REPORTS_LINK}/report.html",
         f"{REPORTS_LINK}/RESULTS.md",
@@ -72,176 +64,21 @@ rule report:
         "exec {PYTHON:q} -m vsa.cli report {params.run:q} 2>&1"
 
 
-rule catalogue:
-    input:
-        vsa(
-            "category/selection.py",
-            "category/task.py",
-            "data",
-            "evaluation",
-            "runtime",
-            "offline.py",
-        ),
-        notebook=notebook("01_catalogue"),
-    output:
-        executed("01_catalogue"),
-    params:
-        **PARAMETERS,
-        files=config["files"],
-    threads: workflow.cores
-    shell:
-        EXECUTE
+for place, name in enumerate(NAMES):
 
-
-rule category_fusion:
-    input:
-        executed("01_catalogue"),
-        vsa("category", "data", "evaluation", "runtime", "offline.py"),
-        notebook=notebook("02_category_fusion"),
-    output:
-        executed("02_category_fusion"),
-    params:
-        **PARAMETERS,
-    threads: workflow.cores
-    shell:
-        EXECUTE
-
-
-rule click_mined_training:
-    input:
-        executed("01_catalogue"),
-        executed("02_category_fusion"),
-        vsa(
-            "category",
-            "data",
-            "embedding",
-            "evaluation",
-            "runtime",
-            "learn.py",
-            "offline.py",
-        ),
-        notebook=notebook("03_click_mined_training"),
-    output:
-        executed("03_click_mined_training"),
-    params:
-        **PARAMETERS,
-    threads: workflow.cores
-    shell:
-        EXECUTE
-
-
-rule binary_index:
-    input:
-        executed("01_catalogue"),
-        executed("02_category_fusion"),
-        executed("03_click_mined_training"),
-        vsa(
-            "category",
-            "data",
-            "embedding",
-            "evaluation",
-            "index",
-            "runtime",
-            "indexing.py",
-            "learn.py",
-            "offline.py",
-        ),
-        notebook=notebook("04_binary_index"),
-    output:
-        executed("04_binary_index"),
-    params:
-        **PARAMETERS,
-    threads: workflow.cores
-    shell:
-        EXECUTE
-
-
-rule quality_rerank:
-    input:
-        executed("01_catalogue"),
-        executed("02_category_fusion"),
-        executed("03_click_mined_training"),
-        executed("04_binary_index"),
-        vsa(
-            "category",
-            "data",
-            "embedding",
-            "evaluation",
-            "index",
-            "ranking",
-            "runtime",
-            "indexing.py",
-            "learn.py",
-            "offline.py",
-            "reranking.py",
-        ),
-        notebook=notebook("05_quality_rerank"),
-    output:
-        executed("05_quality_rerank"),
-    params:
-        **PARAMETERS,
-    threads: workflow.cores
-    shell:
-        EXECUTE
-
-
-rule end_to_end:
-    input:
-        executed("01_catalogue"),
-        executed("02_category_fusion"),
-        executed("03_click_mined_training"),
-        executed("04_binary_index"),
-        executed("05_quality_rerank"),
-        vsa(
-            "category",
-            "data",
-            "embedding",
-            "endtoend",
-            "evaluation",
-            "index",
-            "ranking",
-            "runtime",
-            "engine.py",
-            "indexing.py",
-            "learn.py",
-            "offline.py",
-        ),
-        notebook=notebook("06_end_to_end"),
-    output:
-        executed("06_end_to_end"),
-    params:
-        **PARAMETERS,
-    threads: workflow.cores
-    shell:
-        EXECUTE
-
-
-# Last, though its number is first: it shows what the others have made.
-rule tour:
-    input:
-        executed("01_catalogue"),
-        executed("02_category_fusion"),
-        executed("03_click_mined_training"),
-        executed("04_binary_index"),
-        executed("05_quality_rerank"),
-        executed("06_end_to_end"),
-        vsa(
-            "category",
-            "data",
-            "embedding",
-            "endtoend",
-            "evaluation",
-            "index",
-            "ranking",
-            "runtime",
-            "engine.py",
-            "offline.py",
-        ),
-        notebook=notebook("00_tour"),
-    output:
-        executed("00_tour"),
-    params:
-        **PARAMETERS,
-    threads: workflow.cores
-    shell:
-        EXECUTE
+    rule:
+        name:
+            name
+        input:
+            [executed(before) for before in NAMES[:place]],
+            rests_on(NOTEBOOKS / f"{name}.ipynb"),
+            notebook=notebook(name),
+        output:
+            executed(name),
+        params:
+            **PARAMETERS,
+            # tables and pictures of a folder; other data sets are fixed, or made from the package
+            files=config["files"] if name == NAMES[0] else "",
+        threads: workflow.cores
+        shell:
+            EXECUTE

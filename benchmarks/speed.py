@@ -28,13 +28,10 @@ from torchvision import transforms
 
 from vsa.category.model import CategoryNet
 from vsa.category.train import train_classifier
-from vsa.data.synthetic.shop import render_shop
 from vsa.embedding.joint import JointNet
 from vsa.embedding.mining import Triplets
 from vsa.embedding.train import Images, train_stage
 from vsa.embedding.triplets import from_clicks
-from vsa.embedding.variants import make_stage
-from vsa.evaluation.environment import commit, machine, versions
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD
 from vsa.runtime.batches import to_tensor
@@ -42,6 +39,9 @@ from vsa.runtime.device import Device, pick_device
 from vsa.runtime.paths import reports_dir
 from vsa.runtime.profiles import CategorySettings, EmbeddingSettings, get_profile
 from vsa.runtime.threads import POLICIES
+from vsa.study.embedding.variants import make_stage
+from vsa.study.ledger.environment import commit, machine, versions
+from vsa.study.simulate.synthetic.shop import render_shop
 
 N_ROUNDS = 7
 N_CLASSES = 14

@@ -24,11 +24,6 @@ from vsa.category.predictor import save_predictor
 from vsa.data.fetch import unpack_zip
 from vsa.data.images import load_images
 from vsa.embedding.extract import Description
-from vsa.endtoend import publish as publishing
-from vsa.evaluation.figures import read_figures, save_figure
-from vsa.evaluation.grids import image_grid
-from vsa.evaluation.ledger import Ledger
-from vsa.evaluation.metrics_file import read_metrics
 from vsa.index import build
 from vsa.index import shards as shards_module
 from vsa.index.build import build_index
@@ -40,11 +35,16 @@ from vsa.ranking.features import Filling
 from vsa.ranking.forest import Forest
 from vsa.ranking.models import LeafTable
 from vsa.ranking.serve import QualityRanker, open_ranker, save_ranker
-from vsa.reporting import write_report
 from vsa.runtime import atomic
 from vsa.runtime.atomic import atomic_dir, atomic_file, replace_dir, settled
 from vsa.runtime.checked import check_manifest, write_manifest
 from vsa.runtime.run import Run, make_run
+from vsa.study.end_to_end import publish as publishing
+from vsa.study.figures.grids import image_grid
+from vsa.study.figures.style import read_figures, save_figure
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.metrics_file import read_metrics
+from vsa.study.ledger.reporting import write_report
 
 OLD, NEW = 1, 2
 ALL = Knobs(10**6, 10**6)

@@ -16,10 +16,10 @@ from vsa.category.model import CategoryNet
 from vsa.category.predictor import save_predictor
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
-from vsa.endtoend.publish import publish
 from vsa.engine import engine_folder
 from vsa.runtime.device import pick_device
 from vsa.runtime.profiles import get_profile
+from vsa.study.end_to_end.publish import publish
 
 NAMES = ["bags", "shoes", "toys"]
 N_ITEMS = 90

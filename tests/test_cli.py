@@ -8,7 +8,7 @@ import pytest
 
 import vsa
 from vsa import cli
-from vsa.runtime import pipeline
+from vsa.study import pipeline
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -124,7 +124,7 @@ def test_output_that_cannot_be_written_is_told():
 
 
 def test_an_interrupted_command_ends_without_a_word(tmp_path):
-    code = "import vsa.cli, vsa.runtime.pipeline as p, os, signal\n"
+    code = "import vsa.cli, vsa.study.pipeline as p, os, signal\n"
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background, too
     code += "p.reproduce = lambda *_: os.kill(os.getpid(), signal.SIGINT)\nvsa.cli.main()"
     command = [sys.executable, "-c", code, "reproduce"]

@@ -18,11 +18,11 @@ from torch import nn
 from vsa.data.images import ImageError, load_image, load_squares
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
-from vsa.endtoend.naive import NaivePipeline
 from vsa.engine import STAGES, Stages, VisualSearch, likely_categories
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
+from vsa.study.end_to_end.naive import NaivePipeline
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from vsa.runtime.notebook import normalise, read_parameters
 from vsa.runtime.paths import NOTEBOOKS, ROOT
+from vsa.study.notebook import normalise, read_parameters
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w/.<:~])[~]?/[\w.-]+/[\w.-]+|\b[A-Z]:\\")
 MAX_LINES = 25

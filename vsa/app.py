@@ -23,11 +23,11 @@ import pandas as pd
 from vsa.category.predictor import CategoryPrediction
 from vsa.data.images import ImageError, Source, decode
 from vsa.engine import Answer, Stages, VisualSearch
-from vsa.offline import open_shop
-from vsa.ranking.users import NAMES as SEGMENTS
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
 from vsa.runtime.run import FOLDER_PREFIX, make_run
+from vsa.study.catalogue.prepare import open_shop
+from vsa.study.simulate.shoppers import NAMES as SEGMENTS
 
 _LOG = logging.getLogger(__name__)
 _N_RESULTS = 20

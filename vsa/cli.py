@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vsa.runtime import pipeline
 from vsa.runtime.errors import InputError, NotApplicable, NotebookError
 from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
 from vsa.runtime.run import make_run
 from vsa.runtime.system import refusals_explained
+from vsa.study import pipeline
 
 if TYPE_CHECKING:
     from vsa.pictures import Taken
@@ -57,7 +57,7 @@ def study(dataset: _Dataset = "synthetic", profile: _Profile = "laptop", seed: _
     """Train all variants of notebook 03 with all seeds; go on where an earlier study ended."""
     run = make_run(dataset, profile, seed)
     pipeline.reproduce(dataset, profile, seed, until="02_category_fusion")
-    from vsa.learn import run_study
+    from vsa.study.embedding.prepare import run_study
 
     try:
         run_study(run)
@@ -79,7 +79,7 @@ def data(name: Annotated[str, typer.Argument(help="grocery or clothing")]) -> No
 @app.command()
 def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'all'")]) -> None:
     """Write report.html and RESULTS.md anew from a run's numbers; 'all' does the README too."""
-    from vsa.reporting import update_readme, write_report
+    from vsa.study.ledger.reporting import update_readme, write_report
 
     all_folders = sorted(path.parent for path in reports_dir().glob("*/metrics.json"))
     for folder in all_folders if run == "all" else [reports_dir() / run]:
@@ -192,7 +192,7 @@ def notebook(
     """Execute one notebook (the Snakefile's rules call this)."""
     pipeline.end_with_pipeline()
     run = make_run(dataset, profile, seed)
-    from vsa.runtime.notebook import execute
+    from vsa.study.notebook import execute
 
     execute(path.resolve(), run, output.resolve())
 
@@ -200,7 +200,7 @@ def notebook(
 @app.command()
 def refresh(notebooks: list[Path]) -> None:
     """Execute notebooks in place with their own parameters, for committing."""
-    from vsa.runtime.notebook import refresh
+    from vsa.study.notebook import refresh
 
     for path in notebooks:
         refresh(path.resolve())

@@ -3,7 +3,7 @@
     photo → category (model and search, fused), box and feature → coarse filter → refined rank
           → quality re-rank → results
 
-`vsa.endtoend.publish` makes what is opened here.
+`vsa.study.end_to_end.publish` makes what is opened here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from vsa.category.experiment import settings_for
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor, open_predictor
 from vsa.data.images import Source, load_squares
 from vsa.data.schema import QUALITY
@@ -38,6 +37,7 @@ from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
 from vsa.runtime.run import Run
+from vsa.study.category.experiment import settings_for
 
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 PAGE = 60  # results by appearance that quality re-orders
@@ -230,7 +230,7 @@ class VisualSearch:
 
 
 def engine_folder(run: Run) -> Path:
-    """Where `vsa.endtoend.publish` puts what the engine opens."""
+    """Where `vsa.study.end_to_end.publish` puts what the engine opens."""
     return run.artifacts / "engine"
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from vsa.data.schema import BOX
-from vsa.embedding.lab import Lab
-from vsa.embedding.task import make_task
 from vsa.embedding.train import Images
 from vsa.runtime.device import Device
 from vsa.runtime.profiles import get_profile
+from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.task import make_task
 
 PX = 32
 N_PRODUCTS, N_PICTURES = 12, 3

@@ -2,12 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vsa.embedding.judge import record
-from vsa.embedding.lab import Lab
-from vsa.embedding.outcome import gather
-from vsa.embedding.retrieval import N_RESULTS, rank
-from vsa.embedding.task import make_task
-from vsa.embedding.variants import (
+from vsa.runtime.errors import NotApplicable
+from vsa.runtime.run import make_run
+from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.outcome import gather
+from vsa.study.embedding.results import record
+from vsa.study.embedding.retrieval import N_RESULTS, rank
+from vsa.study.embedding.task import make_task
+from vsa.study.embedding.variants import (
     CATEGORY,
     HISTOGRAM,
     IMAGENET,
@@ -19,9 +21,7 @@ from vsa.embedding.variants import (
     UNTRAINED,
     VARIANTS,
 )
-from vsa.evaluation.ledger import Ledger, tables
-from vsa.runtime.errors import NotApplicable
-from vsa.runtime.run import make_run
+from vsa.study.ledger.ledger import Ledger, tables
 
 
 def test_names_are_unique_and_every_start_exists():
@@ -64,7 +64,7 @@ def test_what_a_job_rests_on_names_its_folder(make_lab, tmp_path):
 
 
 def test_a_job_killed_between_stages_goes_on(make_lab, tmp_path, monkeypatch):
-    from vsa.embedding import lab as lab_module
+    from vsa.study.embedding import lab as lab_module
 
     expected = make_lab(tmp_path / "straight").run(JOINT)
     train_stage, calls = lab_module.train_stage, []

@@ -7,8 +7,8 @@ import torch
 
 from vsa.embedding import train
 from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
-from vsa.embedding.variants import make_stage
 from vsa.runtime.errors import InputError
+from vsa.study.embedding.variants import make_stage
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def learn(make_lab, task, settings, device, tmp_path):
 
 
 def train_variant():
-    from vsa.embedding.variants import PER_QUERY, VARIANTS
+    from vsa.study.embedding.variants import PER_QUERY, VARIANTS
 
     return VARIANTS[PER_QUERY]
 

@@ -6,10 +6,8 @@ import pytest
 from sklearn.ensemble import GradientBoostingClassifier
 
 from vsa.data.schema import QUALITY
-from vsa.evaluation.ledger import Ledger
-from vsa.evaluation.metrics import ndcg_at_k
+from vsa.metrics import ndcg_at_k
 from vsa.ranking.blend import TOLERANCE, appearance_ndcg, best_first, blend, choose_weight
-from vsa.ranking.experiment import ORACLE, SHUFFLED, RankLab
 from vsa.ranking.features import (
     N_FEATURES,
     PRICE,
@@ -20,14 +18,16 @@ from vsa.ranking.features import (
     relative,
 )
 from vsa.ranking.forest import grow_forest
-from vsa.ranking.judge import RankJudge, calibration_error
 from vsa.ranking.models import APPEARANCE, GBDT_LR, LR, make_rankers, observations
 from vsa.ranking.serve import open_ranker, save_ranker
-from vsa.ranking.task import Pages, RankTask, relevance_of
-from vsa.ranking.users import IDENTICAL, NAMES, conversion_rate
 from vsa.runtime.errors import InputError
 from vsa.runtime.profiles import RankingSettings
 from vsa.runtime.run import make_run
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.ranking.experiment import ORACLE, SHUFFLED, RankLab
+from vsa.study.ranking.results import RankJudge, calibration_error
+from vsa.study.ranking.task import Pages, RankTask, relevance_of
+from vsa.study.simulate.shoppers import IDENTICAL, NAMES, conversion_rate
 
 SETTINGS = RankingSettings(n_sessions=60, n_trees=20, depth=3, n_seeds=3)
 N_ITEMS, K = 400, 20

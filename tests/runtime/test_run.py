@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from vsa.engine import VisualSearch
-from vsa.evaluation.ledger import Ledger
-from vsa.offline import open_shop
 from vsa.runtime.errors import InputError
 from vsa.runtime.run import Run, make_run
+from vsa.study.catalogue.prepare import open_shop
+from vsa.study.ledger.ledger import Ledger
 
 
 def shop_run(folder) -> Run:

@@ -11,7 +11,7 @@ import pytest
 RENDER = """
 print("once")
 from pathlib import Path
-from vsa.data.synthetic.shop import render_shop
+from vsa.study.simulate.synthetic.shop import render_shop
 folder = Path({folder!r})
 folder.mkdir()
 print(len(render_shop(1, 32, 0, folder, n_workers=2)[1]))
@@ -21,7 +21,7 @@ print("once")
 from pathlib import Path
 import numpy as np
 from vsa.index.build import build_index
-from vsa.index.loads import update_load
+from vsa.study.index.loads import update_load
 features = np.eye(64, dtype=np.float32)
 folder = Path({folder!r})
 build_index(folder, features, n_bits=64)

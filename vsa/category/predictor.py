@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vsa.category.experiment import SeedResult
 from vsa.category.fusion import FusionChoice, fuse
 from vsa.category.model import CategoryNet, predict
 from vsa.category.search import N_NEIGHBOURS, vote
-from vsa.category.task import CategoryTask
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.profiles import CategorySettings
+from vsa.study.category.experiment import SeedResult
+from vsa.study.category.task import CategoryTask
 
 _CARD = "card.json"
 

@@ -1,7 +1,7 @@
 """Classical image descriptors: no training, no weights, a few lines of numpy each.
 
 They make the weak baseline engine whose result lists the simulated shoppers see
-(``vsa.data.clicks``), and find duplicates and poor pictures (``vsa.category.selection``).
+(``vsa.study.simulate.clicks``), and find duplicates and poor pictures (``vsa.category.selection``).
 All take uint8 RGB images of shape (n, h, w, 3) and work through them in chunks, so that a
 memory-mapped store larger than memory will do.
 """

@@ -28,7 +28,7 @@ def load(name: str, profile: Profile, seed: int) -> Dataset:
     """
     if name == "synthetic":
         # Imported here: rendering pulls in much that photographs do not need, and the reverse
-        from vsa.data.synthetic import load_synthetic
+        from vsa.study.simulate.synthetic import load_synthetic
 
         dataset = load_synthetic(profile.synthetic, seed)
     elif name in PUBLIC:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vsa.evaluation.metrics import linear_recall_at_k
 from vsa.index.codec import check_features
 from vsa.index.index import BinaryIndex, Knobs
+from vsa.metrics import linear_recall_at_k
 from vsa.runtime.errors import InputError
 
 _CHUNK_ROWS = 2**17

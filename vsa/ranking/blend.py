@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsa.ranking.features import relative
-from vsa.ranking.users import SHARES, conversion_rate
+from vsa.study.simulate.shoppers import SHARES, conversion_rate
 
 TOLERANCE = 0.05  # NDCG of appearance that re-ranking may cost
 WEIGHTS = np.linspace(0, 1, 21)
@@ -35,7 +35,7 @@ def appearance_ndcg(order: np.ndarray) -> np.ndarray:
     """NDCG of re-ordered pages against their order by appearance, float64 (...,) in [0, 1].
 
     `order` (..., k) holds positions on a page that was ordered by appearance. Gains as in
-    `vsa.evaluation.metrics.ndcg_at_k`: the first by appearance is worth 1, the last 1 / k.
+    `vsa.metrics.ndcg_at_k`: the first by appearance is worth 1, the last 1 / k.
     """
     k = order.shape[-1]
     relevance, discount = 1 - np.arange(k) / k, 1 / np.log2(np.arange(k) + 2)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.schema import QUALITY
-from vsa.ranking.users import NAMES
+from vsa.study.simulate.shoppers import NAMES
 
 SIMILARITY, RELATIVE, SALES, CONVERSION, APPLAUSE, PRICE, MISSING, PORTRAIT = range(8)
 N_FEATURES = PORTRAIT + len(NAMES)

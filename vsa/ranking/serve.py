@@ -14,11 +14,11 @@ from vsa.ranking.blend import best_first, blend
 from vsa.ranking.features import N_FEATURES, Filling, page_features, quality_array
 from vsa.ranking.forest import Forest
 from vsa.ranking.models import LeafTable
-from vsa.ranking.users import NAMES, SHARES
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError
 from vsa.runtime.run import Run
+from vsa.study.simulate.shoppers import NAMES, SHARES
 
 _CARD = "card.json"
 
@@ -52,7 +52,7 @@ class QualityRanker:
         similarity : (n,) inner products with the photo, in any order; n may be 0.
         quality : columns sales, conversion_rate, applause_rate and price, as a table or (n, 4);
             NaN where missing.
-        segment : user portrait, one of `vsa.ranking.users.NAMES`; None averages over all shoppers.
+        segment : user portrait, one of `shoppers.NAMES`; None averages over all shoppers.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """People's words on their way into a language that would read commands in them.
 
 HTML is escaped by Jinja2 and `html.escape`; figures take all text literally
-(`vsa.evaluation.figures`).
+(`vsa.study.figures.style`).
 """
 
 from __future__ import annotations

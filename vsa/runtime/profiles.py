@@ -22,7 +22,7 @@ class SyntheticSize:
 
 @dataclass(frozen=True)
 class ClickSettings:
-    """Click model of the simulated page-view log (see ``vsa.data.clicks``)."""
+    """Click model of the simulated page-view log (see ``vsa.study.simulate.clicks``)."""
 
     n_results: int  # results listed per session
     n_sessions_per_query: int
@@ -109,7 +109,7 @@ class RankingSettings:
 
 @dataclass(frozen=True)
 class EndToEndSettings:
-    """Sizes of the experiments with the whole path (see ``vsa.endtoend``)."""
+    """Sizes of the experiments with the whole path (see ``vsa.study.end_to_end``)."""
 
     n_items: int  # of the grown catalogue that time is measured with
     n_timed: int  # photos, at most

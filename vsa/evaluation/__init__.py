@@ -1,1 +1,0 @@
-"""How results are judged: metrics, confidence intervals, ledger, claims, timing, figures."""

@@ -1,0 +1,1 @@
+"""The replication: uses the system as any user would, simulates, compares, judges and plots."""

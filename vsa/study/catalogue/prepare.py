@@ -1,0 +1,193 @@
+"""The OFFLINE path: data set → catalogue → selection, and the click log that training learns from.
+
+Stages are wired here and in `vsa.engine`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vsa.category.selection import SelectionSettings, select
+from vsa.data.descriptors import weak_features
+from vsa.data.images import load_images
+from vsa.data.load import load
+from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
+from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.checked import check_manifest
+from vsa.runtime.errors import InputError, NotApplicable
+from vsa.runtime.run import Run
+from vsa.study.category.task import make_task, require_labels
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.simulate.clicks import pvlog_statistics, simulate_pvlog
+
+DESCRIPTOR_PX = 64  # classical descriptors, hashes and quality are computed at this size
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A data set after the offline stages that notebook 01 shows."""
+
+    dataset: Dataset
+    selection: pd.DataFrame  # one row per catalogue image: kept or why not (vsa.category.selection)
+    pvlog: pd.DataFrame | None  # page views and clicks; None where products are not known
+    pvlog_is_simulated: bool
+
+    @property
+    def has_quality(self) -> bool:
+        """Whether listings carry sales, rates or prices."""
+        return bool(self.dataset.catalogue[QUALITY].notna().any(axis=None))
+
+    @property
+    def kept(self) -> pd.DataFrame:
+        """The catalogue rows that selection kept."""
+        ids = self.selection.image_id[self.selection.kept]
+        return self.dataset.catalogue[self.dataset.catalogue.image_id.isin(ids)].reset_index(
+            drop=True
+        )
+
+
+def descriptor_images(run: Run, dataset: Dataset, table: pd.DataFrame) -> np.ndarray:
+    """Images of a table's rows, uint8 (n, 64, 64, 3), from the run's image store."""
+    cache = run.artifacts / "images"
+    return load_images(dataset.root, table.path.tolist(), DESCRIPTOR_PX, cache)
+
+
+def prepare_shop(run: Run) -> Shop:
+    """Load the data set, select catalogue images, obtain the click log, and store the tables.
+
+    Tables go to ``artifacts/<run>/tables``; `open_shop` reads them back.
+    """
+    run.begin()
+    dataset = load(run.dataset, run.profile, run.seed)
+    features = weak_features(descriptor_images(run, dataset, dataset.catalogue))
+    selection = select(
+        dataset.catalogue,
+        descriptor_images(run, dataset, dataset.catalogue),
+        features,
+        SelectionSettings(),
+    )
+    pvlog, is_simulated = dataset.pvlog, False
+    if pvlog is None and dataset.has_identities:
+        is_simulated = True
+        queries = dataset.queries.dropna(subset="product_id")
+        kept = selection.kept.to_numpy()
+        pvlog = simulate_pvlog(
+            queries,
+            dataset.catalogue[kept],
+            weak_features(descriptor_images(run, dataset, queries)),
+            features[kept],
+            run.profile.clicks,
+            run.seed,
+        )
+    with atomic_dir(run.artifacts / "tables") as draft:
+        dataset.catalogue.to_parquet(draft / "catalogue.parquet")
+        dataset.queries.to_parquet(draft / "queries.parquet")
+        dataset.rejected.to_parquet(draft / "rejected.parquet")
+        selection.to_parquet(draft / "selection.parquet")
+        if pvlog is not None:
+            name = "pvlog-simulated" if is_simulated else "pvlog"
+            check(pvlog, PVLOG, "pvlog").to_parquet(draft / f"{name}.parquet")
+    return Shop(dataset, selection, pvlog, is_simulated)
+
+
+def open_shop(run: Run) -> Shop:
+    """What `prepare_shop` stored.
+
+    Raises InputError if notebook 01 has not run on these tables, or if a file of it is damaged.
+    """
+    tables = settled(run.artifacts / "tables")
+    if not tables.is_dir():
+        raise InputError(
+            "the catalogue is not prepared", cure="Run notebook 01_catalogue first", file=tables
+        )
+    check_manifest(tables)
+    dataset = load(run.dataset, run.profile, run.seed)
+    selection = pd.read_parquet(tables / "selection.parquet")
+    if selection.image_id.tolist() != dataset.catalogue.image_id.tolist():
+        raise InputError(
+            "the catalogue is not the one that was prepared",
+            cure="Run notebook 01_catalogue again",
+            file=tables,
+        )
+    simulated, observed = tables / "pvlog-simulated.parquet", tables / "pvlog.parquet"
+    is_simulated = simulated.is_file()
+    path = simulated if is_simulated else observed
+    pvlog = pd.read_parquet(path) if path.is_file() else None
+    return Shop(dataset, selection, pvlog, is_simulated)
+
+
+def record_shop(ledger: Ledger, shop: Shop) -> None:
+    """Write what the data set holds, what selection removed and what the click log is like."""
+    dataset, selection = shop.dataset, shop.selection
+    _record_counts(ledger, dataset)
+    for reason, rows in selection[~selection.kept].groupby("reason"):
+        ledger.record("selection", str(reason), "removed images", len(rows))
+        precision = rows.same_product.astype(float).mean()
+        if dataset.has_identities and np.isfinite(precision):
+            ledger.record("selection", str(reason), "removal precision", precision, n=len(rows))
+    ledger.record("selection", "all reasons", "removed images", int((~selection.kept).sum()))
+    simulated, left_out = list(dataset.simulated), []
+    try:
+        require_labels(make_task(dataset, shop.kept.image_id))
+    except NotApplicable as reason:
+        left_out.append(str(reason))
+    if shop.pvlog is None:
+        left_out.append(
+            "Click-mined training, retrieval and quality-aware re-ranking: products are not known."
+        )
+    else:
+        _record_clicks(ledger, shop)
+        if shop.pvlog_is_simulated:
+            simulated.append(
+                "The click log: a weak engine lists results and a click model picks among them."
+            )
+        simulated.append("Purchases: a model of shoppers with known probabilities decides.")
+        if not shop.has_quality:
+            simulated.append("Quality signals: listings carry none, so re-ranking draws them.")
+    if not dataset.products_disjoint:
+        left_out.append(
+            "Retrieval of unseen products: the same products occur in training and test photos."
+        )
+    ledger.dataset_card(
+        {
+            "title": dataset.title,
+            "source": dataset.source,
+            "licence": dataset.licence,
+            "simulated": simulated,
+            "left_out": left_out,
+            "rejected": dataset.rejected.reason.value_counts().to_dict(),
+        }
+    )
+
+
+def _record_counts(ledger: Ledger, dataset: Dataset) -> None:
+    tables = {"catalogue": dataset.catalogue} | {
+        f"queries, {split}": dataset.queries[dataset.queries.split == split] for split in SPLITS
+    }
+    for name, table in tables.items():
+        ledger.record("data set", name, "images", len(table))
+        if dataset.has_identities:
+            ledger.record("data set", name, "products", table.product_id.nunique())
+        ledger.record("data set", name, "categories", table.category.nunique())
+    for name in ("catalogue", "queries"):
+        n_rejected = int((dataset.rejected.table == name).sum())
+        ledger.record("unreadable", name, "rejected images", n_rejected)
+
+
+def _record_clicks(ledger: Ledger, shop: Shop) -> None:
+    statistics = pvlog_statistics(shop.pvlog, shop.dataset.queries, shop.dataset.catalogue)
+    variant = "simulated" if shop.pvlog_is_simulated else "observed"
+    names = {
+        "sessions": "sessions",
+        "impressions": "impressions",
+        "clicks": "clicks",
+        "click_through_rate": "click-through rate",
+        "click_precision": "click precision",
+        "false_negatives": "false-negative rate",
+    }
+    for key, metric in names.items():
+        if np.isfinite(statistics[key]):
+            ledger.record("click log", variant, metric, statistics[key])

@@ -1,0 +1,1 @@
+"""Notebook 02: model, search and their fusion."""

@@ -1,0 +1,190 @@
+"""The category experiment (paper section 3.1, claim C1): model, search and their fusion.
+
+Each seed is kept on disk, so an interrupted experiment continues with the next seed.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from vsa.category import fusion, model, search, train
+from vsa.category.fusion import FusionChoice, choose_fusion, fuse
+from vsa.category.model import predict
+from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
+from vsa.category.train import train_classifier
+from vsa.data.images import load_images
+from vsa.data.schema import Dataset
+from vsa.runtime import backbones
+from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.backbones import weights_key
+from vsa.runtime.device import Device
+from vsa.runtime.fingerprint import checksum, fingerprint
+from vsa.runtime.profiles import CategorySettings
+from vsa.runtime.run import Run
+from vsa.runtime.seeds import generator
+from vsa.study.category.task import CategoryTask
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the search branch sees from one reference set, for val and test queries alike."""
+
+    squared_distances: dict[str, np.ndarray]  # split → (n, 30)
+    rows: dict[str, np.ndarray]  # split → (n, 30), rows of the reference table
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One trained classifier and all it was asked. Probabilities are of the test queries."""
+
+    seed: int
+    model: dict[str, np.ndarray]  # split → (n, C)
+    refitted: np.ndarray  # (n, C): last layer fitted again on the whole reference set
+    features: dict[str, np.ndarray]  # split or "reference" → (n, d), unit length
+    log: pd.DataFrame
+    state: dict[str, torch.Tensor]  # of the trained CategoryNet
+
+
+def settings_for(run: Run) -> CategorySettings:
+    """GoogLeNet from scratch for rendered pictures, a pretrained backbone for photographs."""
+    profile = run.profile
+    return profile.category_scratch if run.dataset == "synthetic" else profile.category_pretrained
+
+
+def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) -> list[SeedResult]:
+    """Train and query one classifier per seed; seeds already on disk are read back."""
+    settings = settings_for(run)
+    load = partial(
+        load_images, dataset.root, size_px=settings.store_px, cache=run.artifacts / "images"
+    )
+    tables = {"reference": task.reference, "val": task.val, "test": task.test}
+    images = {name: load(table.path.tolist()) for name, table in tables.items()}
+    results = []
+    for seed in range(run.seed, run.seed + settings.n_seeds):
+        key = fingerprint(
+            *(sys.modules[__name__], fusion, model, search, train, backbones),
+            settings=settings,
+            seed=seed,
+            device=repr(device),
+            paths={name: table.path.tolist() for name, table in tables.items()},
+            images=[checksum(array) for array in images.values()],
+            weights=weights_key(settings.architecture) if settings.pretrained else "",
+        )
+        folder = run.artifacts / "category" / f"seed-{seed}-{key}"
+        if not folder.exists():
+            with atomic_dir(folder) as draft:
+                _save(_train_and_query(task, images, settings, device, seed), draft)
+        results.append(_read(folder, seed))
+    return results
+
+
+def _train_and_query(
+    task: CategoryTask,
+    images: dict[str, np.ndarray],
+    settings: CategorySettings,
+    device: Device,
+    seed: int,
+) -> SeedResult:
+    chosen = np.flatnonzero(task.reference.is_training)
+    labels = task.labels(task.reference)
+    net, log = train_classifier(
+        images["reference"][chosen],
+        labels[chosen],
+        len(task.categories),
+        settings,
+        device,
+        seed,
+        f"train classifier, seed {seed}",
+    )
+    answers = {
+        name: predict(net, array, settings.crop_px, device, description=f"predict {name}")
+        for name, array in images.items()
+    }
+    features = {name: feature for name, (_, feature) in answers.items()}
+    return SeedResult(
+        seed,
+        {split: answers[split][0] for split in ("val", "test")},
+        _refit_last_layer(features, labels, task.labels(task.val), len(task.categories)),
+        features,
+        log,
+        {name: value.cpu() for name, value in net.state_dict().items()},
+    )
+
+
+def _refit_last_layer(
+    features: dict[str, np.ndarray], labels: np.ndarray, val_labels: np.ndarray, n_classes: int
+) -> np.ndarray:
+    """Logistic regression on all reference labels: what the model gains from the same labels."""
+    candidates = [
+        LogisticRegression(C=c, max_iter=1000, tol=1e-3).fit(features["reference"], labels)
+        for c in (10.0, 100.0)
+    ]
+    best = max(candidates, key=lambda m: m.score(features["val"], val_labels))
+    probabilities = np.zeros((len(features["test"]), n_classes), np.float32)
+    probabilities[:, best.classes_] = best.predict_proba(features["test"])
+    return probabilities
+
+
+def _save(result: SeedResult, folder: Path) -> None:
+    torch.save(result.state, folder / "classifier.pth")
+    arrays = {"refitted": result.refitted}
+    arrays |= {f"model_{split}": array for split, array in result.model.items()}
+    arrays |= {f"features_{name}": array for name, array in result.features.items()}
+    np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
+    result.log.to_parquet(folder / "log.parquet")
+
+
+def _read(folder: Path, seed: int) -> SeedResult:
+    with np.load(folder / "arrays.npz") as arrays:
+        return SeedResult(
+            seed,
+            {split: arrays[f"model_{split}"] for split in ("val", "test")},
+            arrays["refitted"],
+            {name: arrays[f"features_{name}"] for name in ("reference", "val", "test")},
+            pd.read_parquet(folder / "log.parquet"),
+            torch.load(folder / "classifier.pth", weights_only=True),
+        )
+
+
+def gather_evidence(result: SeedResult, reference_rows: np.ndarray) -> Evidence:
+    """Nearest neighbours of val and test queries among the given reference rows."""
+    references = result.features["reference"][reference_rows]
+    found = {s: nearest_references(result.features[s], references) for s in ("val", "test")}
+    return Evidence(
+        {split: distances for split, (distances, _) in found.items()},
+        {split: reference_rows[rows] for split, (_, rows) in found.items()},
+    )
+
+
+def fuse_with(
+    task: CategoryTask, result: SeedResult, evidence: Evidence
+) -> tuple[FusionChoice, np.ndarray, np.ndarray]:
+    """Choose λ and weight on val; return them with the test (n, C) of search and of fusion."""
+    neighbour_labels = {s: task.labels(task.reference)[rows] for s, rows in evidence.rows.items()}
+    choice = choose_fusion(
+        result.model["val"],
+        evidence.squared_distances["val"],
+        neighbour_labels["val"],
+        task.labels(task.val),
+    )
+    voted = vote(
+        evidence.squared_distances["test"],
+        neighbour_labels["test"],
+        len(task.categories),
+        choice.decay,
+    )
+    return choice, voted, fuse(result.model["test"], voted, choice.weight)
+
+
+def growing_references(task: CategoryTask, fraction: float, seed: int) -> np.ndarray:
+    """A random share of the reference rows, at least 30; larger shares contain smaller ones."""
+    order = generator(seed, "reference order").permutation(len(task.reference))
+    return np.sort(order[: max(N_NEIGHBOURS, round(fraction * len(order)))])

@@ -1,0 +1,401 @@
+"""Trains each variant with each seed, once: a study that was killed continues where it was.
+
+The folder of a job is named after all that it rests on; a finished job is read back, and an
+interrupted one continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from vsa.data.descriptors import colour_histogram
+from vsa.embedding import extract, joint, losses, mining, train, triplets
+from vsa.embedding.extract import describe
+from vsa.embedding.joint import JointNet
+from vsa.embedding.mining import (
+    FeaturePair,
+    FusedDistance,
+    Mining,
+    Pages,
+    choose_thresholds,
+    make_pages,
+    mine,
+    shuffle_clicks,
+)
+from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
+from vsa.embedding.triplets import TripletSource, from_clicks, from_labels
+from vsa.runtime import backbones
+from vsa.runtime.atomic import atomic_file, replace_dir
+from vsa.runtime.backbones import make_backbone, weights_key
+from vsa.runtime.checked import write_manifest
+from vsa.runtime.device import Device
+from vsa.runtime.errors import InputError
+from vsa.runtime.fingerprint import checksum, fingerprint, state_digest
+from vsa.runtime.profiles import EmbeddingSettings
+from vsa.runtime.seeds import generator
+from vsa.study.embedding import detector as detector_module
+from vsa.study.embedding import retrieval
+from vsa.study.embedding.detector import detect, make_detector, train_detector
+from vsa.study.embedding.jobs import JUDGED, Answer, Job, make_card, read_job, save_job
+from vsa.study.embedding.retrieval import Ranking, rank
+from vsa.study.embedding.task import EmbeddingTask
+from vsa.study.embedding.variants import (
+    CATEGORY,
+    CONSTANT_BOX,
+    DESCRIPTORS,
+    DETECTOR,
+    HISTOGRAM,
+    IMAGENET,
+    JOINT,
+    NEED_BOXES,
+    NEED_SIMULATION,
+    OTHER_MASKS,
+    SUPERVISED,
+    TRUE_BOXES,
+    UNTRAINED,
+    VARIANTS,
+    Variant,
+    make_stage,
+)
+
+GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
+_CODE = (
+    sys.modules[__name__],
+    backbones,
+    detector_module,
+    extract,
+    joint,
+    losses,
+    mining,
+    retrieval,
+    train,
+    triplets,
+)
+
+
+@dataclass
+class Lab:
+    """Everything that the jobs of one seed share."""
+
+    task: EmbeddingTask
+    settings: EmbeddingSettings
+    device: Device
+    seed: int
+    folder: Path  # of all jobs
+    backbone_state: dict[str, Tensor]  # of the category network of this seed
+    relog: Callable[[float], pd.DataFrame] | None = None  # noise click rate → another log
+    _minings: dict[float | None, Mining] = field(default_factory=dict)
+
+    # What jobs learn from ------------------------------------------------------------------
+
+    @cached_property
+    def category_features(self) -> FeaturePair:
+        """Unit features (n, d) of the category network, of queries and of the catalogue."""
+        return self._describe_all(self._without_head(self.new_net()))
+
+    def mining(self, noise_click_rate: float | None = None) -> Mining:
+        """Mined clicks of the log, or of one simulated with another rate of stray clicks."""
+        if noise_click_rate not in self._minings:
+            self._minings[noise_click_rate] = self._mine(self._pages(noise_click_rate))
+        return self._minings[noise_click_rate]
+
+    def source(self, variant: Variant) -> TripletSource:
+        """The triplets a variant learns from; identities are used by the oracle alone."""
+        task = self.task
+        (queries, images), seed = task.products, self.seed
+        train_pages = task.pages.of(task.rows("train"))
+        if variant.source == "identities":
+            return from_labels(queries, images, train_pages, negatives="pages", seed=seed)
+        if variant.source == "categories":
+            return from_labels(*task.categories, train_pages, negatives="catalogue", seed=seed)
+        mined = self.mining(variant.noise_click_rate)
+        if variant.source == "shuffled clicks":
+            mined = self._mine(shuffle_clicks(task.pages, seed))
+        found = mined.filtered if variant.source == "filtered clicks" else mined.train.triplets
+        return from_clicks(found, len(queries), len(images))
+
+    def new_net(self) -> JointNet:
+        """A network that starts from the category network, with a head not trained yet."""
+        torch.manual_seed(self.seed)
+        s = self.settings
+        net = JointNet(s.architecture, s.feature_dim, frozen_norm=s.pretrained)
+        net.load_backbone(self.backbone_state)
+        return net.to(self.device.device, memory_format=self.device.memory_format)
+
+    # Jobs ----------------------------------------------------------------------------------
+
+    def run(self, name: str) -> Job:
+        """The job of that variant: read back, continued, or done now (its start first)."""
+        folder = self.path(name)
+        if not (folder / "card.json").is_file():
+            draft = folder.with_name(f".{folder.name}")  # checkpoints outlive a kill here
+            draft.mkdir(parents=True, exist_ok=True)
+            try:
+                self._maker(name)(name, draft)
+            except OSError as error:
+                raise InputError(
+                    f"{name}, seed {self.seed}, could not be finished ({error})",
+                    cure="Free some space on that disk and start again: training continues",
+                    file=draft,
+                ) from error
+            write_manifest(draft)
+            replace_dir(draft, folder)  # in one step: what took hours must not be lost between two
+        return read_job(folder, name, self.seed)
+
+    def is_possible(self, name: str) -> bool:
+        """Whether the data allow that job: some need true boxes, some a simulated log."""
+        lacks_boxes = name in NEED_BOXES and self.task.boxes is None
+        return not lacks_boxes and not (name in NEED_SIMULATION and self.relog is None)
+
+    def is_done(self, name: str) -> bool:
+        """Whether that job is on disk."""
+        return (self.path(name) / "card.json").is_file()
+
+    def path(self, name: str) -> Path:
+        """The folder of a job, done or not."""
+        slug = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
+        return self.folder / f"{slug}-seed-{self.seed}-{self._key(name)}"
+
+    def net(self, name: str) -> JointNet:
+        """The network of a job that trains one; done first, if need be."""
+        net = self.new_net()
+        net.load_state_dict(torch.load(self.run(name).folder / "net.pth", weights_only=True))
+        return net.eval()
+
+    @cached_property
+    def _ground(self) -> str:
+        """Fingerprint of what all jobs of this seed rest on."""
+        images = self.task.images
+        return fingerprint(
+            *_CODE,
+            seed=self.seed,
+            device=repr(self.device),
+            queries=pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
+            catalogue=pd.util.hash_pandas_object(self.task.catalogue).to_numpy().sum().item(),
+            clicks=[checksum(array) for array in vars(self.task.pages).values()],
+            images=[checksum(images.queries), checksum(images.catalogue)],
+            local=[checksum(features) for features in self.task.local],
+            backbone=state_digest(self.backbone_state),
+        )
+
+    def _key(self, name: str) -> str:
+        settings = self.settings
+        if name in VARIANTS:
+            variant = VARIANTS[name]
+            settings = variant.adapt(settings)
+            start = "" if variant.start == CATEGORY else self._key(variant.start)
+            stages = [repr(make_stage(s, variant.loss, settings)) for s in variant.stages]
+            what = [variant.source, variant.noise_click_rate, variant.masked, stages]
+        else:
+            start = "" if name in UNTRAINED else self._key(JOINT)
+            what = [settings.n_detector_steps, settings.box_learning_rate]
+            what += [weights_key(GENERIC)] if name == IMAGENET else []
+        shape = [settings.architecture, settings.image_px, settings.feature_dim]
+        return fingerprint(ground=self._ground, name=name, start=start, what=what, shape=shape)
+
+    def _maker(self, name: str) -> Callable[[str, Path], None]:
+        if name in UNTRAINED:
+            return self._untrained
+        if name in OTHER_MASKS:
+            return self._other_masks
+        return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
+
+    def _untrained(self, name: str, draft: Path) -> None:
+        queries, catalogue = {
+            HISTOGRAM: self._histograms,
+            DESCRIPTORS: lambda: self.task.local,
+            IMAGENET: self._imagenet,
+            CATEGORY: lambda: self.category_features,
+        }[name]()
+        answers = {}
+        for split in JUDGED:
+            rows = self.task.rows(split)
+            answers[split] = Answer(
+                self._rank(queries[rows], catalogue, split),
+                np.tile(extract.FULL_BOX, (len(rows), 1)),
+            )
+        save_job(draft, answers, pd.DataFrame(), make_card())
+
+    def _histograms(self) -> FeaturePair:
+        images = self.task.images
+        return colour_histogram(images.queries), colour_histogram(images.catalogue)
+
+    def _imagenet(self) -> FeaturePair:
+        backbone, size = make_backbone(GENERIC, pretrained=True)
+        net = JointNet(GENERIC, size)
+        net.load_backbone(backbone.state_dict())
+        return self._describe_all(self._without_head(net))
+
+    def _describe_all(self, net: JointNet) -> FeaturePair:
+        images = self.task.images
+        queries = describe(net, images.queries, self.device).features
+        return queries, describe(net, images.catalogue, self.device).features
+
+    def _without_head(self, net: JointNet) -> JointNet:
+        size = net.head.in_features
+        net.head = torch.nn.Linear(size, size, bias=False)
+        torch.nn.init.eye_(net.head.weight)
+        return net.to(self.device.device, memory_format=self.device.memory_format)
+
+    @cached_property
+    def _joint(self) -> tuple[JointNet, np.ndarray]:
+        """The joint network and its features of the catalogue, which boxes of queries leave be."""
+        net = self.net(JOINT)
+        return net, describe(net, self.task.images.catalogue, self.device).features
+
+    def _answer_with_boxes(self, boxes: dict[str, np.ndarray]) -> dict[str, Answer]:
+        net, catalogue = self._joint
+        return self.answer(net, boxes=boxes, catalogue=catalogue)
+
+    def _other_masks(self, name: str, draft: Path) -> None:
+        boxes = {}
+        for split in JUDGED:
+            rows = self.task.rows(split)
+            if name == TRUE_BOXES:
+                boxes[split] = self._true_boxes()[rows]
+            else:
+                box = self._constant_box() if name == CONSTANT_BOX else extract.FULL_BOX
+                boxes[split] = np.tile(box, (len(rows), 1))
+        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), make_card())
+
+    def _train(self, name: str, draft: Path) -> None:
+        variant = VARIANTS[name]
+        settings = variant.adapt(self.settings)
+        net = self.new_net() if variant.start == CATEGORY else self.net(variant.start)
+        source = self.source(variant)
+        logs, trouble = [], []
+        for number, key in enumerate(variant.stages):
+            stage_file = draft / f"stage-{number}.pth"
+            log_file = draft / f"stage-{number}.parquet"
+            if stage_file.is_file():
+                net.load_state_dict(torch.load(stage_file, weights_only=True))
+                log = pd.read_parquet(log_file)
+            else:
+                log = train_stage(
+                    net,
+                    make_stage(key, variant.loss, settings),
+                    source,
+                    self.task.images,
+                    self.device,
+                    # batches of a later stage differ from those of the stage it continues
+                    int(generator(self.seed, "stage", key).integers(2**31)),
+                    draft / f"stage-{number}-checkpoint.pth",
+                    f"{name}, seed {self.seed}: {key}",
+                )
+                log.to_parquet(log_file)
+                with atomic_file(stage_file) as whole:
+                    torch.save(net.state_dict(), whole)
+                (draft / f"stage-{number}-checkpoint.pth").unlink(missing_ok=True)
+            logs.append(log.assign(stage=key))
+            trouble += [f"{key}: {problem}" for problem in find_trouble(log)]
+        log = pd.concat(logs, ignore_index=True)
+        torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
+        card = make_card(trouble, log.step_ms.sum() / 1e3, len(log))
+        save_job(draft, self.answer(net, boxes="own" if variant.masked else None), log, card)
+        for number in range(len(variant.stages)):
+            (draft / f"stage-{number}.pth").unlink()
+            (draft / f"stage-{number}.parquet").unlink()
+
+    def _supervised(self, name: str, draft: Path) -> None:
+        net = self.net(JOINT)
+        net.localiser = self.new_net().localiser
+        stage = make_stage("boxes, soft", "per query", self.settings)
+        rows = self.task.rows("train")
+        images = self.task.images.queries[rows]
+        log = train_boxes_supervised(
+            net, self._true_boxes()[rows], images, stage, self.device, self.seed
+        )
+        torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
+        answers = self.answer(net, boxes="own")
+        save_job(draft, answers, log.assign(stage="boxes"), make_card(steps=len(log)))
+
+    def _detector(self, name: str, draft: Path) -> None:
+        s, rows = self.settings, self.task.rows("train")
+        torch.manual_seed(self.seed)  # proposals are sampled from the global generator
+        started = time.perf_counter()
+        found = train_detector(
+            make_detector(s.architecture, self.backbone_state, s.image_px),
+            self.task.images.queries[rows],
+            self._true_boxes()[rows],
+            s.n_detector_steps,
+            s.box_learning_rate,
+            self.device,
+            self.seed,
+        )
+        seconds = time.perf_counter() - started
+        torch.save(found.state_dict(), draft / "net.pth")
+        boxes = {
+            split: detect(found, self.task.images.queries[self.task.rows(split)], self.device)
+            for split in JUDGED
+        }
+        card = make_card(seconds=seconds, steps=s.n_detector_steps)
+        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), card)
+
+    def detector(self) -> detector_module.FasterRCNN:
+        """The trained detector of a finished job."""
+        s = self.settings
+        found = make_detector(s.architecture, self.backbone_state, s.image_px)
+        found.load_state_dict(torch.load(self.run(DETECTOR).folder / "net.pth", weights_only=True))
+        return found.to(self.device.device, memory_format=self.device.memory_format).eval()
+
+    def answer(
+        self,
+        net: JointNet,
+        *,
+        boxes: dict[str, np.ndarray] | Literal["own"] | None = None,
+        catalogue: np.ndarray | None = None,
+    ) -> dict[str, Answer]:
+        """Ask a network for the val and test queries, as `extract.describe` has it.
+
+        `catalogue` are the network's features of it, float32 (n, d), where they are known.
+        """
+        images = self.task.images
+        if catalogue is None:
+            catalogue = describe(net, images.catalogue, self.device).features
+        answers = {}
+        for split in JUDGED:
+            rows = self.task.rows(split)
+            given = boxes[split] if isinstance(boxes, dict) else boxes
+            asked = describe(net, images.queries[rows], self.device, boxes=given)
+            answers[split] = Answer(self._rank(asked.features, catalogue, split), asked.boxes)
+        return answers
+
+    def _rank(self, queries: np.ndarray, catalogue: np.ndarray, split: str) -> Ranking:
+        of_queries, of_images = self.task.categories
+        return rank(queries, catalogue, of_queries[self.task.rows(split)], of_images)
+
+    def _true_boxes(self) -> np.ndarray:
+        if self.task.boxes is None:
+            raise ValueError("supervised boxes need the true box of every query")
+        return self.task.boxes
+
+    def _constant_box(self) -> np.ndarray:
+        """The median of each side over the training queries, float32 (4,)."""
+        return np.median(self._true_boxes()[self.task.rows("train")], axis=0)
+
+    def _pages(self, noise_click_rate: float | None) -> Pages:
+        if noise_click_rate is None:
+            return self.task.pages
+        if self.relog is None:
+            raise ValueError("an observed log cannot be simulated again")
+        return make_pages(self.relog(noise_click_rate), self.task.queries, self.task.catalogue)
+
+    def _mine(self, pages: Pages) -> Mining:
+        started = time.perf_counter()
+        task = self.task
+        parts = [task.local, self.category_features]
+        distance = FusedDistance(parts, pages, self.seed)
+        val, learn = (mine(pages.of(task.rows(s)), distance) for s in ("val", "train"))
+        thresholds = choose_thresholds(val, *task.products)
+        return Mining(learn, val, thresholds, time.perf_counter() - started)

@@ -1,0 +1,120 @@
+"""What a run has learned and answered: the finished jobs of all variants and seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vsa.metrics import average_precision, box_iou, identical_recall_at_k
+from vsa.runtime.errors import InputError
+from vsa.study.embedding.jobs import Answer, Job
+from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.task import EmbeddingTask
+from vsa.study.embedding.variants import IMAGENET, NOTEBOOK, STUDY
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All finished jobs: variant → its jobs, by seed."""
+
+    task: EmbeddingTask
+    jobs: dict[str, dict[int, Job]]
+    left_out: dict[str, str]  # variant → why it is missing
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Rows of the test queries."""
+        return self.task.rows("test")
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Products of the test queries: what the bootstrap resamples."""
+        return self.task.queries.product_id.to_numpy()[self.rows]
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self.jobs.get(name))
+
+    def seeds(self, *names: str) -> list[int]:
+        """Seeds that all the named variants have."""
+        return sorted(set.intersection(*(set(self.jobs[name]) for name in names)))
+
+    def recall(
+        self, name: str, seeds: list[int], k: int = 1, *, within: bool = False
+    ) -> np.ndarray:
+        """Identical Recall@k per seed and test query, float (n_seeds, n)."""
+        return np.stack(
+            [
+                identical_recall_at_k(
+                    self.ranked_products(self.jobs[name][seed], within=within),
+                    self.task.products[0][self.rows],
+                    k,
+                )
+                for seed in seeds
+            ]
+        )
+
+    def average_precision(self, name: str, seeds: list[int]) -> np.ndarray:
+        """Average precision per seed and test query, float (n_seeds, n)."""
+        wanted, offered = self.task.products
+        n_identical = np.bincount(offered, minlength=max(wanted.max(), offered.max()) + 1)
+        wanted = wanted[self.rows]
+        return np.stack(
+            [
+                average_precision(
+                    self.ranked_products(self.jobs[name][seed]), wanted, n_identical[wanted]
+                )
+                for seed in seeds
+            ]
+        )
+
+    def ranked_products(self, job: Job, *, within: bool = False) -> np.ndarray:
+        """Product codes of a job's results for the test queries, best first; −2 past the end."""
+        ranking = job.answers["test"].ranking
+        found = ranking.within if within else ranking.everywhere
+        return np.where(found >= 0, self.task.products[1][found], -2)
+
+    def iou(self, name: str, seeds: list[int]) -> np.ndarray:
+        """IoU with the true boxes per seed and test query, float (n_seeds, n)."""
+        truth = self.task.boxes
+        if truth is None:
+            raise ValueError("the data have no true boxes")
+        return np.stack([box_iou(self.boxes(name, seed), truth[self.rows]) for seed in seeds])
+
+    def boxes(self, name: str, seed: int) -> np.ndarray:
+        """Boxes of the test queries, float32 (n, 4)."""
+        return self.jobs[name][seed].answers["test"].boxes
+
+    @property
+    def trouble(self) -> list[str]:
+        """What training complained of, over all variants and seeds."""
+        return [
+            f"{name}, seed {seed}: {text}"
+            for name, by_seed in self.jobs.items()
+            for seed, job in by_seed.items()
+            for text in job.trouble
+        ]
+
+
+def gather(labs: list[Lab]) -> Outcome:
+    """Train what the notebook shows with the first seed; read all else that has been trained."""
+    jobs: dict[str, dict[int, Job]] = {}
+    left_out = {}
+    for name in STUDY:
+        for lab in labs:
+            if not lab.is_possible(name):
+                left_out[name] = "the data have no true boxes, or their log cannot be simulated"
+            elif lab.is_done(name) or (name in NOTEBOOK and lab is labs[0]):
+                try:
+                    jobs.setdefault(name, {})[lab.seed] = lab.run(name)
+                except InputError as error:
+                    if name != IMAGENET:
+                        raise
+                    left_out[name] = str(error)
+    return Outcome(labs[0].task, jobs, left_out)
+
+
+def test_answer(outcome: Outcome, name: str) -> Answer:
+    """The first seed's answer to the test queries, for pictures."""
+    return outcome.jobs[name][outcome.seeds(name)[0]].answers["test"]

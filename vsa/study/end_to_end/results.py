@@ -1,0 +1,141 @@
+"""From measurements of the whole path to ledger records and claim C6."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from vsa.metrics import average_precision, identical_recall_at_k
+from vsa.runtime.seeds import generator
+from vsa.study.end_to_end.lab import ALL, CEILING, UNSELECTED, WHOLE, Load, Photos
+from vsa.study.index.task import IndexTask
+from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
+from vsa.study.ledger.claims import judge_all
+from vsa.study.ledger.ledger import Ledger
+
+KS = (1, 5, 20, 60)
+# What people take for an instant reaction: Nielsen, Usability Engineering, 1993, chapter 5.
+REAL_TIME_MS = 100.0
+KEPT = 0.01  # Identical Recall@20 that the whole path may lose against a full float search
+
+
+@dataclass(frozen=True)
+class EndToEndJudge:
+    """Writes the records of one run."""
+
+    ledger: Ledger
+    photos: Photos
+    task: IndexTask
+    n_resamples: int
+    seed: int
+
+    def ablation(self, found: dict[str, np.ndarray]) -> None:
+        """Retrieval of the whole path, and without one stage after the other."""
+        wanted, task = self.photos.products, self.task
+        for name, ranked in found.items():
+            offered = task.products if name == UNSELECTED else task.products[task.kept]
+            n_identical = (offered[None] == wanted[:, None]).sum(axis=1)
+            for k in KS:
+                hit = identical_recall_at_k(ranked, wanted, k)
+                self._note("stages", name, f"Identical Recall@{k}", self._mean(hit))
+            precision = self._mean(average_precision(ranked, wanted, n_identical))
+            self._note("stages", name, "mAP", precision)
+        for name in found:
+            if name != WHOLE:
+                self._note(
+                    "what leaving it out changes",
+                    f"{name} − {WHOLE}",
+                    "Identical Recall@20 difference",
+                    self._lost(found[name], found[WHOLE]),
+                )
+
+    def funnel(self, kept: dict[str, np.ndarray]) -> None:
+        """The share of photos whose product is still there after each stage."""
+        for stage, there in kept.items():
+            share = self._mean(there.astype(float))
+            self._note("where identical items are lost", stage, "share of queries", share)
+
+    def latency(self, n_items: int, times: pd.DataFrame, opened: float) -> None:
+        """Milliseconds by stage, one photo at a time, each on one thread."""
+        experiment = f"latency by stage, {n_items:,} items"
+        for stage in times:
+            self._quantiles(experiment, str(stage), times[stage].to_numpy())
+        self.ledger.record(experiment, "opening the engine", "opening time", opened)
+
+    def against_naive(
+        self, rows: np.ndarray, seconds: pd.DataFrame, found: dict[str, np.ndarray]
+    ) -> None:
+        """The engine and the naive pipeline, asked in turn with the photos of `rows`."""
+        experiment, wanted = "engine and naive pipeline", self.photos.products[rows]
+        hits = {name: identical_recall_at_k(ranked, wanted, 20) for name, ranked in found.items()}
+        for name in seconds:
+            self._quantiles(experiment, str(name), 1e3 * seconds[name].to_numpy())
+            recall = mean_interval(hits[str(name)], self.n_resamples, self.seed, groups=wanted)
+            self._note(experiment, str(name), "Identical Recall@20", recall)
+        medians = seconds.median()
+        ratio = float(medians.engine / medians.naive)
+        self.ledger.record(experiment, "engine over naive", "time ratio", ratio)
+        lost = paired_difference(
+            hits["engine"], hits["naive"], self.n_resamples, self.seed, groups=wanted
+        )
+        self._note(experiment, "engine − naive", "Identical Recall@20 difference", lost)
+
+    def clients(self, loads: Sequence[Load]) -> None:
+        """Throughput, and what one of several clients waits."""
+        for load in loads:
+            name = f"{load.n_clients} client{'s' * (load.n_clients > 1)}"
+            self.ledger.record("clients", name, "queries per second", load.queries_per_s)
+            self._quantiles("clients", name, 1e3 * load.seconds)
+            p50, p95 = np.quantile(load.seconds, [0.5, 0.95])
+            self.ledger.record("clients", name, "p95 over median", float(p95 / p50))
+
+    def claim(self, n_items: int, times: pd.DataFrame, found: dict[str, np.ndarray]) -> None:
+        """C6: an answer within 100 ms, and the recall of a full float search."""
+        p95, n_kept = self._p95(times[ALL].to_numpy()), int(self.task.kept.sum())
+        lost = self._lost(found[WHOLE], found[CEILING])
+        effects = {
+            f"share of {REAL_TIME_MS:.0f} ms left at p95, {n_items:,} items, one client": Interval(
+                1 - p95.value / REAL_TIME_MS,
+                1 - p95.high / REAL_TIME_MS,
+                1 - p95.low / REAL_TIME_MS,
+                p95.n,
+            ),
+            f"Identical Recall@20 − {CEILING} + {KEPT}, {n_kept:,} items": lost.shifted(KEPT),
+        }
+        section = self.ledger.section
+        evidence = [
+            f"{section}/latency by stage, {n_items:,} items/{ALL}/query latency, p95",
+            f"{section}/stages/{WHOLE}/Identical Recall@20",
+            f"{section}/stages/{CEILING}/Identical Recall@20",
+        ]
+        self.ledger.claim(judge_all("C6", effects, "share", evidence))
+
+    def _quantiles(self, experiment: str, variant: str, milliseconds: np.ndarray) -> None:
+        note = partial(self.ledger.record, experiment, variant)
+        p50, p95, p99 = np.quantile(milliseconds, [0.5, 0.95, 0.99])
+        note("query latency", float(p50))
+        note("query latency, p95", float(p95))
+        note("query latency, p99", float(p99))
+
+    def _p95(self, milliseconds: np.ndarray) -> Interval:
+        """The 95th percentile, with photos resampled."""
+        n = len(milliseconds)
+        drawn = generator(self.seed, "p95").integers(0, n, (self.n_resamples, n))
+        low, high = np.quantile(np.quantile(milliseconds[drawn], 0.95, axis=1), [0.025, 0.975])
+        return Interval(float(np.quantile(milliseconds, 0.95)), float(low), float(high), n)
+
+    def _lost(self, first: np.ndarray, second: np.ndarray) -> Interval:
+        wanted = self.photos.products
+        a, b = (identical_recall_at_k(ranked, wanted, 20) for ranked in (first, second))
+        return paired_difference(a, b, self.n_resamples, self.seed, groups=wanted)
+
+    def _mean(self, values: np.ndarray) -> Interval:
+        groups = self.photos.products
+        return mean_interval(values, self.n_resamples, self.seed, groups=groups)
+
+    def _note(self, experiment: str, variant: str, metric: str, value: Interval) -> None:
+        self.ledger.record(experiment, variant, metric, value, seeds=1)

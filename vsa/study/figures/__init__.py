@@ -1,0 +1,1 @@
+"""The house style of figures, and those that several notebooks share."""

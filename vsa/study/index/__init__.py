@@ -1,0 +1,1 @@
+"""Notebook 04: recall against latency, growth, updates, shards."""

@@ -1,0 +1,270 @@
+"""The experiments of notebook 04: measured once, kept in files, read back while nothing changed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pandas as pd
+import usearch
+
+from vsa import metrics
+from vsa.index import base, build, codec, index, lists, live, model, tuning, view
+from vsa.index.build import build_index, n_lists_for
+from vsa.index.codec import itq, learned_hash, random_rotation
+from vsa.index.index import BinaryIndex
+from vsa.index.shards import ShardedIndex, build_shards
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.fingerprint import checksum, fingerprint
+from vsa.runtime.profiles import IndexSettings
+from vsa.runtime.seeds import generator
+from vsa.study.index import benchmark, peers, timing
+from vsa.study.index.benchmark import K, codec_ranking, compare, make_items, make_queries
+from vsa.study.index.loads import Load, shard_results, throughput, update_load
+from vsa.study.index.peers import PEERS, SCALABLE, Items
+from vsa.study.index.task import IndexTask
+from vsa.study.index.timing import one_thread
+from vsa.study.simulate import growth
+from vsa.study.simulate.growth import Growth, local_dimension, make_growth, neighbour_similarity
+
+_CODE = (
+    sys.modules[__name__],
+    base,
+    benchmark,
+    build,
+    codec,
+    growth,
+    index,
+    lists,
+    live,
+    metrics,
+    model,
+    peers,
+    timing,
+    tuning,
+    view,
+)
+_BITS = (64, 128, 256, 512)
+_N_SHARDS = 4
+_N_UNIFORM = 20_000
+
+
+@dataclass(frozen=True)
+class IndexLab:
+    """Where experiments with the features of one run are made."""
+
+    task: IndexTask
+    settings: IndexSettings
+    seed: int
+    folder: Path
+
+    @cached_property
+    def growth(self) -> Growth:
+        """Catalogues of any size, grown from the images that selection kept."""
+        task = self.task
+        return make_growth(task.features[task.kept], task.categories[task.kept], self.seed)
+
+    # Growing -------------------------------------------------------------------------------
+
+    def growth_evidence(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Half of the catalogue against as many items grown from the other half.
+
+        Returns mean similarity of a photo's nearest items by rank, and the local dimension, with
+        columns ``real`` and ``grown``.
+        """
+        task, rng = self.task, generator(self.seed, "halves")
+        order = rng.permutation(np.flatnonzero(task.kept))
+        first, second = order[: len(order) // 2], order[len(order) // 2 :]
+        source = make_growth(task.features[first], task.categories[first], self.seed)
+        grown, _ = source.draw(0, len(second))
+        kinds = {"real": task.features[second], "grown": grown.astype(np.float32)}
+        asked = task.test.features
+        k = min(K, len(second))
+        curves = {name: neighbour_similarity(asked, items, k) for name, items in kinds.items()}
+        dimension = {
+            name: [local_dimension(asked, items, min(20, k))] for name, items in kinds.items()
+        }
+        return pd.DataFrame(curves, index=np.arange(1, k + 1)), pd.DataFrame(dimension)
+
+    # Codes ---------------------------------------------------------------------------------
+
+    def codecs(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Name → per test query, rows of the kept catalogue ranked by code, and the overlap.
+
+        The overlap is the share of the 60 nearest by feature that are among the 60 by code.
+        """
+        task = self.task
+        features = task.features[task.kept]
+        labels = pd.factorize(task.categories[task.kept])[0]
+        found = {}
+        for bits in _BITS:
+            made = {"rotation": random_rotation(features, bits, self.seed)}
+            if bits <= min(features.shape):
+                made["ITQ"] = itq(features, bits, self.seed)
+            made["learned hash"] = learned_hash(features, labels, bits, self.seed)
+            for name, one in made.items():
+                found[f"{name}, {bits} bits"] = codec_ranking(one, task.test.features, features)
+        found["float, exact"] = benchmark.float_ranking(task.test.features, features)
+        found["RaBitQ, 1 bit per dimension"] = benchmark.rabitq_ranking(
+            task.test.features, features
+        )
+        return found
+
+    # Recall against latency ----------------------------------------------------------------
+
+    def curve(self, n: int) -> pd.DataFrame:
+        """`benchmark.compare` on a catalogue of `n` items; measured now unless it is on disk."""
+        path = self.curve_path(n)
+        if not path.is_file():
+            items, categories = make_items(self.growth, n, self.seed)
+            chosen = PEERS if n <= self.settings.n_peers else SCALABLE
+            made = self._compare(items, categories, chosen)
+            with atomic_file(path) as draft:
+                made.to_parquet(draft)
+        return pd.read_parquet(path)
+
+    def curves(self) -> dict[int, pd.DataFrame]:
+        """The curves of all sizes of the profile, and of those that `make bench-index` measured."""
+        sizes = set(self.settings.sizes)
+        found = self.folder.glob(f"curve-*-{self._key}.parquet")
+        sizes |= {int(path.name.split("-")[1]) for path in found}
+        return {n: self.curve(n) for n in sorted(sizes)}
+
+    def worst_case(self) -> pd.DataFrame:
+        """As `curve`, with features that have no structure: uniform on the sphere."""
+        n, d = min(_N_UNIFORM, *self.settings.sizes), self.task.features.shape[1]
+        rng = generator(self.seed, "uniform")
+        features = rng.standard_normal((n, d), np.float32)
+        features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float16)
+        model = build.train_model(features, [""] * n, n_lists=n_lists_for(n))
+        items = Items(features, model.codec.encode(features), model)
+        asked = rng.standard_normal((2 * min(50, len(self.asked)), d), np.float32)
+        asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+        queries, validation = np.split(asked, 2)
+        return compare(
+            self.folder / "index",
+            items,
+            np.full(n, ""),
+            make_queries(queries, model.codec),
+            make_queries(validation, model.codec),
+            SCALABLE[:2],
+        )
+
+    @property
+    def asked(self) -> np.ndarray:
+        """Test queries that time is measured with, float32 (n, d)."""
+        return self.task.test.first(self.settings.n_queries).features
+
+    # Load and shards -----------------------------------------------------------------------
+
+    def loads(self) -> list[Load]:
+        """Searches in the largest catalogue of the profile beside writers of several speeds."""
+        features, categories = self.growth.catalogue(max(self.settings.sizes))
+        folder = self.folder / "index"
+        build_index(folder, features, categories=categories, seed=self.seed)
+        fresh, _ = self.growth.draw(10**6, 2**14)
+        rates = (0.0, 5000.0, np.inf)
+        return update_load(folder, fresh, self.asked, self.settings.load_s, rates)
+
+    def shards(self) -> tuple[np.ndarray, dict[str, float]]:
+        """Whether shards change results, per query; and queries per second, by set-up."""
+        n = min(self.settings.sizes)
+        features, categories = self.growth.catalogue(n)
+        folder = self.folder / "shards"
+        build_shards(folder, _N_SHARDS, features, categories=categories, seed=self.seed)
+        one_folder = self.folder / "one-shard"
+        shared, _ = model.read_model(folder / "shard-00")
+        build_index(one_folder, features, categories=categories, model=shared)
+        rates = {}
+        one, many = BinaryIndex(one_folder), ShardedIndex.open(folder, 2)
+        same = shard_results(one, many, self.asked, one.knobs)
+        for clients in (1, 2, 4):
+            for name, searcher in (("one index", one), (f"{_N_SHARDS} shards × 2 replicas", many)):
+                rate = throughput(searcher.search, self.asked, clients, self.settings.load_s / 5)
+                rates[f"{name}, {clients} clients"] = rate
+        one.close()
+        many.close()
+        return same, rates
+
+    # Categories ----------------------------------------------------------------------------
+
+    def narrowed(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Rows of the kept catalogue, int64 (n, 60), −1 past the end, and seconds (n,).
+
+        Searched everywhere, and within the true category of each photo: what a perfect category
+        prediction would give.
+        """
+        task, folder = self.task, self.folder / "index"
+        build_index(folder, task.features[task.kept], categories=task.categories[task.kept])
+        found = {}
+        with BinaryIndex(folder) as index, one_thread():
+            for name, categories in (("everywhere", None), ("its category", task.test.categories)):
+                ids = np.full((len(task.test.features), K), -1)
+                seconds = np.zeros(len(ids))
+                for row, feature in enumerate(task.test.features):
+                    wanted = None if categories is None else [str(categories[row])]
+                    if wanted and wanted[0] not in index.categories:
+                        continue  # nobody has said what this photo shows
+                    start = time.perf_counter()
+                    hits = index.search(feature, K, categories=wanted)
+                    seconds[row] = time.perf_counter() - start
+                    ids[row, : len(hits.ids)] = hits.ids
+                found[name] = ids, seconds
+        return found
+
+    # Selection -----------------------------------------------------------------------------
+
+    def selection(self) -> dict[str, np.ndarray]:
+        """Results, rows of the whole catalogue, int64 (n, 60) and −1, with and without selection.
+
+        Asked are photos of all products that were for sale before it.
+        """
+        task = self.task
+        found = {}
+        for name, kept in (("all images", np.ones(len(task.kept), bool)), ("selected", task.kept)):
+            rows = np.flatnonzero(kept)
+            asked = task.test_unselected.features
+            ranked = faiss.knn(asked, task.features[rows], K, faiss.METRIC_INNER_PRODUCT)[1]
+            found[name] = np.where(ranked >= 0, rows[ranked], -1)
+        return found
+
+    # Files ---------------------------------------------------------------------------------
+
+    def _compare(self, items: Items, categories: np.ndarray, chosen: tuple) -> pd.DataFrame:
+        task, settings = self.task, self.settings
+        return compare(
+            self.folder / "index",
+            items,
+            categories,
+            make_queries(self.asked, items.model.codec),
+            make_queries(task.validation.first(settings.n_queries).features, items.model.codec),
+            chosen,
+        )
+
+    def curve_path(self, n: int) -> Path:
+        """Where `curve` keeps what it measured; `make bench-index` puts larger sizes there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"curve-{n}-{self._key}.parquet"
+
+    @cached_property
+    def _key(self) -> str:
+        task = self.task
+        return fingerprint(
+            *_CODE,
+            seed=self.seed,
+            n_queries=self.settings.n_queries,
+            n_peers=self.settings.n_peers,
+            versions=[faiss.__version__, np.__version__, usearch.__version__],
+            arrays=[
+                checksum(array)
+                for array in (
+                    *(task.features, task.categories, task.kept),
+                    *(task.test.features, task.validation.features),
+                )
+            ],
+        )

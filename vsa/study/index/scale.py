@@ -1,0 +1,215 @@
+"""The index at sizes that only shards hold: what `benchmark.compare` measures, built part by part.
+
+A shard is made of parts of a grown catalogue; while its features are in memory, the photos that
+will ask are compared with all of them. So no more than one shard's features is ever in memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pandas as pd
+
+from vsa.index.build import build_index, n_lists_for, train_model
+from vsa.index.codec import STORED
+from vsa.index.index import BinaryIndex, Knobs, best
+from vsa.index.lists import nearest
+from vsa.metrics import linear_recall_at_k, ndcg_at_k
+from vsa.runtime.progress import progress
+from vsa.study.index.benchmark import WANTED_RECALL, Queries, Truth, make_queries
+from vsa.study.index.peers import COARSE, ENGINE, LINEAR
+from vsa.study.index.timing import N_WARMUP, K, latency, one_thread
+from vsa.study.simulate.growth import Growth
+
+_N_PROBE = (16, 32, 64, 128, 256)
+_N_CANDIDATES = (2000, 4000, 8000, 16000, 32000)
+_CHUNK_ROWS = 2**18
+
+# a feature and its code → ids (≤ 60,), and how near they are (≤ 60,), greater is nearer
+Search = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def compare_shards(
+    folder: Path,
+    growth: Growth,
+    n: int,
+    n_shards: int,
+    asked: np.ndarray,
+    validation: np.ndarray,
+    part_size: int = 2**20,
+) -> pd.DataFrame:
+    """Curves of `n` items in shards that answer one after the other, and of the linear scan.
+
+    `asked` and `validation` are features, float32 (m, d); a catalogue of `part_size` items at a
+    time is grown. Returns the columns of `benchmark.compare` and ``n_shards``; rows whose settings
+    `validation` chose are marked ``chosen``. `n_candidates` counts those of one shard.
+    """
+    start, not_building = time.perf_counter(), 0.0
+    model = train_model(
+        *growth.draw(0, min(n, part_size)), n_lists=n_lists_for(n), seed=growth.seed
+    )
+    sets = [make_queries(features, model.codec) for features in (validation, asked)]
+    found = [_nothing(queries) for queries in sets]
+    scan = faiss.IndexBinaryFlat(model.codec.n_bits)
+    folders = [folder / f"shard-{shard:02d}" for shard in range(n_shards)]
+    parts = np.array_split(np.arange(-(-n // part_size)), n_shards)
+    for path, numbers in zip(progress(folders, "shards"), parts, strict=True):
+        began = time.perf_counter()
+        features, categories = _shard(growth, n, numbers, part_size)
+        not_building += time.perf_counter() - began
+        first = int(numbers[0]) * part_size
+        build_index(path, features, first + np.arange(len(features)), categories, model=model)
+        began = time.perf_counter()
+        scan.add(model.codec.encode(features))
+        found = [
+            _nearer(queries, features, first, *f) for queries, f in zip(sets, found, strict=True)
+        ]
+        not_building += time.perf_counter() - began
+        del features
+    facts: dict[str, Any] = {"build_s": time.perf_counter() - start - not_building}
+    with one_thread():
+        truths = [
+            Truth(ids, similarity, scan.search(queries.codes, K)[0])
+            for queries, (ids, similarity) in zip(sets, found, strict=True)
+        ]
+        linear = _measure(LINEAR, _linear(scan), {}, sets[1], truths[1])
+        del scan
+        start = time.perf_counter()
+        shards = [BinaryIndex(path) for path in folders]
+        facts["open_s"] = time.perf_counter() - start
+        facts["bytes"] = model.codec.n_bits / 8 + sum(
+            array.nbytes / n for array in (model.lists.centroids, model.lists.codes)
+        )
+        stats = [shard.stats() for shard in shards]
+        facts["disk_bytes"] = float(np.mean([s["bytes on disk per item"] for s in stats]))
+        rows = [linear | {"bytes": model.codec.n_bits / 8, "build_s": 0.0}]
+        engine = [
+            {"n_probe": n_probe, "n_candidates": n_candidates}
+            for n_candidates, n_probe in itertools.product(_N_CANDIDATES, _N_PROBE)
+        ]
+        coarse = [{"n_probe": n_probe} for n_probe in _N_PROBE]
+        for method, make, settings in ((ENGINE, _refined, engine), (COARSE, _coarse, coarse)):
+            tried = [
+                _measure(method, make(shards, setting), setting, sets[0], truths[0])
+                for setting in progress(settings, method)
+            ]
+            setting = settings[_cheapest(tried)]
+            search, shown = make(shards, setting), {"shards": n_shards, **setting}
+            rows.append(_measure(method, search, shown, sets[1], truths[1]) | facts)
+        for shard in shards:
+            shard.close()
+    curve = pd.DataFrame(rows)
+    return curve.assign(n_items=n, n_shards=n_shards, chosen=(curve.method != LINEAR).astype(int))
+
+
+def _shard(
+    growth: Growth, n: int, numbers: np.ndarray, part_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and categories of some parts of the catalogue, the last of which may be shorter."""
+    starts = numbers * part_size
+    sizes = np.minimum(n - starts, part_size)
+    features = np.empty((sizes.sum(), growth.features.shape[1]), STORED)
+    categories = np.empty(len(features), growth.categories.dtype)
+    for number, start, size in zip(progress(numbers, "grow"), starts, sizes, strict=True):
+        rows = slice(start - starts[0], start - starts[0] + size)
+        features[rows], categories[rows] = growth.draw(int(number), int(size))
+    return features, categories
+
+
+def _nothing(queries: Queries) -> tuple[np.ndarray, np.ndarray]:
+    n = len(queries.features)
+    return np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
+
+
+def _nearer(
+    queries: Queries, features: np.ndarray, first: int, ids: np.ndarray, similarity: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The 60 nearest among those found before and new features, whose ids count from `first`."""
+    for start in range(0, len(features), _CHUNK_ROWS):
+        part = features[start : start + _CHUNK_ROWS].astype(np.float32)
+        s, i = faiss.knn(queries.features, part, K, faiss.METRIC_INNER_PRODUCT)
+        ids, similarity = np.hstack([ids, i + first + start]), np.hstack([similarity, s])
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, :K]
+        ids = np.take_along_axis(ids, order, axis=1)
+        similarity = np.take_along_axis(similarity, order, axis=1)
+    return ids, similarity
+
+
+def _linear(scan: faiss.IndexBinaryFlat) -> Search:
+    def search(feature: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        del feature
+        distances, ids = scan.search(code[None], K)
+        return ids[0], -distances[0]
+
+    return search
+
+
+def _refined(shards: Sequence[BinaryIndex], setting: dict[str, int]) -> Search:
+    knobs = Knobs(**setting)
+
+    def search(feature: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        del code
+        parts = [s.candidates(feature, knobs.n_candidates, knobs.n_probe) for s in shards]
+        hits = best(parts, K, len(shards) * knobs.n_candidates)
+        return hits.ids, hits.similarity
+
+    return search
+
+
+def _coarse(shards: Sequence[BinaryIndex], setting: dict[str, int]) -> Search:
+    lists = shards[0].model.lists
+
+    def search(feature: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        probed = lists.probe(feature, code, setting["n_probe"])
+        scans = [shard.current().scan(code, probed) for shard in shards]
+        ids = np.concatenate([scan.nearest_ids(K) for scan in scans])
+        nearest_ones = [scan.distances[nearest(scan.distances, K)] for scan in scans]
+        distances = np.concatenate([np.sort(found)[:K] for found in nearest_ones])
+        order = np.lexsort((ids, distances))[:K]
+        return ids[order], -distances[order]
+
+    return search
+
+
+def _measure(
+    method: str, search: Search, setting: dict[str, int], queries: Queries, truth: Truth
+) -> dict[str, Any]:
+    """Recall and latency of one setting, as a row of `benchmark.compare`."""
+    n = len(queries.codes)
+    ids, nearness = np.full((n, K), -1), np.full((n, K), -np.inf, np.float32)
+    times = np.empty(n)
+    for row in [*range(min(N_WARMUP, n)), *range(n)]:
+        start = time.perf_counter()
+        i, s = search(queries.features[row], queries.codes[row])
+        times[row] = time.perf_counter() - start
+        ids[row, : len(i)], nearness[row, : len(s)] = i, s
+    by_code = method != ENGINE
+    exact = -truth.hamming.astype(np.float32) if by_code else truth.similarity
+    recalls, name = linear_recall_at_k(nearness, exact), "code_recall" if by_code else "recall"
+    return {
+        "method": method,
+        "setting": ", ".join(f"{key} {value}" for key, value in setting.items()),
+        name: float(recalls.mean()),
+        f"{name}s": recalls,
+        "ndcg": float(ndcg_at_k(ids, truth.ids).mean()),
+        **latency(times),
+        "seconds": times,
+        "ranks_by": "codes" if by_code else "features",
+    }
+
+
+def _cheapest(tried: Sequence[dict[str, Any]]) -> int:
+    """The fastest that reaches the wanted recall, or the one that comes nearest."""
+    recalls = [
+        float((row["recalls"] if "recalls" in row else row["code_recalls"]).mean()) for row in tried
+    ]
+    reached = [i for i, recall in enumerate(recalls) if recall >= WANTED_RECALL]
+    if reached:
+        return min(reached, key=lambda i: tried[i]["p50_ms"])
+    return int(np.argmax(recalls))

@@ -1,0 +1,115 @@
+"""The paper's claims, and verdicts that follow from intervals alone.
+
+A claim is *reproduced* when the whole interval of its effect lies above the threshold, *not
+reproduced* when the whole interval lies at or below it, and *inconclusive* otherwise. A claim of
+which some evidence is lacking can fall, but it cannot be reproduced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from vsa.runtime.errors import InputError
+from vsa.study.ledger.bootstrap import Interval
+
+REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of ``claims.yaml``; ``paper_value`` is None until read in the paper itself."""
+
+    id: str
+    statement: str
+    paper_section: str
+    judged_by: str
+    paper_value: str | None
+
+
+@cache
+def load_claims() -> dict[str, Claim]:
+    """All claims by id, in the paper's order."""
+    text = (resources.files("vsa.study.ledger") / "claims.yaml").read_text(encoding="utf-8")
+    return {entry["id"]: Claim(**entry) for entry in yaml.safe_load(text)}
+
+
+def judge(
+    claim_id: str,
+    effect: Interval,
+    unit: str,
+    evidence: Sequence[str] = (),
+    threshold: float = 0.0,
+) -> dict[str, Any]:
+    """The claim with its verdict, as `Ledger.claim` stores it.
+
+    Parameters
+    ----------
+    claim_id : an id of ``claims.yaml``.
+    effect : the measured effect; positive is in the claim's favour.
+    unit : of the effect, for example "Accuracy@1".
+    evidence : keys of the records that the effect rests on, ``section/experiment/variant/metric``.
+    threshold : what the effect must exceed; negative for "loses no more than".
+
+    Raises
+    ------
+    InputError for an unknown id.
+    """
+    return judge_all(claim_id, {"": effect}, unit, evidence, threshold)
+
+
+def judge_all(
+    claim_id: str,
+    effects: Mapping[str, Interval],
+    unit: str,
+    evidence: Sequence[str] = (),
+    threshold: float = 0.0,
+    lacks: Sequence[str] = (),
+) -> dict[str, Any]:
+    """As `judge`, for a claim that must hold in every one of several named comparisons.
+
+    It is reproduced only if each effect is, not reproduced if any is not, and inconclusive
+    otherwise. The smallest effect is the one reported first; all are kept under ``effects``.
+    ``lacks`` names evidence that the claim needs and this run does not have.
+    """
+    claims = load_claims()
+    if claim_id not in claims:
+        raise InputError(f"unknown claim {claim_id!r}", cure=f"Choose one of {', '.join(claims)}")
+    if not effects:
+        raise ValueError("a claim is judged by at least one effect")
+    claim = claims[claim_id]
+    named = {
+        name: {"effect": effect.value, "ci_low": effect.low, "ci_high": effect.high}
+        for name, effect in effects.items()
+    }
+    smallest = min(named, key=lambda name: named[name]["effect"])
+    return {
+        "id": claim.id,
+        "statement": claim.statement,
+        "paper_section": claim.paper_section,
+        "verdict": verdict_of(list(named.values()), threshold, lacks),
+        **named[smallest],
+        "unit": unit,
+        "threshold": threshold,
+        "effects": named,
+        "lacks": list(lacks),
+        "evidence": list(evidence),
+        "paper_value": claim.paper_value,
+    }
+
+
+def verdict_of(
+    effects: Sequence[Mapping[str, float]], threshold: float, lacks: Sequence[str] = ()
+) -> str:
+    """The verdict that follows from effects with ``ci_low`` and ``ci_high``."""
+    if any(effect["ci_high"] <= threshold for effect in effects):
+        return NOT_REPRODUCED
+    if not lacks and all(effect["ci_low"] > threshold for effect in effects):
+        return REPRODUCED
+    return INCONCLUSIVE

@@ -1,0 +1,202 @@
+"""From a run's metrics.json and figures to what the report shows, in plain dictionaries.
+
+No number is made here: all are read from the ledger and formatted as the registry says.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vsa.runtime.errors import InputError
+from vsa.runtime.markup import escape_make
+from vsa.study.figures.style import read_figures
+from vsa.study.ledger.claims import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, load_claims
+from vsa.study.ledger.metrics_file import Record, read_metrics, record_text, section_order
+from vsa.study.ledger.registry import Metric, get_metric
+from vsa.study.ledger.sections import KEY_FIGURES, SECTIONS
+
+SYMBOLS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "○"}
+ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
+_CURE = "Run `make reproduce` first"
+
+
+def read_content(run_folder: Path) -> dict[str, Any]:
+    """All that the templates show.
+
+    Raises InputError if the ledger is missing, broken or empty, or lacks a figure's file.
+    """
+    metrics = read_metrics(run_folder / "metrics.json")
+    if not metrics["records"]:
+        raise InputError(
+            "the ledger holds no records", cure=_CURE, file=f"{run_folder.name}/metrics.json"
+        )
+    figures = read_figures(run_folder)
+    for figure in figures:
+        if not (run_folder / "figures" / f"{figure['name']}.png").is_file():
+            raise InputError(
+                f"figure {figure['name']!r} is missing",
+                cure="Run `make reproduce` again",
+                file=f"{run_folder.name}/figures",
+            )
+    run = metrics["run"]
+    judged = [claim_content(claim) for claim in metrics["claims"]]
+    ids = {claim["id"] for claim in judged}
+    present = {record["section"] for record in metrics["records"]} | set(run["sections"])
+    present |= {figure["section"] for figure in figures}
+    machines, made = _made(run["sections"])
+    return {
+        "run": run,
+        "card": run.get("dataset_card", {}),
+        "claims": judged,
+        "not_run": [claim for claim in load_claims().values() if claim.id not in ids],
+        "show_paper": any(claim["paper_value"] for claim in judged),
+        "sections": [
+            _section(
+                name,
+                [record for record in metrics["records"] if record["section"] == name],
+                [figure for figure in figures if figure["section"] == name],
+                made.get(name),
+            )
+            for name in sorted(present, key=section_order)
+        ],
+        "key_figures": [f for name in KEY_FIGURES for f in figures if f["name"] == name],
+        "metrics": _glossary(metrics["records"]),
+        "machines": machines,
+        "commands": [reproduce_command(run["dataset"], run["profile"], s) for s in run["seeds"]],
+    }
+
+
+def claim_content(claim: dict[str, Any]) -> dict[str, Any]:
+    """A claim with its numbers as text; the paper's value is that of claims.yaml today."""
+    paper_value = load_claims()[claim["id"]].paper_value
+    return {
+        **claim,
+        "symbol": SYMBOLS[claim["verdict"]],
+        "effect_text": effect_text(claim),
+        "effect_texts": {name: effect_text(effect) for name, effect in claim["effects"].items()},
+        "threshold_text": f"{claim['threshold']:+g}" if claim["threshold"] else "",
+        "paper_value": paper_value if paper_value is not None else "",
+    }
+
+
+def effect_text(effect: dict[str, float]) -> str:
+    """``+0.186 [+0.149, +0.223]``."""
+    numbers = [effect[part] for part in ("effect", "ci_low", "ci_high")]
+    form = "+.3f" if max(map(abs, numbers)) < 10 else "+,.1f"
+    value, low, high = (format(number, form) for number in numbers)
+    return f"{value} [{low}, {high}]"
+
+
+def reproduce_command(dataset: str, profile: str, seed: int) -> str:
+    """What to type to obtain the same run."""
+    parameters = [f"DATASET={escape_make(dataset)}", f"PROFILE={profile}", f"SEED={seed}"]
+    return " ".join(["make reproduce", *(shlex.quote(part) for part in parameters)])
+
+
+def _section(
+    name: str,
+    records: list[Record],
+    figures: list[dict[str, str]],
+    made: dict[str, Any] | None,
+) -> dict[str, Any]:
+    experiments = dict.fromkeys(record["experiment"] for record in records)
+    return {
+        "id": name,
+        "title": SECTIONS[name].title,
+        "paper_section": SECTIONS[name].paper_section,
+        "method": SECTIONS[name].method,
+        "tables": [
+            _table(experiment, [r for r in records if r["experiment"] == experiment])
+            for experiment in experiments
+        ],
+        "figures": figures,
+        "made": made,
+    }
+
+
+def _table(experiment: str, records: list[Record]) -> dict[str, Any]:
+    """Variants by metrics; rows by columns where the variants of one metric read so."""
+    metrics = [get_metric(name) for name in dict.fromkeys(r["metric"] for r in records)]
+    two_way = len(metrics) == 1 and all(" | " in record["variant"] for record in records)
+    cells: dict[str, dict[str, str]] = {}
+    for record in records:
+        row, column = record["variant"], record["metric"]
+        if two_way:
+            row, _, column = record["variant"].rpartition(" | ")
+        cells.setdefault(row, {})[column] = record_text(record)
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    return {
+        "title": f"{experiment}: {_heading(metrics[0])}" if two_way else experiment,
+        "columns": columns if two_way else [_heading(metric) for metric in metrics],
+        "rows": [
+            {"name": row, "cells": [_split(filled.get(column, "")) for column in columns]}
+            for row, filled in cells.items()
+        ],
+        "note": _note(records),
+    }
+
+
+def _heading(metric: Metric) -> str:
+    unit = f" ({metric.unit})" if metric.unit else ""
+    return f"{metric.name}{unit} {ARROWS[metric.direction]}".strip()
+
+
+def _split(text: str) -> dict[str, str]:
+    """The number apart from its interval, which is set smaller."""
+    value, _, interval = text.partition(" ")
+    return {"value": value or "–", "interval": interval}
+
+
+def _note(records: Sequence[Record]) -> str:
+    parts = []
+    for name, field in (("n", "n"), ("training seeds", "seeds")):
+        known = sorted({record[field] for record in records if record[field] is not None})
+        if known:
+            span = f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
+            parts.append(f"{name} = {span}")
+    if any(record["ci_low"] is not None for record in records):
+        parts.append("in brackets: 95 % bootstrap interval")
+    if any(
+        record["ci_low"] is not None and record["ci_low"] == record["ci_high"] for record in records
+    ):
+        parts.append("an interval of no width says only that all queries came out alike")
+    return "; ".join(parts)
+
+
+def _glossary(records: Sequence[Record]) -> list[dict[str, str]]:
+    better = {"higher": "higher is better", "lower": "lower is better", "none": ""}
+    metrics = [get_metric(name) for name in dict.fromkeys(r["metric"] for r in records)]
+    return [
+        {"name": m.name, "definition": m.definition, "unit": m.unit, "better": better[m.direction]}
+        for m in metrics
+    ]
+
+
+def _made(
+    sections: dict[str, dict[str, Any]],
+) -> tuple[list[dict[str, str]], dict[str, dict[str, Any]]]:
+    """The machines of a run, each once; and of each section how it was made, by machine number."""
+    machines: list[dict[str, str]] = []
+    made = {}
+    for name, facts in sections.items():
+        if (machine := _machine(facts)) not in machines:
+            machines.append(machine)
+        made[name] = {**facts, "machine": machines.index(machine) + 1}
+    return machines, made
+
+
+def _machine(facts: dict[str, Any]) -> dict[str, str]:
+    """Where a section was made."""
+    machine = facts["machine"]
+    memory = machine.get("memory_gib")
+    return {
+        "Processor": f"{machine['cpu']}, {machine['cores']} cores",
+        "Threads": str(machine["threads"]),
+        "Memory": f"{memory} GiB" if memory else "unknown",
+        "GPU": machine.get("gpu") or "none",
+        "System": str(machine["system"]),
+        "Versions": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
+    }

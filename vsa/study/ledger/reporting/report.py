@@ -1,0 +1,74 @@
+"""RESULTS.md and report.html of a run, from metrics.json and the saved figures alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.checked import MANIFEST, write_manifest
+from vsa.runtime.markup import escape_markdown
+from vsa.study.ledger.reporting.content import read_content
+
+_OPTIONS: dict[str, Any] = {
+    "loader": PackageLoader("vsa.study.ledger.reporting"),
+    "undefined": StrictUndefined,
+    "trim_blocks": True,
+    "lstrip_blocks": True,
+    "keep_trailing_newline": True,
+}
+
+
+def write_report(run_folder: Path) -> tuple[Path, Path]:
+    """Write both forms of the report into the run's folder; returns their paths.
+
+    ``report.html`` is one file that opens offline; ``RESULTS.md`` links the figures beside it.
+    Same ledger, same bytes. ``checksums.json`` lets `vsa verify` check them all.
+
+    Raises
+    ------
+    InputError if metrics.json is missing, broken or empty, or a figure's file is missing.
+    """
+    content = read_content(run_folder)
+    markdown = markdown_environment().get_template("RESULTS.md.j2").render(content)
+    html_environment = Environment(autoescape=True, **_OPTIONS)
+    html = html_environment.get_template("report.html.j2").render(
+        content,
+        style=Markup(
+            (resources.files("vsa.study.ledger.reporting") / "templates/style.css").read_text()
+        ),
+        embed=lambda name: _embedded(run_folder / "figures" / f"{name}.png"),
+    )
+    paths = run_folder / "RESULTS.md", run_folder / "report.html"
+    for path, text in zip(paths, (markdown, html), strict=True):
+        with atomic_file(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+    with atomic_file(run_folder / MANIFEST) as draft:
+        write_manifest(run_folder, draft)
+    return paths
+
+
+def markdown_environment() -> Environment:
+    """Templates in which every inserted value is escaped for Markdown, unless it is Markup."""
+    return Environment(autoescape=False, finalize=_escaped, **_OPTIONS)
+
+
+def _escaped(value: object) -> str:
+    return str(value) if isinstance(value, Markup) else escape_markdown(str(value))
+
+
+def _embedded(path: Path) -> dict[str, Any]:
+    """The picture as text, and its width in CSS pixels, 96 to the inch."""
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content)) as picture:
+        dpi = picture.info.get("dpi", (96, 96))[0]
+        width = round(picture.width * 96 / dpi)
+    text = base64.b64encode(content).decode("ascii")
+    return {"uri": f"data:image/png;base64,{text}", "width": width}

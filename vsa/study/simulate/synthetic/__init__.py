@@ -1,0 +1,83 @@
+"""The embedded default data set: a procedurally rendered shop of the paper's 14 categories."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from vsa.data.schema import CATALOGUE, QUERIES, Dataset, check
+from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.paths import artifacts_dir
+from vsa.runtime.profiles import SyntheticSize
+from vsa.study.simulate import signals
+from vsa.study.simulate.synthetic import (
+    backgrounds,
+    carried,
+    degrade,
+    families,
+    goods,
+    home,
+    photos,
+    placing,
+    products,
+    shop,
+    sketch,
+    sprites,
+    things,
+    wear,
+)
+from vsa.study.simulate.synthetic.datasheet import DATASHEET
+
+__all__ = ["DATASHEET", "load_synthetic"]
+
+MODULES = (
+    backgrounds,
+    carried,
+    degrade,
+    families,
+    goods,
+    home,
+    photos,
+    placing,
+    products,
+    shop,
+    signals,
+    sketch,
+    sprites,
+    things,
+    wear,
+)
+SIMULATED = (
+    "every picture, studio or real shot, is drawn by a program",
+    "products, their families and their identities are made up",
+    "duplicate listings follow a chosen law",
+    "sales, conversion, applause and price are drawn from a chosen model, whatever the appearance",
+)
+
+
+def load_synthetic(size: SyntheticSize, seed: int) -> Dataset:
+    """The synthetic shop of that size, rendered on first use and read from disk afterwards.
+
+    It lies in ``artifacts/synthetic/<fingerprint>``; the fingerprint covers the size, the seed
+    and the source of the modules that draw it.
+    """
+    name = fingerprint(*MODULES, size=size, seed=seed)
+    root = artifacts_dir() / "synthetic" / name
+    if not root.exists():
+        with atomic_dir(root) as draft:
+            tables = shop.render_shop(size.n_products_per_category, size.image_px, seed, draft)
+            for table, file in zip(tables, ("catalogue", "queries"), strict=True):
+                table.to_parquet(draft / f"{file}.parquet", index=False)
+    catalogue, queries = root / "catalogue.parquet", root / "queries.parquet"
+    return Dataset(
+        name="synthetic",
+        root=root,
+        catalogue=check(pd.read_parquet(catalogue), CATALOGUE, catalogue),
+        queries=check(pd.read_parquet(queries), QUERIES, queries),
+        rejected=pd.DataFrame(columns=["table", "id", "path", "reason"], dtype=str),
+        title="Synthetic shop",
+        source="drawn by vsa.study.simulate.synthetic",
+        licence="Apache-2.0, as the code that draws it",
+        datasheet=DATASHEET,
+        simulated=SIMULATED,
+    )
