@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from vsa.runtime.paths import NOTEBOOKS, ROOT
+from vsa.runtime.paths import NOTEBOOKS
 from vsa.study.notebook import normalise, read_parameters
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w/.<:~])[~]?/[\w.-]+/[\w.-]+|\b[A-Z]:\\")
@@ -74,34 +74,6 @@ def test_outputs_are_small_complete_and_of_no_machine(path):
         for text in texts(cell):
             found = ABSOLUTE_PATH.search(text)
             assert not found, f"an absolute path: {found}"
-
-
-@every_notebook
-def test_its_rule_in_the_snakefile_names_all_it_rests_on(path):
-    rules = (ROOT / "Snakefile").read_text().split("\nrule ")
-    (rule,) = [rule for rule in rules if f'notebook=notebook("{path.stem}")' in rule]
-    named = re.findall(r'"([\w./]+)"', re.search(r"vsa\((.*?)\)", rule, re.DOTALL)[1])
-    code = "\n".join(cell.source for cell in code_cells(path))
-    files = {file.relative_to(ROOT / "vsa") for file in imported(code)}
-    assert len(files) > 10
-    missing = [file for file in files if not any(file.is_relative_to(name) for name in named)]
-    assert not missing
-
-
-def imported(code: str) -> set[Path]:
-    """Files of the package that `code` imports, and those that they import."""
-    found: set[Path] = set()
-    pending = [code]
-    while pending:
-        for node in ast.walk(ast.parse(pending.pop())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vsa."):
-                module = ROOT.joinpath(*node.module.split("."))
-                bases = [module, *(module / name.name for name in node.names)]
-                files = {base.with_suffix(".py") for base in bases} | {module / "__init__.py"}
-                new = {file for file in files if file.is_file()} - found
-                found |= new
-                pending += [file.read_text() for file in new]
-    return found
 
 
 @pytest.mark.parametrize(

@@ -39,16 +39,16 @@ identity and every duplicate is known.
 Number of products, size of families, strength of clutter, light, blur and noise, range of scale,
 share of occlusion, law of the listings: constants at the top of `shop.py`, `photos.py`,
 `degrade.py` and `families.py` in `vsa/study/simulate/synthetic`. They were set by looking at the
-pictures and at two kinds of numbers only: the accuracy of a small category classifier after a short training, which
-should be neither hopeless nor perfect, and Recall@1 of generic features (colour histogram with
-thumbnail; an ImageNet network), which should be above chance and well below one half. There were
-four rounds of measuring; the photos were made easier after the first and after the second. The
-small classifier still ended below the band that was aimed at. The last change of the pictures (a
-slightly wider range of box sizes, and a fault at the picture's edge mended) came after the last
-round. Then the network and the number of steps of the short profiles were chosen, on these
+pictures and at two kinds of numbers only: the accuracy of a small category classifier after a short
+training, which should be neither hopeless nor perfect, and Recall@1 of generic features (colour
+histogram with thumbnail; an ImageNet network), which should be above chance and well below one
+half. There were four rounds of measuring; the photos were made easier after the first and after the
+second. The small classifier still ended below the band that was aimed at. The last change of the
+pictures (a slightly wider range of box sizes, and a fault at the picture's edge mended) came after
+the last round. Then the network and the number of steps of the short profiles were chosen, on these
 pictures, by the validation accuracy of the classifier alone. Trial runs of notebook 02 at `smoke`,
-with a network that had hardly learned anything, were seen meanwhile; nothing was changed after
-them for the sake of a comparison.
+with a network that had hardly learned anything, were seen meanwhile; nothing was changed after them
+for the sake of a comparison.
 
 ### What a sceptic should distrust
 - **It is a drawing.** A few dozen silhouettes, flat materials, one light model, no real texture,
