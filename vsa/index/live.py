@@ -210,6 +210,8 @@ class WritersLock:
         _LOCKS.add(self)
 
     def release(self) -> None:
+        if not self.is_inherited:
+            fcntl.flock(self._file, fcntl.LOCK_UN)  # also where a child has a copy of the file
         self._file.close()
 
     def leave_to_parent(self) -> None:
