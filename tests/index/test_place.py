@@ -150,6 +150,15 @@ def test_a_child_does_not_keep_the_right_to_write_from_others(folder):
     os.close(go_on)
 
 
+def test_closing_twice_is_closing_once(folder):
+    index = BinaryIndex(folder, writable=True)
+    index.close()
+    with open(folder / "model.npz", "rb") as other:  # may have the number of a closed file
+        index.close()
+        assert other.read(2) == b"PK"
+    BinaryIndex(folder, writable=True).close()
+
+
 def test_a_name_may_be_text(tmp_path):
     build_index(str(tmp_path / "index"), features(0), n_bits=64, knobs=ALL)
     with BinaryIndex(str(tmp_path / "index")) as index:

@@ -97,7 +97,9 @@ class Place:
         )
 
     def close(self) -> None:
-        os.close(self._handle)
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 class Reader:
@@ -210,7 +212,7 @@ class WritersLock:
         _LOCKS.add(self)
 
     def release(self) -> None:
-        if not self.is_inherited:
+        if not self._file.closed:
             fcntl.flock(self._file, fcntl.LOCK_UN)  # also where a child has a copy of the file
         self._file.close()
 
@@ -277,8 +279,8 @@ class Writer:
     def close(self) -> None:
         if self._writers_lock.is_inherited:
             _INHERITED.append(self._connection)
-        else:
-            self._connection.close()
+            return
+        self._connection.close()
         self._writers_lock.release()
 
     def _write(self, rows: list[tuple[int, int | None, bytes | None]]) -> None:
