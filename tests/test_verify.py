@@ -88,6 +88,17 @@ def test_all_damage_is_named(run):
     assert "network.pth" in str(caught.value)
 
 
+def test_links_and_drafts_are_not_followed(run):
+    links = run.artifacts / ".links"
+    links.mkdir()
+    (links / "checkout").symlink_to(run.artifacts)
+    (run.artifacts / "again").symlink_to(run.artifacts)
+    draft = run.artifacts / ".vsa-engine-0-abcdefgh"
+    draft.mkdir()
+    (draft / "card.json").touch()
+    assert len(verify(run.name)) == 4
+
+
 def test_nothing_is_nothing(tmp_path):
     for what in (tmp_path, "no such run"):
         with pytest.raises(InputError, match="nothing here that can be checked"):

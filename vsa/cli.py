@@ -235,7 +235,8 @@ def main() -> None:
             try:
                 app()
             finally:
-                sys.stdout.flush()  # while it can be told that this is refused
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # while it can be told that this is refused
     except BrokenPipeError:
         _end(1)
     except (InputError, NotebookError) as error:
@@ -254,7 +255,8 @@ def speak_any_name() -> None:
 def _end(status: int) -> NoReturn:
     """Exit; what nobody takes is let go of, or Python would complain at the very end."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)

@@ -114,13 +114,14 @@ class VisualSearch:
             catalogue = pa.ipc.open_file(mapped).read_all()
         ranker = ranker_folder(run)
         has_quality = any(catalogue[name].null_count < len(catalogue) for name in QUALITY)
+        opened = open_ranker(ranker) if has_quality and ranker.is_dir() else None
         engine = cls(
             replace(predictor, net=ready(predictor.net, device)),
             ready(network, device),
             card["image_px"],
             BinaryIndex(folder / "index"),
             catalogue,
-            open_ranker(ranker) if has_quality and ranker.is_dir() else None,
+            opened,
         )
         for _ in range(_N_WARMUP):
             engine.search(Image.new("RGB", (engine.image_px, engine.image_px)))

@@ -11,16 +11,19 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+import PIL
 import torch
 from torch import nn
 
-from vsa.data.images import ImageError, Source, load_image
+from vsa.data.images import FORMATS, ImageError, Source, load_image
 from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, list_pictures
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
@@ -101,7 +104,7 @@ class Pictures:
         those of this folder are to take their places.
         """
         self.index.require_writable()
-        found, table = list_pictures(pictures), self._table()
+        found, table = list_pictures(pictures), self._table().copy()
         listed = found.pictures
         known = table.set_index("name").reindex(listed.name)
         source = _shown(found.folder)
@@ -110,6 +113,7 @@ class Pictures:
         digests = dict(zip(known.index[is_there], known.digest[is_there], strict=True))
         if not replace:
             self._refuse_clashes(listed[(is_there & (known.source != source)).to_numpy()], digests)
+        table.loc[table.name.isin(listed.name[same]), "source"] = source  # it may have been moved
         work = _Work(self.net, self.device, source, digests)
         fresh, features, touched, unreadable = work.describe(listed[~same])
         ids = fresh.id.to_numpy(np.int64)
@@ -126,7 +130,7 @@ class Pictures:
         n_same = int(same.sum()) + len(touched)
         taken = _taken(found, unreadable, int((~old).sum()), int(old.sum()), n_same)
         with atomic_file(self.folder / LEFT_OUT, make_parents=False) as draft:
-            _write_left_out(draft, taken)
+            taken.left_out.to_csv(draft, index=False)
         return taken
 
     def delete(self, names: Sequence[str]) -> None:
@@ -144,13 +148,13 @@ class Pictures:
 
     def _refuse_clashes(self, listed: pd.DataFrame, digests: Mapping[str, str]) -> None:
         """Raise InputError if a picture of another folder has a name of these, and is another."""
-        clashes = [
-            name
-            for name, path in zip(listed.name, listed.path, strict=True)
-            if _digest(_content(path)) != digests[name]
-        ]
+        clashes = []
+        for name, path in zip(listed.name, listed.path, strict=True):
+            with suppress(ImageError):  # one that cannot be read takes nobody's place
+                if _digest(_content(path)) != digests.get(name):
+                    clashes.append(name)
         if clashes:
-            where = self._table().set_index("name").source[clashes[0]]
+            where = self._table().set_index("name").source.get(clashes[0])
             raise InputError(
                 f"{len(clashes)} names are those of pictures of {where}, as {clashes[0]!r}",
                 cure="Put both folders into one and add that; or, if these are to take the places "
@@ -213,12 +217,12 @@ def build(folder: str | Path, pictures: str | Path) -> Taken:
         write_index(draft, features, readable.id.to_numpy(np.int64))
         write_checked_table(draft / _NAMES, readable[_COLUMNS])
         taken = _taken(found, unreadable, len(readable))
-        _write_left_out(draft / LEFT_OUT, taken)
+        taken.left_out.to_csv(draft / LEFT_OUT, index=False)
         with BinaryIndex(draft) as index:
             # no picture is held out: each finds itself, and 19 others that count
             some = features[:: max(1, len(features) // _N_TUNING)]
             knobs = choose_knobs(index, some, k=min(20, len(features))).knobs
-        change_facts(draft, knobs=asdict(knobs), tables=[_NAMES])
+        change_facts(draft, knobs=asdict(knobs), tables=[_NAMES], notes=[LEFT_OUT])
     shutil.rmtree(parts, ignore_errors=True)
     return taken
 
@@ -275,14 +279,16 @@ class _Work:
             stamps=chunk.stamp.tolist(),
             size_px=_SIZE_PX,
             network=state_digest(self.net.state_dict()),
+            formats=FORMATS,  # what could not be read may be once there is a decoder for it
+            pillow=PIL.__version__,
         )
         part = self.parts / f"{key}.npz"
-        if not part.is_file():
-            made = self._make(chunk)
-            with atomic_file(part) as draft, draft.open("wb") as stream:
-                np.savez(stream, allow_pickle=False, **made)
-        with np.load(part) as arrays:
+        with suppress(OSError, ValueError, BadZipFile), np.load(part) as arrays:
             return dict(arrays)
+        made = self._make(chunk)
+        with atomic_file(part) as draft, draft.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **made)
+        return made
 
     def _make(self, chunk: pd.DataFrame) -> dict[str, np.ndarray]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -335,7 +341,3 @@ def _taken(
     left = left_out.what.value_counts()
     counts |= {what: int(left.get(what, 0)) for what in (UNREADABLE, SKIPPED)}
     return Taken(counts, left_out)
-
-
-def _write_left_out(path: Path, taken: Taken) -> None:
-    taken.left_out.to_csv(path, index=False)

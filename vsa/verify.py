@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vsa.index.index import BinaryIndex
+from vsa.runtime.atomic import settled
 from vsa.runtime.checked import INDEX, MANIFEST, check_manifest
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import artifacts_dir, reports_dir
@@ -46,13 +47,14 @@ def verify(what: str | Path) -> list[Path]:
 
 def _checks(place: Path) -> list[tuple[Path, Callable[[Path], object]]]:
     found: list[tuple[Path, Callable[[Path], object]]] = []
-    for name, folders, files in os.walk(place, followlinks=True):
+    for name, folders, files in os.walk(settled(place)):
         if INDEX in files:
             found.append((Path(name), _check_index))
             folders.clear()
         elif not _MARKS.isdisjoint(files):
             found.append((Path(name), lambda folder: check_manifest(folder, check_all=True)))
-        folders.sort()
+        # drafts, and links to the checkout, are hidden
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
     return found
 
 

@@ -84,6 +84,15 @@ def test_a_name_need_not_be_utf8(folder):
     assert listing.pictures.path[0].read_bytes()
 
 
+def test_no_two_names_become_one_and_suffixes_need_not_be_utf8_either(folder):
+    place = os.fsencode(folder)
+    for name in (b"caf\xe9.png", b"caf\\xe9.png", b"note.\xe9t"):
+        open(place + b"/" + name, "wb").close()
+    listing = list_pictures(folder)
+    assert sorted(listing.pictures.name) == ["caf\\\\xe9.png", "caf\\xe9.png"]
+    assert left_out(listing) == {"note.\\xe9t": (SKIPPED, "not a picture's name (.\\xe9t)")}
+
+
 def test_a_stamp_tells_a_file_that_took_anothers_place_with_its_size_and_time(folder):
     path, other = folder / "a.jpg", folder / "b.jpg"
     for file, content in ((path, b"first"), (other, b"other")):

@@ -9,6 +9,7 @@ from random_features import unit
 
 from vsa.index.build import build_index
 from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.shards import build_shards
 from vsa.runtime.errors import InputError
 
 ALL = Knobs(10**6, 10**6)
@@ -102,10 +103,28 @@ def test_an_index_is_not_replaced_under_its_writer_and_not_written_to_while_it_i
 
 
 def test_other_things_in_the_folder_are_not_lost(folder):
+    for name in ("thesis.tex", "sales.csv", "my.parquet", "database-backup", ".index.notes"):
+        (folder / name).write_text("years")
+        with pytest.raises(InputError, match=f"holds '{name}' too"):
+            build_index(folder, features(2), n_bits=64)
+        assert (folder / name).read_text() == "years"
+        (folder / name).unlink()
+
+
+def test_shards_are_not_replaced_under_their_writers_nor_with_other_things(tmp_path):
+    folder = tmp_path / "shards"
+    build_shards(folder, 2, features(0), knobs=ALL)
+    with (
+        BinaryIndex(folder / "shard-01", writable=True),
+        pytest.raises(InputError, match="another writer"),
+    ):
+        build_shards(folder, 2, features(2), knobs=ALL)
     (folder / "thesis.tex").write_text("years")
     with pytest.raises(InputError, match=r"holds 'thesis\.tex' too"):
-        build_index(folder, features(2), n_bits=64)
-    assert (folder / "thesis.tex").read_text() == "years"
+        build_shards(folder, 2, features(2), knobs=ALL)
+    (folder / "thesis.tex").unlink()
+    build_shards(folder, 3, features(2), knobs=ALL)
+    assert len(list(folder.glob("shard-*"))) == 3
 
 
 def in_child(act):
@@ -133,6 +152,58 @@ def test_after_a_fork_the_child_searches_and_the_parent_writes(folder):
         assert in_child(child) == 0
         index.delete(np.array([0]))
         assert 0 not in index.search(query, 50).ids
+
+
+def test_after_a_fork_the_child_sees_what_was_changed_since(folder):
+    query = features(0)[0]
+
+    def child():
+        os.close(stop)
+        os.read(go_on, 1)  # until the parent has made its change
+        assert 0 not in index.search(query, 50).ids
+        index.verify()
+
+    with BinaryIndex(folder, writable=True) as index:
+        index.search(query, 1)
+        go_on, stop = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                child()
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        index.delete(np.array([0]))
+        os.close(stop)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        os.close(go_on)
+
+
+def test_after_a_fork_the_child_does_not_mix_in_another_index(folder):
+    index = BinaryIndex(folder)
+    build_index(folder, features(2), n_bits=64, knobs=ALL)
+    with BinaryIndex(folder, writable=True) as other:
+        other.add(MORE, features(1, 10))
+
+    def child():
+        with pytest.raises(InputError, match="moved, removed or replaced"):
+            index.search(features(0)[0], 5)
+
+    assert in_child(child) == 0
+    index.close()
+
+
+def test_what_may_not_be_read_is_not_said_to_be_missing(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "open", refuse)
+        with pytest.raises(InputError, match="Too many open files"):
+            BinaryIndex(folder)
+    monkeypatch.setattr(type(folder), "read_text", refuse)
+    with pytest.raises(InputError, match=r"cannot be read \(Too many open files\)"):
+        BinaryIndex(folder)
 
 
 def test_a_child_does_not_keep_the_right_to_write_from_others(folder):

@@ -77,9 +77,10 @@ def test_a_name_as_long_as_may_be(tmp_path):
 
 
 def test_drafts_of_the_killed_are_removed_and_those_of_the_living_are_not(tmp_path):
-    dead, young = tmp_path / ".target-aaaaaaaa", tmp_path / ".target-bbbbbbbb"
-    file = tmp_path / ".file.txt-cccccccc.txt"
-    other = tmp_path / ".target-of-somebody"
+    prefix = atomic._prefix(tmp_path / "target")
+    dead, young = tmp_path / f"{prefix}aaaaaaaa", tmp_path / f"{prefix}bbbbbbbb"
+    file = tmp_path / f"{atomic._prefix(tmp_path / 'file.txt')}cccccccc.txt"
+    other = tmp_path / ".target-20241127"  # somebody's copy
     for folder in (dead, young, other):
         folder.mkdir()
     file.touch()
@@ -102,6 +103,60 @@ def test_who_comes_after_a_kill_between_two_steps_finds_the_old_one(tmp_path, mo
     (tmp_path / "target").rename(atomic._aside(tmp_path / "target"))
     assert (settled(tmp_path / "target") / "file").read_text() == "old"
     assert names(tmp_path) == ["target"]
+
+
+def test_names_that_begin_alike_do_not_share_what_is_moved_aside(tmp_path):
+    one, two = tmp_path / ("x" * 50 + "-one"), tmp_path / ("x" * 50 + "-two")
+    fill(one, "one")
+    fill(two, "two")
+    one.rename(atomic._aside(one))
+    assert (settled(two) / "file").read_text() == "two"
+    assert (settled(one) / "file").read_text() == "one"
+
+
+def test_a_reader_may_come_between_two_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
+    fill(tmp_path / "target", "old")
+    real, calls = os.rename, []
+
+    def rename(first, second):
+        real(first, second)
+        calls.append(second)
+        if len(calls) == 1:  # it has been moved aside: somebody opens it now
+            settled(tmp_path / "target")
+
+    monkeypatch.setattr(os, "rename", rename)
+    fill(tmp_path / "target", "new")
+    assert (tmp_path / "target" / "file").read_text() == "new"
+    assert names(tmp_path) == ["target"]
+
+
+def test_what_cannot_take_the_place_leaves_the_old_one_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
+    fill(tmp_path / "target", "old")
+    real = os.rename
+
+    def rename(first, second):
+        if second == tmp_path / "target" and first != atomic._aside(second):
+            raise OSError(28, "No space left on device")
+        real(first, second)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(OSError, match="No space"):
+        fill(tmp_path / "target", "new")
+    assert (tmp_path / "target" / "file").read_text() == "old"
+    assert names(tmp_path) == ["target"]
+
+
+def test_a_disk_without_locks_will_do(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(atomic.fcntl, "flock", flock)
+    fill(tmp_path / "target", "new")
+    with atomic_file(tmp_path / "file") as draft:
+        draft.write_text("x")
+    assert names(tmp_path) == ["file", "target"]
 
 
 def test_every_folder_says_whether_it_is_whole(tmp_path):

@@ -75,9 +75,9 @@ def write_base(
             write_checked_json(draft / "manifest.json", manifest)
             for path in (*draft.iterdir(), draft):
                 flush(path)
-        flush(folder.parent)
     except OSError as error:
         raise not_written(folder, error) from error
+    flush(folder.parent)
 
 
 def _write_arrays(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ from vsa.index.base import write_base
 from vsa.index.codec import STORED, check_features, random_rotation
 from vsa.index.index import Knobs, check_ids
 from vsa.index.lists import Names, train_lists
-from vsa.index.live import WritersLock, create_live
+from vsa.index.live import Place, WritersLock, create_live
 from vsa.index.model import Model, write_model
 from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
-from vsa.runtime.checked import INDEX, flush
+from vsa.runtime.checked import INDEX, flush, read_checked_json
 from vsa.runtime.errors import InputError
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
@@ -99,18 +100,31 @@ def replaced_index(folder: str | Path) -> Iterator[Path]:
     """
     target = settled(require_replaceable(Path(folder), INDEX))
     _refuse_other_files(target)
-    lock = WritersLock(target) if (target / INDEX).is_file() else None
-    try:
-        with atomic_dir(target, marker=INDEX, manifest=False) as draft:
-            yield draft
-            for path in (*draft.iterdir(), draft):
-                flush(path)
-        flush(target.parent)
-    except OSError as error:
-        raise not_written(folder, error) from error
-    finally:
-        if lock is not None:
-            lock.release()
+    with kept_from_writers(target):
+        try:
+            with atomic_dir(target, marker=INDEX, manifest=False) as draft:
+                yield draft
+                for path in (*draft.iterdir(), draft):
+                    flush(path)
+        except OSError as error:
+            raise not_written(folder, error) from error
+    flush(target.parent)
+
+
+@contextmanager
+def kept_from_writers(*folders: Path) -> Iterator[None]:
+    """Nobody may write to the indexes in these folders, if there are any.
+
+    Raises InputError if somebody has one open for writing.
+    """
+    with ExitStack() as stack:
+        for folder in folders:
+            if (folder / INDEX).is_file():
+                place = Place(folder)
+                stack.callback(place.close)
+                stack.callback(WritersLock(folder).release)
+                place.require()  # it may have been replaced before it was locked
+        yield
 
 
 def write_index(
@@ -163,15 +177,20 @@ def write_index(
         ) from error
 
 
-# what an index's folder holds; anything else is somebody's, and would be lost with it
-_OWN = ("index.json", "model.npz", "live.sqlite*", "writer.lock", "*base-*", "*.parquet", "*.csv")
+# what an index's folder holds beside what its facts name; anything else would be lost with it
+_OWN = (INDEX, "model.npz", "live.sqlite*", "writer.lock", f"base-{'[0-9]' * 8}", ".vsa-*")
 
 
 def _refuse_other_files(folder: Path) -> None:
-    if not folder.is_dir():
+    if not (folder / INDEX).is_file():
         return
+    try:
+        facts = read_checked_json(folder / INDEX)["facts"]
+    except InputError:  # damaged, and to be built anew
+        facts = {}
+    own = (*_OWN, *facts.get("tables", ()), *facts.get("notes", ()))
     for path in folder.iterdir():
-        if not any(path.match(pattern) for pattern in _OWN) and not path.name.startswith(".index."):
+        if not any(fnmatch(path.name, pattern) for pattern in own):
             raise InputError(
                 f"the folder holds {path.name!r} too, which would be lost with the index",
                 cure="Move it away, or name another folder",

@@ -101,7 +101,7 @@ class BinaryIndex:
         self._writer: Writer | None = None
         try:
             self.model, self.facts = read_model(self.folder)
-            self._reader = Reader(self.folder, self.model.codec.dim)
+            self._reader = Reader(self._place, self.model.codec.dim)
         except BaseException:
             self._place.close()
             raise
@@ -351,7 +351,7 @@ class BinaryIndex:
 
     def _remove_others(self, base: Path) -> None:
         """Remove drafts and bases that nobody will open any more."""
-        for path in (*self.folder.glob("base-*"), *self.folder.glob(".base-*")):
+        for path in (*self.folder.glob("base-*"), *self.folder.glob(".vsa-base-*")):
             if path != base:
                 shutil.rmtree(path, ignore_errors=True)
 

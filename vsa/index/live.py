@@ -23,7 +23,7 @@ import numpy as np
 from vsa.index.codec import STORED
 from vsa.runtime.atomic import settled
 from vsa.runtime.errors import InputError
-from vsa.runtime.system import not_written
+from vsa.runtime.system import explain, not_written
 
 _FILE, _LOCK = "live.sqlite", "writer.lock"
 _SCHEMA = """
@@ -80,8 +80,11 @@ class Place:
         try:
             # held open, so that no later folder is given its number
             self._handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             raise no_index(self.folder) from None
+        except OSError as error:
+            raise explain(error) from None
+        self.close = weakref.finalize(self, os.close, self._handle)
 
     def require(self) -> None:
         """Raise InputError if another folder, or none, is where this one was."""
@@ -91,23 +94,27 @@ class Place:
         except OSError:
             pass
         raise InputError(
-            "the index was moved, removed or replaced since it was opened; nothing was changed",
+            "the index was moved, removed or replaced since it was opened",
             cure="Open it where it is now",
             file=self.folder,
         )
-
-    def close(self) -> None:
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
 
 
 class Reader:
     """One reading connection; its calls may come from any thread, one at a time."""
 
-    def __init__(self, folder: Path, dim: int) -> None:
-        self._path, self._dim = folder / _FILE, dim
+    def __init__(self, place: Place, dim: int) -> None:
+        self._place, self._path, self._dim = place, place.folder / _FILE, dim
         self._open()
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """One of this process: SQLite's connections may not be used after a fork."""
+        if self._process != os.getpid():
+            _INHERITED.append(self._opened)
+            self._place.require()  # or it is another index that is opened
+            self._open()
+        return self._opened
 
     def _open(self) -> None:
         folder = self._path.parent
@@ -115,8 +122,8 @@ class Reader:
             raise no_index(folder)
         self._process = os.getpid()
         try:
-            self._connection = _connect(self._path, "ro")
-            self._connection.execute("SELECT base FROM state").fetchone()
+            self._opened = _connect(self._path, "ro")
+            self._opened.execute("SELECT base FROM state").fetchone()
         except sqlite3.OperationalError as error:
             if not os.statvfs(folder).f_flag & os.ST_RDONLY and os.access(folder, os.W_OK):
                 raise _cannot_read(self._path, error) from None
@@ -128,17 +135,15 @@ class Reader:
                     cure="Open it once where it may be written, then copy it",
                     file=folder,
                 ) from None
-            self._connection = _connect(self._path, "ro&immutable=1")
+            self._opened = _connect(self._path, "ro&immutable=1")
         except sqlite3.DatabaseError as error:
             raise _cannot_read(self._path, error) from None
 
-    def version(self) -> int:
-        """A number that differs from the last one if anything was committed since."""
-        if self._process != os.getpid():  # SQLite's connections may not be used after a fork
-            _INHERITED.append(self._connection)
-            self._open()
+    def version(self) -> tuple[int, int]:
+        """Differs from the last one if anything was committed since, or the process is another."""
         try:
-            return self._connection.execute("PRAGMA data_version").fetchone()[0]
+            number = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            return self._process, number
         except sqlite3.Error as error:
             raise _cannot_read(self._path, error) from None
 
@@ -183,7 +188,10 @@ class Reader:
             raise _damaged(self._path)
 
     def close(self) -> None:
-        self._connection.close()
+        if self._process == os.getpid():
+            self._opened.close()
+        else:
+            _INHERITED.append(self._opened)
 
 
 class WritersLock:
@@ -201,7 +209,7 @@ class WritersLock:
             raise not_written(folder / _LOCK, error) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._file.close()
             raise InputError(
                 "another writer has the index open",

@@ -12,18 +12,19 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from vsa.index.build import build_index, n_lists_for, train_model
+from vsa.index.build import build_index, kept_from_writers, n_lists_for, train_model
 from vsa.index.codec import check_features
 from vsa.index.index import BinaryIndex, Candidates, Hits, Knobs, best, check_ids, check_request
 from vsa.index.lists import Names
 from vsa.index.model import Model
-from vsa.runtime.atomic import atomic_dir, settled
-from vsa.runtime.checked import read_checked_json, write_checked_json
+from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
+from vsa.runtime.checked import MANIFEST, read_checked_json, write_checked_json
 from vsa.runtime.errors import InputError
 
 _LOG = logging.getLogger(__name__)
@@ -69,7 +70,17 @@ def build_shards(
     names = np.full(len(ids), "", object) if categories is None else np.asarray(categories, object)
     model = train_model(features, names, n_lists=n_lists_for(len(ids)), seed=seed)
     owner = shard_of(ids, n_shards)
-    with atomic_dir(Path(folder), marker=_FACTS) as draft:
+    target = settled(require_replaceable(Path(folder), _FACTS))
+    shards = list(target.glob("shard-[0-9][0-9]"))
+    if target.is_dir():
+        known = {_FACTS, MANIFEST, *(path.name for path in shards)}
+        if others := sorted({path.name for path in target.iterdir()} - known):
+            raise InputError(
+                f"the folder holds {others[0]!r} too, which would be lost with the shards",
+                cure="Move it away, or name another folder",
+                file=folder,
+            )
+    with kept_from_writers(*shards), atomic_dir(target, marker=_FACTS) as draft:
         for shard in range(n_shards):
             mine = np.flatnonzero(owner == shard)
             build_index(
@@ -104,10 +115,15 @@ class ShardedIndex:
         if not (folder / _FACTS).is_file():
             raise InputError("there are no shards here", cure="Build some first", file=folder)
         n_shards = read_checked_json(folder / _FACTS)["n_shards"]
-        shards = [
-            [BinaryIndex(folder / _name(shard)) for _ in range(n_replicas)]
-            for shard in range(n_shards)
-        ]
+        with ExitStack() as opened:  # closes those that are open if another cannot be opened
+            shards = [
+                [
+                    opened.enter_context(BinaryIndex(folder / _name(shard)))
+                    for _ in range(n_replicas)
+                ]
+                for shard in range(n_shards)
+            ]
+            opened.pop_all()
         return cls(shards, shards[0][0].model, shards[0][0].knobs)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import sys
@@ -56,15 +57,15 @@ def atomic_dir(
     settled(target)
     _remove_abandoned(target)
     draft = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
-    with _claimed(draft):
-        try:
+    try:
+        with _claimed(draft, os.O_RDONLY):
             yield draft
             if manifest:
                 write_manifest(draft)
             draft.chmod(0o755)
             replace_dir(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextmanager
@@ -81,13 +82,13 @@ def atomic_file(target: Path, *, make_parents: bool = True) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=target.suffix, dir=target.parent)
     os.close(handle)
     draft = Path(name)
-    with _claimed(draft):
-        try:
+    try:
+        with _claimed(draft, os.O_RDWR):
             yield draft
             draft.chmod(0o644)
             os.replace(draft, target)
-        finally:
-            draft.unlink(missing_ok=True)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def require_replaceable(folder: Path, marker: str | None = None) -> Path:
@@ -137,29 +138,35 @@ def replace_dir(draft: Path, target: Path) -> None:
     """
     if not os.path.lexists(target):
         os.rename(draft, target)
-    elif not _exchange(draft, target):
-        aside = _aside(target)
+    elif _exchange(draft, target):
+        shutil.rmtree(draft, ignore_errors=True)  # it is the old one now
+    else:
+        _replace_in_two_steps(draft, target)
+
+
+def _replace_in_two_steps(draft: Path, target: Path) -> None:
+    aside = _aside(target)
+    shutil.rmtree(aside, ignore_errors=True)  # of somebody who was killed while clearing away
+    for attempts_left in (2, 1, 0):
         os.rename(target, aside)
         try:
             os.rename(draft, target)
-        except BaseException:
-            os.rename(aside, target)
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
-    else:
-        shutil.rmtree(draft, ignore_errors=True)  # it is the old one now
+            break
+        except BaseException as error:
+            with suppress(FileNotFoundError):  # who opened it meanwhile has moved it back
+                os.rename(aside, target)
+            if not attempts_left or not isinstance(error, OSError):
+                raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def settled(target: Path) -> Path:
     """`target`, moved back if the process that was replacing it was killed half way."""
     target = Path(os.path.realpath(target))
     aside = _aside(target)
-    if aside.is_dir():
-        if os.path.lexists(target):
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            with suppress(OSError):  # somebody else moved it back, or nobody may
-                os.rename(aside, target)
+    if aside.is_dir() and not os.path.lexists(target):
+        with suppress(OSError):  # somebody else moved it back, or nobody may
+            os.rename(aside, target)
     return target
 
 
@@ -171,20 +178,29 @@ def _current_folder() -> Path | None:
 
 
 def _aside(target: Path) -> Path:
-    return target.with_name(f".{target.name[:_NAME_CHARACTERS]}.before")
+    return target.with_name(f"{_prefix(target)}before")
 
 
 def _prefix(target: Path) -> str:
-    return f".{target.name[:_NAME_CHARACTERS]}-"
+    """Of names beside the target that nobody else gives: the beginning of its own, and a hash."""
+    whole = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
+    return f".vsa-{target.name[:_NAME_CHARACTERS]}-{whole}-"
 
 
 @contextmanager
-def _claimed(draft: Path) -> Iterator[None]:
-    """Let others see that this draft is being worked on, until the end of this process at most."""
-    handle = os.open(draft, os.O_RDONLY)
+def _claimed(draft: Path, flags: int) -> Iterator[bool]:
+    """Let others see that this draft is being worked on, until the end of this process at most.
+
+    Yields whether it could be claimed: somebody else may have, and not every disk has locks.
+    """
+    handle = os.open(draft, flags)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        except OSError:
+            is_ours = False
+        yield is_ours
     finally:
         os.close(handle)
 
@@ -201,8 +217,11 @@ def _remove_abandoned(target: Path) -> None:
         if len(name.removesuffix(suffix)) - len(prefix) != 8 and len(name) - len(prefix) != 8:
             continue
         draft = target.parent / name
-        with suppress(OSError), _claimed(draft):
-            if time.time() - draft.stat().st_mtime < _YOUNG_S:  # it may be claimed in a moment
+        flags = os.O_RDONLY if draft.is_dir() else os.O_RDWR
+        with suppress(OSError), _claimed(draft, flags) as is_abandoned:
+            # a young one may be claimed in a moment
+            is_young = time.time() - draft.stat().st_mtime < _YOUNG_S
+            if is_young or not is_abandoned:
                 continue
             if draft.is_dir():
                 shutil.rmtree(draft, ignore_errors=True)
@@ -215,12 +234,12 @@ def _exchange(first: Path, second: Path) -> bool:
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
-    sys.audit("os.rename", first, second, -1, -1)
+    sys.audit("os.rename", first, second, -1, -1)  # as os.rename does
     names = os.fsencode(first), os.fsencode(second)
     if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM):
         return False
     raise OSError(number, os.strerror(number), str(second))
 

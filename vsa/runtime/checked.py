@@ -51,12 +51,21 @@ def check_file(path: Path, facts: dict[str, int], *, check_all: bool) -> None:
         try:
             is_same = file_checksum(path) == facts["crc32"]
         except OSError as error:
-            raise InputError(f"the file cannot be read ({error})", cure=CURE, file=path) from None
+            raise cannot_read(path, error) from None
         if not is_same:
             raise InputError("the file's checksum is wrong", cure=CURE, file=path)
 
 
 # JSON ------------------------------------------------------------------------------------------
+
+
+def cannot_read(path: Path, error: OSError) -> InputError:
+    """What to say of a file that is there, and that the system does not give."""
+    return InputError(
+        f"the file cannot be read ({error.strerror or error})",
+        cure="See who owns it, and how many files are open",
+        file=path,
+    )
 
 
 def write_checked_json(path: Path, content: dict[str, Any]) -> None:
@@ -72,8 +81,10 @@ def read_checked_json(path: Path) -> dict[str, Any]:
         content = both["content"]
         if zlib.crc32(json.dumps(content, sort_keys=True).encode()) == both["crc32"]:
             return content
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         pass
+    except OSError as error:  # it is there: whoever is told that it is not makes it anew
+        raise cannot_read(path, error) from None
     raise InputError("the file is missing or damaged", cure=CURE, file=path)
 
 
@@ -81,7 +92,7 @@ def read_checked_json(path: Path) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, target: Path | None = None) -> None:
-    """Note size and checksum of all files below a folder, but hidden ones and those of indexes.
+    """Note size and checksum of all files below a folder, but hidden files and indexes in it.
 
     It goes into the folder, or to `target`.
     """

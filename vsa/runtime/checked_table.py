@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vsa.runtime.checked import CURE
+from vsa.runtime.checked import CURE, cannot_read
 from vsa.runtime.errors import InputError
 
 _KEY = b"vsa.crc32"
@@ -30,8 +30,18 @@ def read_checked_table(path: Path) -> pd.DataFrame:
         table = read.to_pandas()
         if int(read.schema.metadata[_KEY]) == _table_checksum(table):
             return table
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        ValueError,
+        KeyError,
+        TypeError,
+        pa.ArrowException,
+    ):
         pass
+    except OSError as error:
+        if error.errno is not None:  # pyarrow's own are of a file that is no table
+            raise cannot_read(path, error) from None
     raise InputError("the file is missing or damaged", cure=CURE, file=path)
 
 

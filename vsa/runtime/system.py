@@ -17,8 +17,7 @@ from vsa.runtime.paths import artifacts_dir, data_dir, reports_dir, weights_dir
 
 _WRITE = "Make that place writable"
 _MOVE = "A file stands where a folder has to be: move it away"
-_CURES: dict[int | None, str] = {
-    None: "Free some space",  # numpy says only that less was written than was to be
+_CURES = {
     errno.ENOSPC: "Free some space",
     errno.EDQUOT: "Free some space",
     errno.EFBIG: "Free some space",
@@ -49,7 +48,9 @@ def refusals_explained() -> Iterator[None]:
 
 def explain(error: OSError) -> InputError:
     """What was refused, where, and what to do about it."""
-    cure = _CURES.get(error.errno, "See that it is there and can be used")
+    cure = _CURES.get(error.errno or 0, "See that it is there and can be used")
+    if error.errno is None and "written" in str(error):  # numpy says how many numbers were not
+        cure = _CURES[errno.ENOSPC]
     if variable := _variable_of(error.filename):
         cure += f", or set {variable} to a folder elsewhere"
     return InputError(error.strerror or str(error), cure=cure, file=error.filename)

@@ -106,7 +106,8 @@ def open_shop(run: Run) -> Shop:
     check_manifest(tables)
     dataset = load(run.dataset, run.profile, run.seed)
     selection = pd.read_parquet(tables / "selection.parquet")
-    if selection.image_id.tolist() != dataset.catalogue.image_id.tolist():
+    stored = [pd.read_parquet(tables / f"{name}.parquet") for name in ("catalogue", "queries")]
+    if not all(map(_are_equal, stored, (dataset.catalogue, dataset.queries))):
         raise InputError(
             "the catalogue is not the one that was prepared",
             cure="Run notebook 01_catalogue again",
@@ -117,6 +118,10 @@ def open_shop(run: Run) -> Shop:
     path = simulated if is_simulated else observed
     pvlog = pd.read_parquet(path) if path.is_file() else None
     return Shop(dataset, selection, pvlog, is_simulated)
+
+
+def _are_equal(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    return first.astype(str).equals(second.astype(str))
 
 
 def record_shop(ledger: Ledger, shop: Shop) -> None:

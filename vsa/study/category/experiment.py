@@ -75,6 +75,9 @@ def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) ->
             seed=seed,
             device=repr(device),
             paths={name: table.path.tolist() for name, table in tables.items()},
+            labels={name: task.labels(table).tolist() for name, table in tables.items()},
+            categories=list(task.categories),
+            is_training=task.reference.is_training.tolist(),
             images=[checksum(array) for array in images.values()],
             weights=weights_key(settings.architecture) if settings.pretrained else "",
         )

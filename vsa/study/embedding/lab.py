@@ -142,15 +142,16 @@ class Lab:
             draft = folder.with_name(f".{folder.name}")  # checkpoints outlive a kill here
             draft.mkdir(parents=True, exist_ok=True)
             try:
-                self._maker(name)(name, draft)
+                if not (draft / "card.json").is_file():  # written last
+                    self._maker(name)(name, draft)
+                write_manifest(draft)
+                replace_dir(draft, folder)  # in one step: what took hours must not be lost
             except OSError as error:
                 raise InputError(
                     f"{name}, seed {self.seed}, could not be finished ({error})",
                     cure="Free some space on that disk and start again: training continues",
                     file=draft,
                 ) from error
-            write_manifest(draft)
-            replace_dir(draft, folder)  # in one step: what took hours must not be lost between two
         return read_job(folder, name, self.seed)
 
     def is_possible(self, name: str) -> bool:

@@ -13,7 +13,7 @@ import torch
 
 from vsa.data.schema import BOX
 from vsa.engine import PAGE
-from vsa.index.build import build_index
+from vsa.index.build import build_index, kept_from_writers
 from vsa.index.index import BinaryIndex
 from vsa.index.model import change_facts
 from vsa.index.tuning import choose_knobs
@@ -39,7 +39,7 @@ def publish(
     validation : features of photos, float32 (m, d), that choose the index's settings.
     """
     settings = lab.settings
-    with atomic_dir(folder, marker=_CARD) as draft:
+    with kept_from_writers(folder / "index"), atomic_dir(folder, marker=_CARD) as draft:
         index = draft / "index"
         build_index(index, features, categories=catalogue.category.to_numpy(str), seed=lab.seed)
         with BinaryIndex(index) as opened:
