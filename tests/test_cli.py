@@ -79,6 +79,22 @@ def test_an_unknown_option_is_refused(monkeypatch, capsys):
     assert "--epochs" in capsys.readouterr().err
 
 
+def test_a_number_of_threads_that_is_none_is_answered_by_every_command(monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "abc")
+    assert run(monkeypatch, "search", "nowhere", "photo.jpg") == 2
+    assert "OMP_NUM_THREADS='abc'" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_gone_is_said(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run(monkeypatch, "search", "index", "photo.jpg") == 2
+    assert "the folder you are in was removed" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+
+
 def test_help_imports_nothing_heavy():
     code = "import sys, vsa.cli; print(*{m.split('.')[0] for m in sys.modules})"
     command = [sys.executable, "-c", code]

@@ -82,6 +82,15 @@ def test_new_and_changed_pictures_are_added_and_the_same_ones_left(shop, tmp_pat
         assert len(own.index) == 13
 
 
+def test_an_open_index_that_was_rebuilt_says_so(shop, tmp_path):
+    build(tmp_path / "index", shop)
+    with Pictures(tmp_path / "index") as own:
+        (shop / "03.png").rename(shop / "33.png")
+        build(tmp_path / "index", shop)
+        with pytest.raises(InputError, match="moved, removed or replaced"):
+            own.search(shop / "04.png")
+
+
 def test_deleted_pictures_are_gone(shop, tmp_path):
     build(tmp_path / "index", shop)
     with Pictures(tmp_path / "index", writable=True) as own:

@@ -14,6 +14,7 @@ from vsa.runtime.errors import InputError, NotApplicable, NotebookError
 from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
 from vsa.runtime.run import make_run
 from vsa.runtime.system import refusals_explained
+from vsa.runtime.threads import n_threads
 from vsa.study import pipeline
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def reproduce(
     """Run the notebooks whose inputs changed, then write the report."""
     print(f"vsa: {dataset}, {profile}, seed {seed}", file=sys.stderr, flush=True)
     made = pipeline.reproduce(dataset, profile, seed, until)
-    print(f"vsa: see {relative_to_root(made)}", file=sys.stderr)
+    shown = relative_to_root(made) if made.is_relative_to(ROOT) else made
+    print(f"vsa: see {shown}", file=sys.stderr)
 
 
 @app.command()
@@ -166,7 +168,7 @@ def search(
     with Pictures(index) as own:
         found = own.search(photo, k)
     for similarity, name in zip(found.similarity, found.name, strict=True):
-        print(f"{similarity:.3f}  {name}")
+        print(f"{similarity:.3f}  {_one_line(name)}")
 
 
 @app.command()
@@ -213,9 +215,14 @@ def _account(taken: Taken, index: Path) -> None:
     _tell(taken.counts)
     bad = taken.unreadable
     for name, reason in zip(bad.name[:_N_NAMED], bad.reason[:_N_NAMED], strict=True):
-        print(f"unreadable: {name}: {reason}")
+        print(f"unreadable: {_one_line(name)}: {reason}")
     if len(taken.left_out):
         print(f"all that was left out, and why: {index / LEFT_OUT}")
+
+
+def _one_line(name: str) -> str:
+    """A file's name without what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _tell(facts: dict[str, Any]) -> None:
@@ -233,6 +240,7 @@ def main() -> None:
     try:
         with refusals_explained():
             try:
+                _check_surroundings()
                 app()
             finally:
                 if sys.stdout is not None:
@@ -243,6 +251,15 @@ def main() -> None:
         if not pipeline.hand_over(error):
             print(f"vsa: {error}", file=sys.stderr)
         _end(error.status if isinstance(error, NotebookError) else 2)
+
+
+def _check_surroundings() -> None:
+    """Raise InputError for what would end a library in words of its own."""
+    n_threads()
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InputError("the folder you are in was removed", cure="Go to another one") from None
 
 
 def speak_any_name() -> None:

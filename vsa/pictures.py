@@ -172,6 +172,7 @@ class Pictures:
         else:
             state = status.st_ino, status.st_mtime_ns, status.st_size
         if self._read is None or self._read[0] != state:
+            self.index.require_place()  # or these are names of another index
             self._read = state, read_checked_table(path)
         return self._read[1]
 

@@ -41,6 +41,7 @@ def test_everything_else_is_left_out_with_its_reason(folder, tmp_path):
     os.mkfifo(folder / "pipe.jpg")
     (folder / "nowhere.jpg").symlink_to(tmp_path / "gone")
     (folder / "sub" / "self").symlink_to(folder)
+    (folder / "sub" / "round.jpg").symlink_to("round.jpg")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "c.jpg").touch()
@@ -55,6 +56,7 @@ def test_everything_else_is_left_out_with_its_reason(folder, tmp_path):
         ".git": (SKIPPED, "hidden"),
         "pipe.jpg": (SKIPPED, "not a regular file"),
         "nowhere.jpg": (UNREADABLE, "a link to nothing"),
+        "sub/round.jpg": (UNREADABLE, "a link to nothing"),
         "sub/self": (SKIPPED, "a link to a folder that is listed already"),
         "linked": (SKIPPED, "a link to a folder that is listed already"),
     }

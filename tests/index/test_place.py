@@ -111,6 +111,17 @@ def test_other_things_in_the_folder_are_not_lost(folder):
         (folder / name).unlink()
 
 
+def test_an_index_json_of_somebody_else_and_files_among_the_arrays_are_not_lost(folder, tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "index.json").write_text('{"pages": []}')
+    with pytest.raises(InputError, match="not that of an index"):
+        build_index(site, features(2), n_bits=64)
+    (folder / "base-00000001" / "notes.txt").write_text("years")
+    with pytest.raises(InputError, match=r"base-00000001/notes\.txt"):
+        build_index(folder, features(2), n_bits=64)
+
+
 def test_shards_are_not_replaced_under_their_writers_nor_with_other_things(tmp_path):
     folder = tmp_path / "shards"
     build_shards(folder, 2, features(0), knobs=ALL)

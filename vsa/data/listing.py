@@ -78,11 +78,18 @@ def _walk(top: Path) -> Iterator[tuple[Path, str, str]]:
         for entry in entries:
             if entry.name.startswith("."):
                 yield Path(entry.path), "hidden", SKIPPED
-            elif not entry.is_dir():
+            elif not _is_folder(entry):
                 yield _file(entry)
             else:
                 (links if entry.is_symlink() else inside).append(Path(entry.path))
         folders += reversed(inside)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _file(entry: os.DirEntry[str]) -> tuple[Path, str, str]:

@@ -22,6 +22,7 @@ from vsa.runtime.system import not_written
 
 FORMAT = 1
 _ARRAYS = ("codes", "features", "ids", "offsets", "by_id")
+FILES = ("manifest.json", *(f"{name}.npy" for name in _ARRAYS))
 _CHUNK_ROWS = 2**17
 # np.load parses a file's header as Python, which early 3.11 cannot do in two threads at once
 # (python/cpython#106905).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vsa.index.base import FILES as BASE_FILES
 from vsa.index.base import write_base
 from vsa.index.codec import STORED, check_features, random_rotation
 from vsa.index.index import Knobs, check_ids
@@ -186,13 +187,25 @@ def _refuse_other_files(folder: Path) -> None:
         return
     try:
         facts = read_checked_json(folder / INDEX)["facts"]
-    except InputError:  # damaged, and to be built anew
+    except InputError:
+        if not (folder / "model.npz").is_file():  # it is not a damaged one that is built anew
+            raise InputError(
+                f"{INDEX} is not that of an index, and would be lost",
+                cure="Name another folder",
+                file=folder,
+            ) from None
         facts = {}
     own = (*_OWN, *facts.get("tables", ()), *facts.get("notes", ()))
-    for path in folder.iterdir():
-        if not any(fnmatch(path.name, pattern) for pattern in own):
-            raise InputError(
-                f"the folder holds {path.name!r} too, which would be lost with the index",
-                cure="Move it away, or name another folder",
-                file=folder,
-            )
+    others = [path for path in folder.iterdir() if not _fits(path, own)]
+    others += [path for path in folder.glob("base-*/*") if not _fits(path, BASE_FILES)]
+    if others:
+        raise InputError(
+            f"the folder holds {others[0].relative_to(folder).as_posix()!r} too, which would be "
+            "lost with the index",
+            cure="Move it away, or name another folder",
+            file=folder,
+        )
+
+
+def _fits(path: Path, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in patterns)

@@ -230,6 +230,7 @@ class BinaryIndex:
     def compact(self) -> None:
         """Fold all changes into a new base, while searches and writes go on."""
         writer = self._require_writer()
+        writer.require()
         with self._compacting:
             with self._lock:
                 name, changes = self._reader.read()
@@ -238,7 +239,6 @@ class BinaryIndex:
                 raise AssertionError("the base was replaced by somebody who may not write")
             if not len(changes):
                 return
-            writer.require()
             target = self.folder / f"base-{int(name.removeprefix('base-')) + 1:08d}"
             make_view(base, changes, self.model).write(target, len(self.model.lists))
             try:
@@ -253,6 +253,10 @@ class BinaryIndex:
                 self._version = self._reader.version()
                 self._view, self._last = self._load(fresh)
             self._remove_others(target)
+
+    def require_place(self) -> None:
+        """Raise InputError if the index was moved, removed or replaced since it was opened."""
+        self._place.require()
 
     def require_writable(self) -> None:
         """Raise InputError unless a change would be accepted now."""

@@ -119,7 +119,7 @@ class Reader:
     def _open(self) -> None:
         folder = self._path.parent
         if not self._path.is_file():
-            raise no_index(folder)
+            raise _damaged(self._path)
         self._process = os.getpid()
         try:
             self._opened = _connect(self._path, "ro")
@@ -182,9 +182,10 @@ class Reader:
         """Let SQLite check the whole file; raises InputError if it is damaged."""
         try:
             answer = self._connection.execute("PRAGMA integrity_check").fetchone()[0]
+            page_size = self._connection.execute("PRAGMA page_size").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise _cannot_read(self._path, error) from None
-        if answer != "ok":
+        if answer != "ok" or self._path.stat().st_size % page_size:
             raise _damaged(self._path)
 
     def close(self) -> None:
