@@ -166,6 +166,11 @@ def compaction(place: Path, state: int) -> None:
             opened.compact()
 
 
+def read_compaction(place: Path) -> object:
+    with BinaryIndex(place / "index") as opened:
+        return [*read_changes(place), opened.stats()["changes since"]]
+
+
 def facts(place: Path, state: int) -> None:
     if not (place / "index").exists():
         index(place, OLD)
@@ -341,7 +346,7 @@ OPERATIONS = {
     "an unpacked archive": Operation(archive, read_archive),
     "an index": Operation(index, read_index),
     "changes of an index": Operation(changes, read_changes),
-    "a compaction": Operation(compaction, read_changes),
+    "a compaction": Operation(compaction, read_compaction),
     "facts of an index": Operation(facts, read_facts),
     "shards": Operation(shards, read_shards),
     "an index of pictures": Operation(picture_index, read_pictures),

@@ -1,6 +1,5 @@
 """Whatever stops what replaces something, the old is there or the new, and a second try works."""
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -52,7 +51,7 @@ def states(name, old):
     place = old(name)
     steps = steps_of(lambda: act(name, place, NEW))
     after = read(name, place)
-    assert before != after or "compaction" in name
+    assert before != after
     return list(zip(before, after, strict=True)), steps
 
 
@@ -95,6 +94,4 @@ def test_a_disk_that_fills_up_leaves_the_old_or_the_new(name, old, killer):
 
 
 def test_there_are_many_pairs(old):
-    pairs = [(name, number) for name in OPERATIONS for number in range(len(states(name, old)[1]))]
-    assert len(set(pairs)) == len(pairs) >= N_PAIRS
-    assert len(list(itertools.groupby(pairs, lambda pair: pair[0]))) == len(OPERATIONS)
+    assert sum(len(states(name, old)[1]) for name in OPERATIONS) >= N_PAIRS

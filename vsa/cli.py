@@ -175,7 +175,7 @@ def search(
 def verify(
     what: Annotated[str, typer.Argument(help="an index, an engine or another folder; or a run")],
 ) -> None:
-    """Check every byte of an index, an engine, a report, or all of a run."""
+    """Name what is damaged of an index, an engine, a report, or all that a run has trained."""
     from vsa.verify import verify
 
     checked = verify(what)

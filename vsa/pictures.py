@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -24,7 +25,7 @@ import torch
 from torch import nn
 
 from vsa.data.images import FORMATS, ImageError, Source, load_image
-from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, list_pictures
+from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, as_text, list_pictures
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.index.build import replaced_index, write_index
@@ -107,7 +108,7 @@ class Pictures:
         found, table = list_pictures(pictures), self._table().copy()
         listed = found.pictures
         known = table.set_index("name").reindex(listed.name)
-        source = _shown(found.folder)
+        source = as_text(os.fsencode(found.folder))
         is_there = self.index.current().contains(listed.id.to_numpy(np.int64))
         same = (known.stamp.to_numpy() == listed.stamp.to_numpy()) & is_there
         digests = dict(zip(known.index[is_there], known.digest[is_there], strict=True))
@@ -206,7 +207,9 @@ def build(folder: str | Path, pictures: str | Path) -> Taken:
     with replaced_index(whole) as draft:
         device = pick_device()
         parts = whole.with_name(f".{whole.name}-parts")
-        work = _Work(imagenet_network(device), device, _shown(found.folder), {}, parts)
+        work = _Work(
+            imagenet_network(device), device, as_text(os.fsencode(found.folder)), {}, parts
+        )
         readable, features, _, unreadable = work.describe(found.pictures)
         if not len(readable):
             name, reason = unreadable.name.iloc[0], unreadable.reason.iloc[0]
@@ -270,6 +273,10 @@ class _Work:
         is_same = (table.reason == "") & ~is_new
         return table[is_new], np.concatenate(features), table[is_same], bad
 
+    @cached_property
+    def _network(self) -> str:
+        return state_digest(self.net.state_dict())
+
     def _chunk(self, chunk: pd.DataFrame) -> Mapping[str, Any]:
         """Digest of each picture, or the reason why it has none; features of those described."""
         if self.parts is None:
@@ -279,7 +286,7 @@ class _Work:
             names=chunk.name.tolist(),
             stamps=chunk.stamp.tolist(),
             size_px=_SIZE_PX,
-            network=state_digest(self.net.state_dict()),
+            network=self._network,
             formats=FORMATS,  # what could not be read may be once there is a decoder for it
             pillow=PIL.__version__,
         )
@@ -327,11 +334,6 @@ def _content(path: Path) -> bytes:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
-
-
-def _shown(path: Path) -> str:
-    """A path as text, whatever its bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _taken(

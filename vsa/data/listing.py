@@ -42,7 +42,7 @@ def list_pictures(folder: str | Path) -> Listing:
     pictures, left_out = [], []
     for path, reason, what in _walk(top):
         raw = os.fsencode(path.relative_to(top).as_posix())
-        name = _shown(raw)
+        name = as_text(raw)
         if what:
             left_out.append((name, what, reason))
         else:
@@ -53,7 +53,7 @@ def list_pictures(folder: str | Path) -> Listing:
     return Listing(top, found.astype({"id": "int64", "name": "str", "stamp": "str"}), others)
 
 
-def _shown(name: bytes) -> str:
+def as_text(name: bytes) -> str:
     """A name as text; no two names become one."""
     return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
@@ -102,7 +102,7 @@ def _file(entry: os.DirEntry[str]) -> tuple[Path, str, str]:
     if not stat.S_ISREG(status.st_mode):
         return path, "not a regular file", SKIPPED
     if path.suffix.lower() not in SUFFIXES:
-        suffix = _shown(os.fsencode(path.suffix)) or "no suffix"
+        suffix = as_text(os.fsencode(path.suffix)) or "no suffix"
         return path, f"not a picture's name ({suffix})", SKIPPED
     state = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
     return path, " ".join(map(str, state)), ""

@@ -56,9 +56,6 @@ def check_file(path: Path, facts: dict[str, int], *, check_all: bool) -> None:
             raise InputError("the file's checksum is wrong", cure=CURE, file=path)
 
 
-# JSON ------------------------------------------------------------------------------------------
-
-
 def cannot_read(path: Path, error: OSError) -> InputError:
     """What to say of a file that is there, and that the system does not give."""
     return InputError(
@@ -66,6 +63,9 @@ def cannot_read(path: Path, error: OSError) -> InputError:
         cure="See who owns it, and how many files are open",
         file=path,
     )
+
+
+# JSON ------------------------------------------------------------------------------------------
 
 
 def write_checked_json(path: Path, content: dict[str, Any]) -> None:
