@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import json
+import os
+import sys
 from collections.abc import Mapping
-from types import ModuleType
+from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from vsa.runtime.errors import InputError
 
 if TYPE_CHECKING:  # torch is slow to import, and few need it here
     import torch
@@ -28,6 +34,94 @@ def fingerprint(*modules: ModuleType, **parameters: Any) -> str:
         digest.update(inspect.getsource(module).encode())
     digest.update(json.dumps(parameters, sort_keys=True, default=repr).encode())
     return digest.hexdigest()[:12]
+
+
+def source_digest(thing: object) -> str:
+    """12 hex digits of a SHA-256 over the source of somebody's function, class or object.
+
+    What a function uses of its own module (functions, classes and constants) counts, as do values
+    in its closure and the fields of a data class. Raises InputError where there is no source.
+    """
+    digest = hashlib.sha256()
+    seen: set[int] = set()
+    waiting: list[object] = [thing]
+    while waiting:
+        part = waiting.pop(0)
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, partial):
+            waiting += [part.func, *part.args, *part.keywords.values()]
+        elif isinstance(part, MethodType):
+            waiting += [part.__func__, part.__self__]
+        elif isinstance(part, FunctionType | type):
+            digest.update(_source(part).encode())
+            waiting += _used_by(part)
+        elif dataclasses.is_dataclass(part):
+            waiting += [type(part), *vars(part).values()]
+        elif isinstance(part, _PLAIN):
+            digest.update(repr(part).encode())
+        else:
+            digest.update(f"{type(part).__module__}.{type(part).__qualname__}".encode())
+            if not _is_library(type(part)):
+                waiting += [type(part), *getattr(part, "__dict__", {}).values()]
+    return digest.hexdigest()[:12]
+
+
+_PLAIN = (int, float, complex, str, bytes, bool, tuple, list, dict, set, frozenset, type(None))
+
+
+def _used_by(part: FunctionType | type) -> list[object]:
+    """What a function, or the functions of a class, use of their own module and of closures."""
+    if isinstance(part, type):
+        return [
+            used
+            for function in vars(part).values()
+            if isinstance(function, FunctionType)
+            if not _is_generated(function)
+            for used in _used_by(function)
+        ]
+    found: list[object] = [cell.cell_contents for cell in part.__closure__ or ()]
+    for name in sorted(_names(part.__code__)):
+        used = part.__globals__.get(name)
+        is_near = getattr(used, "__module__", None) == part.__module__
+        if is_near or (isinstance(used, _PLAIN) and used is not None):
+            found.append(used)
+    return found
+
+
+def _is_generated(function: FunctionType) -> bool:
+    """Whether `dataclass` wrote it, from fields that the source of the class shows."""
+    file = function.__code__.co_filename
+    return file == "<string>" or _is_standard(file)
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = (part for part in code.co_consts if isinstance(part, CodeType))
+    return set(code.co_names).union(*(_names(part) for part in inner))
+
+
+def _source(part: FunctionType | type) -> str:
+    if _is_library(part):
+        return f"{part.__module__}.{part.__qualname__}"
+    try:
+        return inspect.getsource(part)
+    except (OSError, TypeError):
+        raise InputError(
+            f"{part.__qualname__} has no source to be known by",
+            cure="Define it in a file or in a notebook's cell",
+        ) from None
+
+
+def _is_library(part: FunctionType | type) -> bool:
+    """Whether a part is of an installed package, whose version stands for it."""
+    module = sys.modules.get(part.__module__)
+    file = getattr(module, "__file__", None) or ""
+    return part.__module__ == "builtins" or "site-packages" in file or _is_standard(file)
+
+
+def _is_standard(file: str) -> bool:
+    return bool(file) and file.startswith(os.path.dirname(os.__file__) + os.sep)
 
 
 def checksum(array: np.ndarray) -> str:
