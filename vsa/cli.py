@@ -55,19 +55,44 @@ def reproduce(
 
 
 @app.command()
-def study(dataset: _Dataset = "synthetic", profile: _Profile = "laptop", seed: _Seed = 0) -> None:
+def study(
+    dataset: _Dataset = "synthetic",
+    profile: _Profile = "laptop",
+    seed: _Seed = 0,
+    jobs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="only variants of such names, e.g. 'mask*'; repeatable"),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="stop after so long; the same command goes on")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="show the jobs and their times")] = False,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="pack what another machine needs to go on")
+    ] = None,
+    max_mb: Annotated[float, typer.Option(help="size of that file, in million bytes")] = 60,
+    import_: Annotated[
+        Path | None, typer.Option("--import", metavar="FILE", help="take over such a file")
+    ] = None,
+) -> None:
     """Train all variants of notebook 03 with all seeds; go on where an earlier study ended."""
+    asked = [list_, export is not None, import_ is not None]
+    if sum(asked) > 1:
+        raise InputError("--list, --export and --import are one each", cure="Give one of them")
+    for name, value in (("--minutes", minutes), ("--max-mb", max_mb)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"{name} {value:g} is not a number above 0", cure="Give one, say 8")
     run = make_run(dataset, profile, seed)
-    pipeline.reproduce(dataset, profile, seed, until="02_category_fusion")
-    from vsa.study.embedding.prepare import run_study
+    from vsa.study.embedding.command import Request, study
 
+    request = Request(tuple(jobs or ()), minutes, list_, export, max_mb, import_)
     try:
-        run_study(run)
+        is_whole = study(run, request)
     except NotApplicable as reason:
         print(f"vsa: {reason}", file=sys.stderr)
-    # executed again, the notebook reads all that the study has trained
-    (run.artifacts / "notebooks" / "03_click_mined_training.ipynb").unlink(missing_ok=True)
-    reproduce(dataset, profile, seed)
+        is_whole = not (any(asked) or request.is_slice)
+    if is_whole:
+        reproduce(dataset, profile, seed)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from vsa.embedding.losses import LOSSES, TripletBatch
 from vsa.embedding.triplets import DrawnTriplets, TripletSource
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.batches import prefetch, to_tensor
+from vsa.runtime.deadline import DEADLINE, Stopped
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.progress import progress
@@ -75,7 +76,8 @@ def train_stage(
 
     With the file `checkpoint` there, training continues from it; it is written every minute, and
     the caller removes it once the result is safe. Raises FloatingPointError where the loss is no
-    number, and InputError for a checkpoint that cannot be read or written.
+    number, InputError for a checkpoint that cannot be read or written, and Stopped, with the
+    checkpoint written, after the first step that ends past `DEADLINE`.
     """
     whole = torch.tensor(_WHOLE, device=device.device)
     net.requires_grad_(stage.trains != "boxes")
@@ -111,9 +113,12 @@ def train_stage(
         times = (1e3 * (arrived - ready), 1e3 * (done - ready))
         log.append((step, number, loss.active_share, *_health(triplets.query, boxes), *times))
         ready = done
-        if done - saved > _CHECKPOINT_S:
+        is_late = DEADLINE.passed()
+        if is_late or done - saved > _CHECKPOINT_S:
             _save(checkpoint, net, optimizer, schedule, log)
             saved = done
+        if is_late:
+            raise Stopped(f"{description}: {len(log)} of {stage.n_steps} steps")
     net.requires_grad_(True)
     return pd.DataFrame(log, columns=_COLUMNS)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,8 @@ from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
 from vsa.study.embedding.detector import detect, make_detector, train_detector
-from vsa.study.embedding.jobs import JUDGED, Answer, Job, make_card, read_job, save_job
+from vsa.study.embedding.jobs import HALF, JUDGED, Answer, Job, make_card, read_job, save_job, slug
+from vsa.study.embedding.published import publish
 from vsa.study.embedding.retrieval import Ranking, rank
 from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import (
@@ -69,6 +70,10 @@ from vsa.study.embedding.variants import (
     make_stage,
 )
 
+_FROM_HALF = (
+    "it started from weights that were halved in precision on their way from another machine; its "
+    "numbers differ a little from those of a study that ran through"
+)
 GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
 _CODE = (
     sys.modules[__name__],
@@ -84,6 +89,13 @@ _CODE = (
 )
 
 
+def start_of(name: str) -> str:
+    """The variant whose weights that one starts from, or asks; "" for the category network."""
+    if name in VARIANTS:
+        return "" if VARIANTS[name].start == CATEGORY else VARIANTS[name].start
+    return "" if name in UNTRAINED else JOINT
+
+
 @dataclass
 class Lab:
     """Everything that the jobs of one seed share."""
@@ -95,6 +107,7 @@ class Lab:
     folder: Path  # of all jobs
     backbone_state: dict[str, Tensor]  # of the category network of this seed
     relog: Callable[[float], pd.DataFrame] | None = None  # noise click rate → another log
+    published: Path | None = None  # folder that finished jobs are published in
     _minings: dict[float | None, Mining] = field(default_factory=dict)
 
     # What jobs learn from ------------------------------------------------------------------
@@ -136,10 +149,14 @@ class Lab:
     # Jobs ----------------------------------------------------------------------------------
 
     def run(self, name: str) -> Job:
-        """The job of that variant: read back, continued, or done now (its start first)."""
+        """The job of that variant: read back, continued, or done now (its start first).
+
+        Raises Stopped, when the time is used up, and InputError, for a full disk; the job then
+        continues when it is asked for again.
+        """
         folder = self.path(name)
         if not (folder / "card.json").is_file():
-            draft = folder.with_name(f".{folder.name}")  # checkpoints outlive a kill here
+            draft = self.draft(name)  # checkpoints outlive a kill here
             draft.mkdir(parents=True, exist_ok=True)
             try:
                 if not (draft / "card.json").is_file():  # written last
@@ -152,7 +169,11 @@ class Lab:
                     cure="Free some space on that disk and start again: training continues",
                     file=draft,
                 ) from error
-        return read_job(folder, name, self.seed)
+        (queries, offered), rows = self.task.products, self.task.rows
+        wanted = {split: queries[rows(split)] for split in JUDGED}
+        job = read_job(folder, name, self.seed, wanted, offered)
+        publish(self, name, job)
+        return job
 
     def is_possible(self, name: str) -> bool:
         """Whether the data allow that job: some need true boxes, some a simulated log."""
@@ -165,41 +186,52 @@ class Lab:
 
     def path(self, name: str) -> Path:
         """The folder of a job, done or not."""
-        slug = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
-        return self.folder / f"{slug}-seed-{self.seed}-{self._key(name)}"
+        return self.folder / f"{slug(name)}-seed-{self.seed}-{self.key(name)}"
+
+    def draft(self, name: str) -> Path:
+        """Where a job is made, with its checkpoints: there while it is begun and not finished."""
+        return self.path(name).with_name(f".{self.path(name).name}")
 
     def net(self, name: str) -> JointNet:
         """The network of a job that trains one; done first, if need be."""
         net = self.new_net()
-        net.load_state_dict(torch.load(self.run(name).folder / "net.pth", weights_only=True))
+        self.run(name)
+        net.load_state_dict(torch.load(self.path(name) / "net.pth", weights_only=True))
         return net.eval()
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Checksums of the data that all jobs rest on."""
+        images = self.task.images
+        return {
+            "queries": pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
+            "catalogue": pd.util.hash_pandas_object(self.task.catalogue).to_numpy().sum().item(),
+            "clicks": [checksum(array) for array in vars(self.task.pages).values()],
+            "images": [checksum(images.queries), checksum(images.catalogue)],
+            "local": [checksum(features) for features in self.task.local],
+        }
 
     @cached_property
     def _ground(self) -> str:
         """Fingerprint of what all jobs of this seed rest on."""
-        images = self.task.images
         return fingerprint(
             *_CODE,
             seed=self.seed,
             device=repr(self.device),
-            queries=pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
-            catalogue=pd.util.hash_pandas_object(self.task.catalogue).to_numpy().sum().item(),
-            clicks=[checksum(array) for array in vars(self.task.pages).values()],
-            images=[checksum(images.queries), checksum(images.catalogue)],
-            local=[checksum(features) for features in self.task.local],
             backbone=state_digest(self.backbone_state),
+            **self.data,
         )
 
-    def _key(self, name: str) -> str:
+    def key(self, name: str) -> str:
+        """Fingerprint of all that a job rests on: code, settings, data, weights it starts from."""
         settings = self.settings
+        start = self.key(start_of(name)) if start_of(name) else ""
         if name in VARIANTS:
             variant = VARIANTS[name]
             settings = variant.adapt(settings)
-            start = "" if variant.start == CATEGORY else self._key(variant.start)
             stages = [repr(make_stage(s, variant.loss, settings)) for s in variant.stages]
             what = [variant.source, variant.noise_click_rate, variant.masked, stages]
         else:
-            start = "" if name in UNTRAINED else self._key(JOINT)
             what = [settings.n_detector_steps, settings.box_learning_rate]
             what += [weights_key(GENERIC)] if name == IMAGENET else []
         shape = [settings.architecture, settings.image_px, settings.feature_dim]
@@ -212,13 +244,23 @@ class Lab:
             return self._other_masks
         return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
 
-    def _untrained(self, name: str, draft: Path) -> None:
-        queries, catalogue = {
+    def untrained_features(self, name: str) -> FeaturePair:
+        """Unit features (n, d) of queries and of the catalogue, of a method without training."""
+        return {
             HISTOGRAM: self._histograms,
             DESCRIPTORS: lambda: self.task.local,
             IMAGENET: self._imagenet,
             CATEGORY: lambda: self.category_features,
         }[name]()
+
+    def _trouble_of_start(self, name: str) -> list[str]:
+        start = start_of(name)
+        is_halved = start and self.run(start).card.get(HALF)
+        return [_FROM_HALF] if is_halved else []
+
+    def _untrained(self, name: str, draft: Path) -> None:
+        started = time.perf_counter()
+        queries, catalogue = self.untrained_features(name)
         answers = {}
         for split in JUDGED:
             rows = self.task.rows(split)
@@ -226,7 +268,8 @@ class Lab:
                 self._rank(queries[rows], catalogue, split),
                 np.tile(extract.FULL_BOX, (len(rows), 1)),
             )
-        save_job(draft, answers, pd.DataFrame(), make_card())
+        card = make_card(seconds=time.perf_counter() - started)
+        save_job(draft, answers, pd.DataFrame(), card)
 
     def _histograms(self) -> FeaturePair:
         images = self.task.images
@@ -260,6 +303,7 @@ class Lab:
         return self.answer(net, boxes=boxes, catalogue=catalogue)
 
     def _other_masks(self, name: str, draft: Path) -> None:
+        started = time.perf_counter()
         boxes = {}
         for split in JUDGED:
             rows = self.task.rows(split)
@@ -268,14 +312,16 @@ class Lab:
             else:
                 box = self._constant_box() if name == CONSTANT_BOX else extract.FULL_BOX
                 boxes[split] = np.tile(box, (len(rows), 1))
-        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), make_card())
+        answers = self._answer_with_boxes(boxes)
+        card = make_card(self._trouble_of_start(name), time.perf_counter() - started)
+        save_job(draft, answers, pd.DataFrame(), card)
 
     def _train(self, name: str, draft: Path) -> None:
         variant = VARIANTS[name]
         settings = variant.adapt(self.settings)
         net = self.new_net() if variant.start == CATEGORY else self.net(variant.start)
         source = self.source(variant)
-        logs, trouble = [], []
+        logs, trouble = [], self._trouble_of_start(name)
         for number, key in enumerate(variant.stages):
             stage_file = draft / f"stage-{number}.pth"
             log_file = draft / f"stage-{number}.parquet"
@@ -314,12 +360,14 @@ class Lab:
         stage = make_stage("boxes, soft", "per query", self.settings)
         rows = self.task.rows("train")
         images = self.task.images.queries[rows]
+        started = time.perf_counter()
         log = train_boxes_supervised(
             net, self._true_boxes()[rows], images, stage, self.device, self.seed
         )
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
-        answers = self.answer(net, boxes="own")
-        save_job(draft, answers, log.assign(stage="boxes"), make_card(steps=len(log)))
+        seconds = time.perf_counter() - started
+        card = make_card(self._trouble_of_start(name), seconds, len(log))
+        save_job(draft, self.answer(net, boxes="own"), log.assign(stage="boxes"), card)
 
     def _detector(self, name: str, draft: Path) -> None:
         s, rows = self.settings, self.task.rows("train")
@@ -340,14 +388,15 @@ class Lab:
             split: detect(found, self.task.images.queries[self.task.rows(split)], self.device)
             for split in JUDGED
         }
-        card = make_card(seconds=seconds, steps=s.n_detector_steps)
+        card = make_card(self._trouble_of_start(name), seconds, s.n_detector_steps)
         save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), card)
 
     def detector(self) -> detector_module.FasterRCNN:
         """The trained detector of a finished job."""
         s = self.settings
+        self.run(DETECTOR)
         found = make_detector(s.architecture, self.backbone_state, s.image_px)
-        found.load_state_dict(torch.load(self.run(DETECTOR).folder / "net.pth", weights_only=True))
+        found.load_state_dict(torch.load(self.path(DETECTOR) / "net.pth", weights_only=True))
         return found.to(self.device.device, memory_format=self.device.memory_format).eval()
 
     def answer(
