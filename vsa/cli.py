@@ -12,10 +12,10 @@ import typer
 
 from vsa.runtime.errors import InputError, NotApplicable, NotebookError
 from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
-from vsa.runtime.run import make_run
 from vsa.runtime.system import refusals_explained
 from vsa.runtime.threads import n_threads
 from vsa.study import pipeline
+from vsa.study.run import make_run
 
 if TYPE_CHECKING:
     from vsa.pictures import Taken
@@ -38,6 +38,7 @@ _Pictures = Annotated[Path, typer.Argument(help="folder of pictures, searched th
 _Dataset = Annotated[str, typer.Option(help="synthetic, grocery, clothing or folder:PATH")]
 _Profile = Annotated[str, typer.Option(help="smoke, laptop or full")]
 _Seed = Annotated[int, typer.Option(help="whole number ≥ 0")]
+_Set = Annotated[str, typer.Option("--set", help="settings to change: 'embedding.margin=0.3 …'")]
 
 
 @app.command()
@@ -45,11 +46,12 @@ def reproduce(
     dataset: _Dataset = "synthetic",
     profile: _Profile = "laptop",
     seed: _Seed = 0,
+    changes: _Set = "",
     until: Annotated[str | None, typer.Option(help="last notebook, e.g. 01_catalogue")] = None,
 ) -> None:
     """Run the notebooks whose inputs changed, then write the report."""
     print(f"vsa: {dataset}, {profile}, seed {seed}", file=sys.stderr, flush=True)
-    made = pipeline.reproduce(dataset, profile, seed, until)
+    made = pipeline.reproduce(dataset, profile, seed, until, set=changes)
     shown = relative_to_root(made) if made.is_relative_to(ROOT) else made
     print(f"vsa: see {shown}", file=sys.stderr)
 
@@ -59,6 +61,7 @@ def study(
     dataset: _Dataset = "synthetic",
     profile: _Profile = "laptop",
     seed: _Seed = 0,
+    changes: _Set = "",
     jobs: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="only variants of such names, e.g. 'mask*'; repeatable"),
@@ -82,7 +85,7 @@ def study(
     for name, value in (("--minutes", minutes), ("--max-mb", max_mb)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} {value:g} is not a number above 0", cure="Give one, say 8")
-    run = make_run(dataset, profile, seed)
+    run = make_run(dataset, profile, seed, changes)
     from vsa.study.embedding.command import Request, study
 
     request = Request(tuple(jobs or ()), minutes, list_, export, max_mb, import_)
@@ -92,7 +95,7 @@ def study(
         print(f"vsa: {reason}", file=sys.stderr)
         is_whole = not (any(asked) or request.is_slice)
     if is_whole:
-        reproduce(dataset, profile, seed)
+        reproduce(dataset, profile, seed, changes)
 
 
 @app.command()
@@ -115,7 +118,7 @@ def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'al
     published = [
         folder
         for folder in all_folders
-        if not folder.name.endswith("-smoke") and not folder.name.startswith("folder-")
+        if "-smoke" not in folder.name and not folder.name.startswith("folder-")
     ]
     if run == "all" and published:
         update_readme(ROOT / "README.md", published)
@@ -215,10 +218,11 @@ def notebook(
     dataset: _Dataset = "synthetic",
     profile: _Profile = "laptop",
     seed: _Seed = 0,
+    changes: _Set = "",
 ) -> None:
     """Execute one notebook (the Snakefile's rules call this)."""
     pipeline.end_with_pipeline()
-    run = make_run(dataset, profile, seed)
+    run = make_run(dataset, profile, seed, changes)
     from vsa.study.notebook import execute
 
     execute(path.resolve(), run, output.resolve())

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import make_run
+from vsa.study.run import make_run
 from vsa.study.embedding.jobs import Job, Judged, slug, summarise, thin
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import Outcome, gather

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsa.runtime.deadline import time_limit
-from vsa.runtime.run import Run
 from vsa.study import pipeline
 from vsa.study.embedding.prepare import open_study
 from vsa.study.embedding.slices import Slice, jobs_text, list_jobs, pick, run_jobs
 from vsa.study.embedding.transfer import Packed, export_jobs, import_jobs, read_manifest
+from vsa.study.run import Run
+from vsa.study.runs import command_of
 
 _BEFORE, _SHOWS = "02_category_fusion", "03_click_mined_training"
 
@@ -46,7 +47,9 @@ def study(run: Run, request: Request) -> bool:
     with time_limit(request.minutes):
         made = run.artifacts / "notebooks" / f"{_BEFORE}.ipynb"
         if not (request.show and made.is_file()):  # a list may be asked for while jobs run
-            pipeline.reproduce(run.dataset, run.profile.name, run.seed, until=_BEFORE)
+            pipeline.reproduce(
+                run.dataset, run.profile, run.seed, until=_BEFORE, set=run.overrides
+            )
         if request.show:
             print(jobs_text(list_jobs(open_study(run, request.patterns))))
             return False
@@ -82,8 +85,7 @@ def _slice_text(done: Slice, run: Run) -> str:
     state = f"{done.n_finished} of {done.n_jobs} jobs are finished, {done.n_new} of them now"
     if done.stopped_at:
         return f"stopped in time, {done.stopped_at}: {state}; the same command goes on from there"
-    command = f"vsa reproduce --dataset '{run.dataset}' --profile {run.profile.name}"
-    return f"{state}; to show them, run {command} --seed {run.seed}"
+    return f"{state}; to show them, run `{command_of(run, 'reproduce')}`"
 
 
 def _packed_text(packed: Packed) -> str:
