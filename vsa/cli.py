@@ -1,4 +1,4 @@
-"""The command line: ``vsa reproduce``, ``study``, ``data``, ``report``, ``index``, ``search``."""
+"""The command line: ``vsa reproduce``, ``study``, ``compare``, ``data``, ``report``, ``index``."""
 
 from __future__ import annotations
 
@@ -122,6 +122,24 @@ def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'al
     ]
     if run == "all" and published:
         update_readme(ROOT / "README.md", published)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="a run, such as synthetic-laptop")],
+    run_b: Annotated[str, typer.Argument(help="another one")],
+    experiment: Annotated[
+        str, typer.Option(metavar="GLOB", help="only experiments of such names")
+    ] = "*",
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="write the table there")] = None,
+) -> None:
+    """Each number of two runs, and their differences; with intervals where they can be paired."""
+    from vsa.study.compare import compare, comparison_text, write_csv
+
+    table = compare(run_a, run_b, experiment)
+    print(comparison_text(table))
+    if csv:
+        write_csv(table, csv)
 
 
 @index_app.command("build")

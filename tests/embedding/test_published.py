@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from vsa.runtime.errors import InputError
-from vsa.study.run import make_run
 from vsa.study.embedding.jobs import Job, Judged, slug, summarise, thin
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import Outcome, gather
@@ -24,6 +23,7 @@ from vsa.study.embedding.published import (
 from vsa.study.embedding.results import _Judge
 from vsa.study.embedding.variants import JOINT, NOTEBOOK, PER_QUERY, STUDY
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import make_run
 
 
 @pytest.fixture(scope="module")

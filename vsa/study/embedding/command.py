@@ -47,9 +47,7 @@ def study(run: Run, request: Request) -> bool:
     with time_limit(request.minutes):
         made = run.artifacts / "notebooks" / f"{_BEFORE}.ipynb"
         if not (request.show and made.is_file()):  # a list may be asked for while jobs run
-            pipeline.reproduce(
-                run.dataset, run.profile, run.seed, until=_BEFORE, set=run.overrides
-            )
+            pipeline.reproduce(run.dataset, run.profile, run.seed, until=_BEFORE, set=run.overrides)
         if request.show:
             print(jobs_text(list_jobs(open_study(run, request.patterns))))
             return False
