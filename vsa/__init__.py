@@ -10,15 +10,17 @@ from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
+    from vsa.embedding.losses import LOSSES as losses
     from vsa.study.pipeline import reproduce
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "NotebookError", "reproduce"]
+__all__ = ["InputError", "NotebookError", "losses", "reproduce"]
 
 let_waiting_threads_sleep()  # whatever in this package loads torch is imported after this
 
 # public name → module, and the name there where it is another one
 _PLACES = {
+    "losses": "vsa.embedding.losses:LOSSES",
     "reproduce": "vsa.study.pipeline",
 }
 

@@ -22,7 +22,7 @@ from vsa.study.category.experiment import run_seeds
 from vsa.study.embedding import task as embedding_task
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.task import EmbeddingTask
-from vsa.study.embedding.variants import IMAGENET, STUDY, is_sensitivity
+from vsa.study.embedding.variants import IMAGENET, in_study, is_sensitivity
 from vsa.study.simulate.clicks import simulate_pvlog
 
 
@@ -85,7 +85,7 @@ def run_study(run: Run) -> None:
     shop = open_shop(run)
     labs = open_labs(run, shop, prepare_learning(run, shop), pick_device())
     jobs = sorted(
-        ((lab, name) for lab in labs for name in STUDY if lab.is_possible(name)),
+        ((lab, name) for lab in labs for name in in_study() if lab.is_possible(name)),
         key=lambda job: is_sensitivity(job[1]),
     )
     for number, (lab, name) in enumerate(jobs, start=1):
