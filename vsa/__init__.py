@@ -10,18 +10,20 @@ from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
+    from vsa.embedding.losses import LOSSES as losses
     from vsa.study.compare import compare
     from vsa.study.pipeline import reproduce
     from vsa.study.runs import open_run
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "NotebookError", "compare", "open_run", "reproduce"]
+__all__ = ["InputError", "NotebookError", "compare", "losses", "open_run", "reproduce"]
 
 let_waiting_threads_sleep()  # whatever in this package loads torch is imported after this
 
 # public name → module, and the name there where it is another one
 _PLACES = {
     "compare": "vsa.study.compare",
+    "losses": "vsa.embedding.losses:LOSSES",
     "open_run": "vsa.study.runs",
     "reproduce": "vsa.study.pipeline",
 }

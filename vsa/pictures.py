@@ -20,25 +20,27 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-import PIL
 import torch
 from torch import nn
 
+from vsa.data import images
 from vsa.data.images import FORMATS, ImageError, Source, load_image
 from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, as_text, list_pictures
+from vsa.embedding import extract, joint
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.index.build import replaced_index, write_index
 from vsa.index.index import BinaryIndex
 from vsa.index.model import change_facts
 from vsa.index.tuning import choose_knobs
+from vsa.runtime import backbones
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.backbones import make_backbone
 from vsa.runtime.checked import flush
 from vsa.runtime.checked_table import read_checked_table, write_checked_table
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint, state_digest
+from vsa.runtime.fingerprint import Versions, key, libraries, state_digest
 from vsa.runtime.progress import progress
 
 _SIZE_PX = 224
@@ -46,6 +48,12 @@ _CHUNK = 256
 _NAMES, LEFT_OUT = "pictures.parquet", "left-out.csv"
 _COLUMNS = ["id", "name", "stamp", "digest", "source"]
 _N_TUNING = 50
+_VERSIONS: Versions = {
+    "decoding": images.VERSION,
+    "backbones": backbones.VERSION,
+    "joint network": joint.VERSION,
+    "extraction": extract.VERSION,
+}
 
 
 @dataclass(frozen=True)
@@ -281,16 +289,16 @@ class _Work:
         """Digest of each picture, or the reason why it has none; features of those described."""
         if self.parts is None:
             return self._make(chunk)
-        key = fingerprint(
+        name = key(
+            _VERSIONS | libraries("torch", "torchvision", "pillow"),
             source=self.source,
             names=chunk.name.tolist(),
             stamps=chunk.stamp.tolist(),
             size_px=_SIZE_PX,
             network=self._network,
             formats=FORMATS,  # what could not be read may be once there is a decoder for it
-            pillow=PIL.__version__,
         )
-        part = self.parts / f"{key}.npz"
+        part = self.parts / f"{name}.npz"
         with suppress(OSError, ValueError, BadZipFile), np.load(part) as arrays:
             return dict(arrays)
         made = self._make(chunk)

@@ -21,7 +21,7 @@ from vsa.study.embedding.published import (
     read_tables,
 )
 from vsa.study.embedding.results import _Judge
-from vsa.study.embedding.variants import JOINT, NOTEBOOK, PER_QUERY, STUDY
+from vsa.study.embedding.variants import JOINT, PER_QUERY, in_notebook, in_study
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
 
@@ -41,7 +41,7 @@ def elsewhere(lab: Lab, folder) -> Lab:
 
 
 def test_names_of_files_are_unique():
-    assert len({slug(name) for name in STUDY}) == len(STUDY)
+    assert len({slug(name) for name in in_study()}) == len(in_study())
 
 
 def test_what_is_judged_is_published_bit_by_bit(published):
@@ -69,7 +69,7 @@ def test_what_is_judged_is_published_bit_by_bit(published):
 
 def test_the_same_records_come_from_published_jobs(published, tmp_path, monkeypatch):
     monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
-    monkeypatch.setattr("vsa.study.embedding.outcome.NOTEBOOK", ())
+    monkeypatch.setattr("vsa.study.embedding.outcome.in_notebook", lambda: ())
     tables = []
     for lab in (published, elsewhere(published, tmp_path / "empty")):
         outcome = gather([lab])
@@ -87,7 +87,7 @@ def test_the_same_records_come_from_published_jobs(published, tmp_path, monkeypa
 
 
 def test_a_job_of_another_key_is_left_out_and_named(published, tmp_path, monkeypatch):
-    monkeypatch.setattr("vsa.study.embedding.outcome.NOTEBOOK", ())
+    monkeypatch.setattr("vsa.study.embedding.outcome.in_notebook", lambda: ())
     settings = dataclasses.replace(published.settings, margin=0.9)
     other = dataclasses.replace(elsewhere(published, tmp_path), settings=settings)
     outcome = gather([other])
@@ -98,9 +98,9 @@ def test_a_job_of_another_key_is_left_out_and_named(published, tmp_path, monkeyp
 
 def test_what_the_notebook_shows_is_trained_whatever_is_published(published, tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr("vsa.study.embedding.outcome.NOTEBOOK", (PER_QUERY,))
+    monkeypatch.setattr("vsa.study.embedding.outcome.in_notebook", lambda: (PER_QUERY,))
     monkeypatch.setattr(Lab, "run", lambda lab, name: trained.append(name))
-    assert PER_QUERY in NOTEBOOK
+    assert PER_QUERY in in_notebook()
     gather([elsewhere(published, tmp_path)])
     assert trained == [PER_QUERY]
 

@@ -10,7 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from vsa.embedding import train
+from vsa.runtime import training
 from vsa.runtime.deadline import DEADLINE, Stopped, time_limit
 from vsa.runtime.errors import InputError
 from vsa.study.embedding import lab as lab_module
@@ -38,8 +38,8 @@ from vsa.study.embedding.variants import (
     JOINT,
     PER_QUERY,
     SAME_STEPS,
-    STUDY,
     WHOLE_IMAGE,
+    in_study,
 )
 
 CHOSEN = (JOINT, SAME_STEPS, PER_QUERY, WHOLE_IMAGE, "δ = 0.2")
@@ -69,8 +69,8 @@ def jobs_of(labs, *names):
 def test_globs_pick_by_name_or_by_file_name():
     assert pick(["MASK*"]) == [JOINT]
     assert pick(["+ mask*", "whole *"]) == [JOINT, WHOLE_IMAGE]
-    assert pick(["*loss"]) == [name for name in STUDY if name.endswith("loss")]
-    assert pick() == list(STUDY)
+    assert pick(["*loss"]) == [name for name in in_study() if name.endswith("loss")]
+    assert pick() == list(in_study())
 
 
 def test_a_glob_that_fits_nothing_is_answered_with_near_matches():
@@ -199,8 +199,8 @@ def test_four_slices_by_kills_and_limits_on_two_checkouts_give_the_same_numbers(
     }
 
     clock.left = None  # killed while the second stage of the joint network is trained
-    monkeypatch.setattr(train, "_CHECKPOINT_S", 0.0)
-    save, n_saved = train._save, 0
+    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
+    save, n_saved = training._save, 0
 
     def save_then_die(*arguments):
         nonlocal n_saved
@@ -209,10 +209,10 @@ def test_four_slices_by_kills_and_limits_on_two_checkouts_give_the_same_numbers(
         if n_saved == 6:
             raise Killed
 
-    monkeypatch.setattr(train, "_save", save_then_die)
+    monkeypatch.setattr(training, "_save", save_then_die)
     with pytest.raises(Killed):
         run_jobs(jobs_of(checkout("b")), "test")
-    monkeypatch.setattr(train, "_save", save)
+    monkeypatch.setattr(training, "_save", save)
     assert (checkout("b")[0].draft(JOINT) / "stage-0.pth").is_file()
 
     clock.left = 12

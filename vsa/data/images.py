@@ -14,7 +14,6 @@ import io
 import logging
 import os
 import stat
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +32,7 @@ from vsa.data import metadata
 from vsa.data.schema import Dataset
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import Versions, key
 from vsa.runtime.paths import artifacts_dir
 from vsa.runtime.progress import progress
 
@@ -48,6 +47,7 @@ except ImportError:
 else:
     pillow_heif.register_heif_opener()
     FORMATS += ("HEIF",)
+VERSION = 1  # of decoding: what `metadata` makes of a file belongs to it
 MAX_PIXELS = 100_000_000  # 300 MB decoded: more than most cameras take, less than a bomb
 _MAX_BYTES = 8 * MAX_PIXELS  # of a file that is held in memory: 16-bit RGBA, uncompressed
 _REJECT_PX = 32  # every byte of a file is read at this size too, and JPEG decodes quicker
@@ -148,8 +148,8 @@ def load_images(
     """Images `root`/`paths` as uint8 of shape (n, size_px, size_px, 3), decoded in parallel.
 
     With `cache` a folder, they are kept there as one file, used again while the images (by path,
-    size and time of change) and this module are the same, and returned as a read-only memory
-    map. Raises ImageError naming the first file that cannot be decoded.
+    size and time of change) and the version of decoding are the same, and returned as a read-only
+    memory map. Raises ImageError naming the first file that cannot be decoded.
     """
     files = [Path(root, path) for path in paths]
     shape = (len(files), size_px, size_px, 3)
@@ -459,6 +459,5 @@ def fingerprint_files(files: Sequence[Path], **parameters: int) -> str:
         else:
             times = status.st_mtime_ns, status.st_ctime_ns
             states.append((str(file.absolute()), status.st_size, *times, status.st_mode))
-    return fingerprint(
-        sys.modules[__name__], metadata, files=states, pillow=PIL.__version__, **parameters
-    )
+    versions: Versions = {"decoding": VERSION, "pillow": PIL.__version__}
+    return key(versions, files=states, formats=FORMATS, **parameters)

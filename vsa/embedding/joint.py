@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 
 from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD, make_backbone, make_trunk
 
+VERSION = 1
 MIN_SIDE = 0.15  # of a learned box, as a share of the image: a smaller one shows nothing
 _MAP = 8  # cells per side of the map that the box is read from
 

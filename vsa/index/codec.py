@@ -19,6 +19,7 @@ from torch import nn
 from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
 
+VERSION = 1
 MAX_BITS = 4096
 STORED = np.float16  # features are kept, and encoded, at this precision
 

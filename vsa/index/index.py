@@ -21,6 +21,7 @@ from vsa.index.view import View, make_view
 from vsa.runtime.checked_table import read_checked_table
 from vsa.runtime.errors import InputError
 
+VERSION = 1  # of what a search finds: lists, coarse filter, refined rank
 _OPENING_ATTEMPTS = 5  # another process may replace the base between two glances
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from vsa.data.schema import QUALITY
 from vsa.study.simulate.shoppers import NAMES
 
+VERSION = 1
 SIMILARITY, RELATIVE, SALES, CONVERSION, APPLAUSE, PRICE, MISSING, PORTRAIT = range(8)
 N_FEATURES = PORTRAIT + len(NAMES)
 # What can be taken away from a ranker, and the columns that hold it.

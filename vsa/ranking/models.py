@@ -19,6 +19,7 @@ from vsa.ranking.features import APPLAUSE, CONVERSION, RELATIVE, SALES
 from vsa.ranking.forest import Forest, grow_forest
 from vsa.ranking.settings import RankerSettings
 
+VERSION = 1
 APPEARANCE, BEST_SELLERS, EBAY = "appearance only", "sales only", "eBay's blend, 0.75 appearance"
 LR, GBDT, GBDT_LR = "LR only", "GBDT only", "GBDT + LR"
 _EBAY_WEIGHT = 0.75

@@ -16,6 +16,7 @@ from vsa.runtime.checked import file_checksum
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import weights_dir
 
+VERSION = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

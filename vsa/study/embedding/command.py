@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsa.runtime.deadline import time_limit
+from vsa.runtime.deadline import Stopped, time_limit
 from vsa.study import pipeline
 from vsa.study.embedding.prepare import open_study
 from vsa.study.embedding.slices import Slice, jobs_text, list_jobs, pick, run_jobs
@@ -52,7 +52,11 @@ def study(run: Run, request: Request) -> bool:
             print(jobs_text(list_jobs(open_study(run, request.patterns))))
             return False
         with pipeline.locked(run):
-            return _study(run, request)
+            try:
+                return _study(run, request)
+            except Stopped as stop:  # while the networks that variants start from were trained
+                _tell(f"stopped in time, within {stop}; the same command goes on from there")
+                return False
 
 
 def _study(run: Run, request: Request) -> bool:

@@ -11,7 +11,7 @@ from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
 from vsa.study.embedding.jobs import JUDGED
 from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.variants import JOINT, STUDY, SUPERVISED, UNTRAINED, VARIANTS
+from vsa.study.embedding.variants import JOINT, SUPERVISED, UNTRAINED, in_study, variants
 
 
 def features_of(lab: Lab, name: str, split: str, command: Callable[[str], str]) -> np.ndarray:
@@ -27,12 +27,12 @@ def features_of(lab: Lab, name: str, split: str, command: Callable[[str], str]) 
     InputError for an unknown variant, one that is not trained here, or a split whose boxes were
     not asked for.
     """
-    if name not in STUDY:
-        raise unknown("variant", name, STUDY)
+    if name not in in_study():
+        raise unknown("variant", name, in_study())
     if name in UNTRAINED:
         queries, catalogue = lab.untrained_features(name)
         return catalogue if split == "catalogue" else queries[lab.task.rows(split)]
-    is_own = name in VARIANTS or name == SUPERVISED
+    is_own = name in variants() or name == SUPERVISED
     if not lab.is_done(name) or not lab.is_done(name if is_own else JOINT):
         raise InputError(
             f"{name}, seed {lab.seed}, is not trained here with the code and settings as they are",
@@ -43,7 +43,7 @@ def features_of(lab: Lab, name: str, split: str, command: Callable[[str], str]) 
         return describe(net, images.catalogue, lab.device).features
     asked = images.queries[lab.task.rows(split)]
     if is_own:
-        is_masked = name == SUPERVISED or VARIANTS[name].masked
+        is_masked = name == SUPERVISED or variants()[name].masked
         return describe(net, asked, lab.device, boxes="own" if is_masked else None).features
     if split not in JUDGED:
         raise InputError(

@@ -6,7 +6,6 @@ interrupted one continues from its last checkpoint.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,10 +18,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vsa.category import model as category_model
+from vsa.category import selection
+from vsa.category import train as category_train
+from vsa.data import descriptors
 from vsa.data.descriptors import colour_histogram
-from vsa.embedding import extract, joint, losses, mining, train, triplets
+from vsa.embedding import extract, joint, mining, train, triplets
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
+from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.mining import (
     FeaturePair,
     FusedDistance,
@@ -35,13 +39,13 @@ from vsa.embedding.mining import (
 )
 from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
 from vsa.embedding.triplets import TripletSource, from_clicks, from_labels
-from vsa.runtime import backbones
+from vsa.runtime import backbones, training
 from vsa.runtime.atomic import atomic_file, replace_dir
 from vsa.runtime.backbones import make_backbone, weights_key
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import checksum, fingerprint, state_digest
+from vsa.runtime.fingerprint import Versions, checksum, key, libraries, state_digest
 from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
@@ -64,35 +68,36 @@ from vsa.study.embedding.variants import (
     SUPERVISED,
     TRUE_BOXES,
     UNTRAINED,
-    VARIANTS,
     Variant,
     make_stage,
+    variants,
 )
 from vsa.study.settings import EmbeddingStudySettings
+from vsa.study.simulate import clicks
 
 _FROM_HALF = (
     "it started from weights that were halved in precision on their way from another machine; its "
     "numbers differ a little from those of a study that ran through"
 )
 GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
-_CODE = (
-    sys.modules[__name__],
-    backbones,
-    detector_module,
-    extract,
-    joint,
-    losses,
-    mining,
-    retrieval,
-    train,
-    triplets,
-)
+_COMMON: Versions = {  # what every job of a seed rests on
+    "backbones": backbones.VERSION,
+    "training loop": training.VERSION,
+    "category network": category_model.VERSION,
+    "category training": category_train.VERSION,
+    "selection": selection.VERSION,
+    "descriptors": descriptors.VERSION,
+    "clicks": clicks.VERSION,
+    "joint network": joint.VERSION,
+    "extraction": extract.VERSION,
+    "retrieval": retrieval.VERSION,
+}
 
 
 def start_of(name: str) -> str:
     """The variant whose weights that one starts from, or asks; "" for the category network."""
-    if name in VARIANTS:
-        return "" if VARIANTS[name].start == CATEGORY else VARIANTS[name].start
+    if variant := variants().get(name):
+        return "" if variant.start == CATEGORY else variant.start
     return "" if name in UNTRAINED else JOINT
 
 
@@ -214,8 +219,8 @@ class Lab:
     @cached_property
     def _ground(self) -> str:
         """Fingerprint of what all jobs of this seed rest on."""
-        return fingerprint(
-            *_CODE,
+        return key(
+            _COMMON | libraries("torch", "torchvision"),
             seed=self.seed,
             device=repr(self.device),
             backbone=state_digest(self.backbone_state),
@@ -223,19 +228,30 @@ class Lab:
         )
 
     def key(self, name: str) -> str:
-        """Fingerprint of all that a job rests on: code, settings, data, weights it starts from."""
-        settings = self.settings
+        """What a job is known by: versions, settings, data, and what it starts from."""
+        s = self.settings
+        shape = [s.architecture, s.pretrained, s.image_px, s.feature_dim]
         start = self.key(start_of(name)) if start_of(name) else ""
-        if name in VARIANTS:
-            variant = VARIANTS[name]
-            settings = variant.adapt(settings)
-            stages = [repr(make_stage(s, variant.loss, settings)) for s in variant.stages]
-            what = [variant.source, variant.noise_click_rate, variant.masked, stages]
-        else:
-            what = [settings.n_detector_steps, settings.box_learning_rate]
-            what += [weights_key(GENERIC)] if name == IMAGENET else []
-        shape = [settings.architecture, settings.image_px, settings.feature_dim]
-        return fingerprint(ground=self._ground, name=name, start=start, what=what, shape=shape)
+        versions, what = self._rests_on(name)
+        return key(versions, ground=self._ground, name=name, start=start, what=what, shape=shape)
+
+    def _rests_on(self, name: str) -> tuple[Versions, list[Any]]:
+        """What else a job rests on: versions; settings."""
+        s = self.settings
+        if variant := variants().get(name):
+            stages = [make_stage(k, variant.loss, variant.adapt(s)) for k in variant.stages]
+            versions: Versions = {"joint training": train.VERSION, "triplets": triplets.VERSION}
+            versions |= {f"loss {stage.loss}": LOSSES.identity(stage.loss) for stage in stages}
+            if "clicks" in variant.source:
+                versions["mining"] = mining.VERSION
+            learns_from: list[Any] = [variant.source, variant.noise_click_rate, variant.masked]
+            return versions, learns_from + stages
+        if name == SUPERVISED:
+            return {"joint training": train.VERSION}, [make_stage("boxes, soft", PAPER, s)]
+        if name == DETECTOR:
+            steps = [s.n_detector_steps, s.box_learning_rate]
+            return {"detector": detector_module.VERSION}, steps
+        return {}, [weights_key(GENERIC)] if name == IMAGENET else []
 
     def _maker(self, name: str) -> Callable[[str, Path], None]:
         if name in UNTRAINED:
@@ -317,12 +333,12 @@ class Lab:
         save_job(draft, answers, pd.DataFrame(), card)
 
     def _train(self, name: str, draft: Path) -> None:
-        variant = VARIANTS[name]
+        variant = variants()[name]
         settings = variant.adapt(self.settings)
         net = self.new_net() if variant.start == CATEGORY else self.net(variant.start)
         source = self.source(variant)
         logs, trouble = [], self._trouble_of_start(name)
-        for number, key in enumerate(variant.stages):
+        for number, stage in enumerate(variant.stages):
             stage_file = draft / f"stage-{number}.pth"
             log_file = draft / f"stage-{number}.parquet"
             if stage_file.is_file():
@@ -331,21 +347,21 @@ class Lab:
             else:
                 log = train_stage(
                     net,
-                    make_stage(key, variant.loss, settings),
+                    make_stage(stage, variant.loss, settings),
                     source,
                     self.task.images,
                     self.device,
                     # batches of a later stage differ from those of the stage it continues
-                    int(generator(self.seed, "stage", key).integers(2**31)),
+                    int(generator(self.seed, "stage", stage).integers(2**31)),
                     draft / f"stage-{number}-checkpoint.pth",
-                    f"{name}, seed {self.seed}: {key}",
+                    f"{name}, seed {self.seed}: {stage}",
                 )
                 log.to_parquet(log_file)
                 with atomic_file(stage_file) as whole:
                     torch.save(net.state_dict(), whole)
                 (draft / f"stage-{number}-checkpoint.pth").unlink(missing_ok=True)
-            logs.append(log.assign(stage=key))
-            trouble += [f"{key}: {problem}" for problem in find_trouble(log)]
+            logs.append(log.assign(stage=stage))
+            trouble += [f"{stage}: {problem}" for problem in find_trouble(log)]
         log = pd.concat(logs, ignore_index=True)
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
         card = make_card(trouble, log.step_ms.sum() / 1e3, len(log))
@@ -357,39 +373,43 @@ class Lab:
     def _supervised(self, name: str, draft: Path) -> None:
         net = self.net(JOINT)
         net.localiser = self.new_net().localiser
-        stage = make_stage("boxes, soft", "per query", self.settings)
+        stage = make_stage("boxes, soft", PAPER, self.settings)
         rows = self.task.rows("train")
         images = self.task.images.queries[rows]
-        started = time.perf_counter()
+        checkpoint = draft / "checkpoint.pth"
         log = train_boxes_supervised(
-            net, self._true_boxes()[rows], images, stage, self.device, self.seed
+            net, self._true_boxes()[rows], images, stage, self.device, self.seed, checkpoint
         )
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
-        seconds = time.perf_counter() - started
-        card = make_card(self._trouble_of_start(name), seconds, len(log))
-        save_job(draft, self.answer(net, boxes="own"), log.assign(stage="boxes"), card)
+        answers = self.answer(net, boxes="own")
+        checkpoint.unlink(missing_ok=True)
+        card = make_card(self._trouble_of_start(name), log.step_ms.sum() / 1e3, len(log))
+        save_job(draft, answers, log.assign(stage="boxes"), card)
 
     def _detector(self, name: str, draft: Path) -> None:
         s, rows = self.settings, self.task.rows("train")
+        checkpoint = draft / "checkpoint.pth"
         torch.manual_seed(self.seed)  # proposals are sampled from the global generator
-        started = time.perf_counter()
-        found = train_detector(
-            make_detector(s.architecture, self.backbone_state, s.image_px),
+        found = make_detector(s.architecture, self.backbone_state, s.image_px)
+        log = train_detector(
+            found,
             self.task.images.queries[rows],
             self._true_boxes()[rows],
             s.n_detector_steps,
             s.box_learning_rate,
             self.device,
             self.seed,
+            checkpoint,
         )
-        seconds = time.perf_counter() - started
         torch.save(found.state_dict(), draft / "net.pth")
         boxes = {
             split: detect(found, self.task.images.queries[self.task.rows(split)], self.device)
             for split in JUDGED
         }
-        card = make_card(self._trouble_of_start(name), seconds, s.n_detector_steps)
-        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), card)
+        card = make_card(self._trouble_of_start(name), log.step_ms.sum() / 1e3, len(log))
+        answers = self._answer_with_boxes(boxes)
+        checkpoint.unlink(missing_ok=True)
+        save_job(draft, answers, log.assign(stage="detector"), card)
 
     def detector(self) -> detector_module.FasterRCNN:
         """The trained detector of a finished job."""

@@ -13,7 +13,7 @@ from vsa.study.embedding.jobs import Job, Judged
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.published import find_published
 from vsa.study.embedding.task import EmbeddingTask
-from vsa.study.embedding.variants import IMAGENET, NOTEBOOK, STUDY
+from vsa.study.embedding.variants import IMAGENET, in_notebook, in_study
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ def gather(labs: list[Lab]) -> Outcome:
     """
     jobs: dict[str, dict[int, Job]] = {}
     left_out = {}
-    for name in STUDY:
+    for name in in_study():
         for lab in labs:
             if not lab.is_possible(name):
                 left_out[name] = "the data have no true boxes, or their log cannot be simulated"
-            elif lab.is_done(name) or (name in NOTEBOOK and lab is labs[0]):
+            elif lab.is_done(name) or (name in in_notebook() and lab is labs[0]):
                 try:
                     jobs.setdefault(name, {})[lab.seed] = lab.run(name)
                 except InputError as error:

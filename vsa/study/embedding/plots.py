@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vsa.study.embedding.outcome import Outcome
 from vsa.study.embedding.pictures import BoxExamples, MinedPage, ResultGrid
-from vsa.study.embedding.variants import VARIANTS
+from vsa.study.embedding.variants import registered, variants
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.figures.style import GREY, PALETTE, STYLE, class_style, new_figure
 
@@ -43,20 +43,20 @@ def mined_page_plot(page: MinedPage) -> Figure:
 
 @mpl.rc_context(STYLE)
 def training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Figure:
-    """Share of triplet terms that still push, against steps; mean over seeds, smoothed."""
+    """Share of triplet terms that still push, against steps; mean over seeds, smoothed.
+
+    Registered losses are drawn beside the named variants, where they tell that share.
+    """
     figure, axis = new_figure(8.2, 3.8)
-    for i, name in enumerate(n for n in names if n in outcome):
+    shown = dict.fromkeys((*names, *(variant.name for variant in registered())))
+    for i, name in enumerate(n for n in shown if n in outcome):
         curves = [job.curve for job in outcome.jobs[name].values()]
+        if all(curve.active_share.isna().all() for curve in curves):
+            continue
         active = pd.Series(np.mean([curve.active_share.to_numpy() for curve in curves], axis=0))
         smooth, style = _smoothed(active, curves[0], 10), class_style(i)
-        axis.plot(
-            curves[0]["at"],
-            smooth,
-            label=name,
-            markevery=max(1, len(smooth) // 8),
-            markersize=6,
-            **style,
-        )
+        every = max(1, len(smooth) // 8)
+        axis.plot(curves[0]["at"], smooth, label=name, markevery=every, markersize=6, **style)
     axis.set(xlabel="step", ylabel="share of terms above zero", ylim=(0, None), title=title)
     figure.legend(loc="outside right upper", fontsize=9)
     return figure
@@ -74,15 +74,9 @@ def box_training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -
         curve = next(iter(outcome.jobs[name].values())).curve
         for axis, column in zip(axes, panels, strict=True):
             smooth, style = _smoothed(curve[column], curve, 5), class_style(i)
-            axis.plot(
-                curve["at"],
-                smooth,
-                label=name,
-                markevery=max(1, len(smooth) // 8),
-                markersize=6,
-                **style,
-            )
-            if len(VARIANTS[name].stages) > 1:
+            every = max(1, len(smooth) // 8)
+            axis.plot(curve["at"], smooth, label=name, markevery=every, markersize=6, **style)
+            if len(variants()[name].stages) > 1:
                 for start in curve["at"][curve.stage != curve.stage.shift()].iloc[1:]:
                     axis.axvline(start, color=GREY, linestyle=":", linewidth=1)
     for axis, label in zip(axes, panels.values(), strict=True):

@@ -28,11 +28,11 @@ import pandas as pd
 from vsa.data.schema import BOX
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import key
 from vsa.study.embedding.jobs import Job, Judged, slug
 from vsa.study.embedding.retrieval import N_RESULTS
 from vsa.study.embedding.task import EmbeddingTask
-from vsa.study.embedding.variants import VARIANTS
+from vsa.study.embedding.variants import variants
 from vsa.study.ledger import environment
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def path_of(folder: Path, name: str, seed: int) -> Path:
 def about(lab: Lab, name: str) -> dict[str, Any]:
     """What a job is and rests on: key, settings, checksums of the data, versions, machine."""
     settings = lab.settings
-    if name in VARIANTS:
-        settings = VARIANTS[name].adapt(settings)
+    if variant := variants().get(name):
+        settings = variant.adapt(settings)
     return {
         "format": _FORMAT,
         "variant": name,
@@ -236,7 +236,7 @@ def tables_digest(queries: pd.DataFrame, catalogue: pd.DataFrame) -> str:
         pd.util.hash_pandas_object(table[columns].astype(str), index=False).to_numpy()
         for table, columns in ((queries, _QUERY_COLUMNS[:4]), (catalogue, _CATALOGUE_COLUMNS))
     ]
-    return fingerprint(tables=[text.tobytes().hex() for text in texts])
+    return key({}, tables=[text.tobytes().hex() for text in texts])
 
 
 def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

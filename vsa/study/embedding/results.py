@@ -14,6 +14,7 @@ from vsa.study.embedding.detector import detect
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import Outcome
 from vsa.study.embedding.variants import (
+    AXES,
     CATEGORY,
     CATEGORY_TRIPLETS,
     CLICKS,
@@ -33,13 +34,14 @@ from vsa.study.embedding.variants import (
     SAME_STEPS,
     SHARED,
     SHUFFLED,
-    STUDY,
     SUPERVISED,
     TRUE_BOXES,
-    VARIANTS,
     WHOLE_IMAGE,
     Variant,
+    in_study,
     is_sensitivity,
+    registered,
+    variants,
 )
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
 from vsa.study.ledger.claims import judge_all
@@ -67,7 +69,7 @@ COMPARISONS = {
     "learned boxes − whole image": (JOINT, WHOLE_IMAGE),
     "masks in training only − no mask, same steps": (WHOLE_IMAGE, SAME_STEPS),
     **{f"{loss} − the paper's loss": (loss, PER_QUERY) for loss in PUBLISHED_LOSSES},
-}
+}  # and as the last ones, with each registered loss, see `_comparisons`
 _RATIOS = {
     "clicks : category network": (PER_QUERY, CATEGORY),
     "clicks : category-label triplets": (PER_QUERY, CATEGORY_TRIPLETS),
@@ -97,7 +99,7 @@ BY_DUPLICATES, BY_CLUTTER = "by identical images on offer", "by share of backgro
 SENSITIVITY = (
     BY_DUPLICATES,
     BY_CLUTTER,
-    *dict.fromkeys(f"sensitivity: {v.axis}" for v in VARIANTS.values() if v.axis),
+    *(f"sensitivity: {axis}" for axis in AXES),
 )
 _MASKING = (
     "learned boxes − whole image",
@@ -105,11 +107,7 @@ _MASKING = (
     "mask − no mask, same compute",
 )
 _MIN_SEEDS = 3
-_FEATURES = tuple(
-    name
-    for name in STUDY
-    if name not in (*OTHER_MASKS, SUPERVISED, DETECTOR) and not is_sensitivity(name)
-)
+_NO_FEATURES = (*OTHER_MASKS, SUPERVISED, DETECTOR)
 _BOXES = (WHOLE_IMAGE, CONSTANT_BOX, PLAIN_JOINT, JOINT, SUPERVISED, DETECTOR)
 _MASKS = "retrieval behind a mask"
 _CLOSE = 0.05  # IoU@0.5 that may be lost to a detector and still be called close
@@ -147,6 +145,11 @@ def record(ledger: Ledger, labs: list[Lab], outcome: Outcome, n_resamples: int) 
     boxes = {"boxes − best constant box": learned}
     ledger.claim(judge_all("C3", boxes | masking, unit, evidence, lacks=lacks))
     judge.speed(labs[0])
+
+
+def _comparisons() -> dict[str, tuple[str, str]]:
+    mine = {f"{v.name} − the paper's loss": (v.name, PER_QUERY) for v in registered()}
+    return COMPARISONS | mine
 
 
 @dataclass(frozen=True)
@@ -204,8 +207,8 @@ class _Judge:
             self.ledger.record("mining thresholds", variant, "run time", m.seconds, seeds=1)
 
     def features(self) -> None:
-        for name in _FEATURES:
-            if name not in self.outcome:
+        for name in in_study():
+            if name in _NO_FEATURES or is_sensitivity(name) or name not in self.outcome:
                 continue
             seeds = self.outcome.seeds(name)
             for k in KS:
@@ -220,7 +223,7 @@ class _Judge:
 
     def differences(self) -> dict[str, Interval]:
         effects = {}
-        for name, (first, second) in COMPARISONS.items():
+        for name, (first, second) in _comparisons().items():
             if first in self.outcome and second in self.outcome:
                 seeds = self.outcome.seeds(first, second)
                 a, b = (self.outcome.recall(v, seeds) for v in (first, second))
@@ -366,7 +369,7 @@ class _Judge:
         Rows of one axis rest on the seeds that all of them have.
         """
         axes: dict[str, dict[str, str]] = {}  # axis → label → variant
-        for name, variant in VARIANTS.items():
+        for name, variant in variants().items():
             if variant.axis and name in self.outcome:
                 axes.setdefault(variant.axis, _bases(variant)).setdefault(name, name)
         for axis, rows in axes.items():
@@ -375,7 +378,7 @@ class _Judge:
             for label, name in rows.items() if seeds else ():
                 recall = self.mean(self.outcome.recall(name, seeds))
                 self.note(f"sensitivity: {axis}", label, RECALL, recall, seeds)
-                if VARIANTS[name].masked and self.outcome.task.boxes is not None:
+                if variants()[name].masked and self.outcome.task.boxes is not None:
                     iou = self.mean(self.outcome.iou(name, seeds))
                     self.note(f"sensitivity: {axis}", label, "mean IoU", iou, seeds)
             for label, name in rows.items() if seeds else ():
@@ -389,7 +392,7 @@ class _Judge:
     def training(self) -> None:
         for name, by_seed in self.outcome.jobs.items():
             trained = [job.training for job in by_seed.values() if job.training]
-            if not trained or VARIANTS[name].axis:
+            if not trained or is_sensitivity(name):
                 continue
             seconds = [one["seconds"] for one in trained]
             values = {

@@ -23,11 +23,11 @@ from vsa.study.embedding.published import path_of, publish, published_key, read_
 from vsa.study.embedding.variants import (
     DETECTOR,
     IMAGENET,
-    STUDY,
     SUPERVISED,
-    VARIANTS,
+    in_study,
     is_sensitivity,
     make_stage,
+    variants,
 )
 
 DONE, PUBLISHED, UNFINISHED, TO_DO = "done", "published", "unfinished", "to do"
@@ -78,13 +78,13 @@ def pick(patterns: Sequence[str] = ()) -> list[str]:
         low = pattern.lower()
         fitting = {
             name
-            for name in STUDY
+            for name in in_study()
             if any(fnmatch.fnmatchcase(text, low) for text in (name.lower(), slug(name)))
         }
         if not fitting:
-            raise unknown("variant", pattern.strip("*? ") or pattern, STUDY)
+            raise unknown("variant", pattern.strip("*? ") or pattern, in_study())
         chosen |= fitting
-    return [name for name in STUDY if name in chosen or not patterns]
+    return [name for name in in_study() if name in chosen or not patterns]
 
 
 def plan(labs: Sequence[Lab], patterns: Sequence[str] = ()) -> list[StudyJob]:
@@ -201,9 +201,9 @@ def _steps(job: StudyJob) -> tuple[tuple[str, ...], int]:
         return ("labelled boxes",), settings.n_box_steps[0]
     if job.name == DETECTOR:
         return ("detector",), settings.n_detector_steps
-    if job.name not in VARIANTS:
+    variant = variants().get(job.name)
+    if variant is None:
         return (), 0
-    variant = VARIANTS[job.name]
     stages = [make_stage(s, variant.loss, variant.adapt(settings)) for s in variant.stages]
     return tuple(stage.trains for stage in stages), sum(stage.n_steps for stage in stages)
 

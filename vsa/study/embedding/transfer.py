@@ -46,7 +46,7 @@ RESULT, WEIGHTS, CHECKPOINT = "result", "weights", "checkpoint"
 _FILES = {  # the files that each kind of part may have
     RESULT: re.compile(r"result\.npz"),
     WEIGHTS: re.compile(r"answers\.npz|log\.parquet|card\.json|net\.pth"),
-    CHECKPOINT: re.compile(r"stage-\d+(-checkpoint)?\.pth|stage-\d+\.parquet"),
+    CHECKPOINT: re.compile(r"(stage-\d+-)?checkpoint\.pth|stage-\d+\.(pth|parquet)"),
 }
 
 
@@ -403,7 +403,7 @@ def _n_steps(draft: Path) -> int:
     if not draft.is_dir() or not os.listdir(draft):
         return -1
     n_steps = sum(len(pd.read_parquet(log)) for log in draft.glob("stage-*.parquet"))
-    for checkpoint in draft.glob("stage-*-checkpoint.pth"):
+    for checkpoint in draft.glob("*checkpoint.pth"):
         state = torch.load(checkpoint, weights_only=True, map_location="cpu")
         n_steps += len(state["log"])
     return n_steps

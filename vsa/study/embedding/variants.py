@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.train import Stage
 from vsa.study.settings import EmbeddingStudySettings
 
@@ -43,7 +44,7 @@ class Variant:
 
     name: str
     source: str = "filtered clicks"  # or: clicks, shuffled clicks, identities, categories
-    loss: str = "per query"
+    loss: str = PAPER
     stages: tuple[str, ...] = ("features",)  # keys of `make_stage`
     start: str = CATEGORY
     masked: bool = False  # queries are described behind the mask of their own box
@@ -73,7 +74,7 @@ def make_stage(key: str, loss: str, settings: EmbeddingStudySettings) -> Stage:
         "boxes",
         s.n_box_steps[0],
         s.n_triplets,
-        "per query",
+        PAPER,
         s.box_margin,
         0.0,
         s.box_learning_rate,
@@ -191,25 +192,36 @@ _SENSITIVITY = (
         axis="slope k",
     ),
 )
-VARIANTS = {
-    variant.name: variant for variant in (*_NOTEBOOK, *_CONTROLS, *_PUBLISHED, *_SENSITIVITY)
-}
-
 UNTRAINED = (HISTOGRAM, DESCRIPTORS, IMAGENET, CATEGORY)
 OTHER_MASKS = (WHOLE_IMAGE, CONSTANT_BOX, TRUE_BOXES)
 NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR)
+AXES = tuple(dict.fromkeys(v.axis for v in _SENSITIVITY))  # of the sensitivity variants
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
 
-# What the notebook trains, with the first seed; and what the study trains, with every seed.
-NOTEBOOK = (*UNTRAINED, *(v.name for v in _NOTEBOOK), *OTHER_MASKS, DETECTOR)
-STUDY = (
-    *NOTEBOOK,
-    *(v.name for v in _CONTROLS),
-    SUPERVISED,
-    *(v.name for v in (*_PUBLISHED, *_SENSITIVITY)),
-)
+
+def registered() -> tuple[Variant, ...]:
+    """A variant for each loss that somebody else has registered, trained on mined clicks."""
+    return tuple(Variant(f"{name} loss", loss=name) for name in LOSSES if not LOSSES.is_own(name))
+
+
+def variants() -> dict[str, Variant]:
+    """Name → variant, of all that are trained from triplets."""
+    groups = (_NOTEBOOK, _CONTROLS, _PUBLISHED, registered(), _SENSITIVITY)
+    return {variant.name: variant for group in groups for variant in group}
+
+
+def in_notebook() -> tuple[str, ...]:
+    """What the notebook trains, with the first seed."""
+    trained = (v.name for v in (*_NOTEBOOK, *registered()))
+    return (*UNTRAINED, *trained, *OTHER_MASKS, DETECTOR)
+
+
+def in_study() -> tuple[str, ...]:
+    """What the study trains, with every seed."""
+    controls = (v.name for v in _CONTROLS)
+    return (*in_notebook(), *controls, SUPERVISED, *(v.name for v in (*_PUBLISHED, *_SENSITIVITY)))
 
 
 def is_sensitivity(name: str) -> bool:
     """Whether that variant differs from the recipe in a setting only."""
-    return name in VARIANTS and VARIANTS[name].axis != ""
+    return any(v.name == name for v in _SENSITIVITY)

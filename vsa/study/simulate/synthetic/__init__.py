@@ -9,47 +9,16 @@ import pandas as pd
 
 from vsa.data.schema import CATALOGUE, QUERIES, Dataset, check
 from vsa.runtime.atomic import atomic_dir
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import key
 from vsa.runtime.paths import artifacts_dir
 from vsa.study.simulate import signals
 from vsa.study.simulate.settings import SyntheticSize
-from vsa.study.simulate.synthetic import (
-    backgrounds,
-    carried,
-    degrade,
-    families,
-    goods,
-    home,
-    photos,
-    placing,
-    products,
-    shop,
-    sketch,
-    sprites,
-    things,
-    wear,
-)
+from vsa.study.simulate.synthetic import shop
 from vsa.study.simulate.synthetic.datasheet import DATASHEET
 
 __all__ = ["DATASHEET", "load_synthetic"]
 
-MODULES = (
-    backgrounds,
-    carried,
-    degrade,
-    families,
-    goods,
-    home,
-    photos,
-    placing,
-    products,
-    shop,
-    signals,
-    sketch,
-    sprites,
-    things,
-    wear,
-)
+VERSION = 1  # of every picture, table and number of the shop
 SIMULATED = (
     "every picture, studio or real shot, is drawn by a program",
     "products, their families and their identities are made up",
@@ -61,11 +30,12 @@ SIMULATED = (
 def load_synthetic(settings: Mapping[str, Any], seed: int) -> Dataset:
     """The synthetic shop of that size, rendered on first use and read from disk afterwards.
 
-    It lies in ``artifacts/synthetic/<fingerprint>``; the fingerprint covers the size, the seed
-    and the source of the modules that draw it.
+    It lies in ``artifacts/synthetic/<key>``; the key covers the size, the seed and the versions of
+    what draws it.
     """
     size = SyntheticSize(**settings)
-    name = fingerprint(*MODULES, size=size, seed=seed)
+    versions = {"synthetic shop": VERSION, "quality signals": signals.VERSION}
+    name = key(versions, size=size, seed=seed)
     root = artifacts_dir() / "synthetic" / name
     if not root.exists():
         with atomic_dir(root) as draft:
