@@ -332,6 +332,7 @@ def other_margin(told):
             "unexpected file '../x'",
         ),
         (lambda e: manifest(e, lambda m: m["parts"][0].update(kind="code")), "not one of"),
+        (lambda e: manifest(e, lambda m: m["parts"][0].update(data=[1])), "of another form"),
         (lambda e: manifest(e, lambda m: m["versions"].update(torch="0.1")), "torch 0.1, here"),
         (lambda e: manifest(e, lambda m: m.update(run="other-run")), "of the run other-run"),
         (

@@ -42,6 +42,12 @@ from vsa.study.ledger import environment
 _FORMAT, _MANIFEST = 1, "manifest.json"
 _MB = 10**6
 _VERSIONS = ("vsa", "torch")  # that keep numbers equal
+_FACTS = {  # of each part in the manifest
+    **dict.fromkeys(("kind", "variant", "key"), str),
+    **dict.fromkeys(("files", "settings", "data"), dict),
+    "seed": int,
+    "half": bool,
+}
 RESULT, WEIGHTS, CHECKPOINT = "result", "weights", "checkpoint"
 _FILES = {  # the files that each kind of part may have
     RESULT: re.compile(r"result\.npz"),
@@ -267,6 +273,9 @@ def _manifest_of(archive: tarfile.TarFile) -> dict[str, Any]:
     if manifest["format"] != _FORMAT:
         raise ValueError(f"of format {manifest['format']}, not {_FORMAT}")
     for part in manifest["parts"]:
+        kinds = {name: type(part[name]) for name in _FACTS}
+        if kinds != _FACTS:
+            raise ValueError("its manifest is of another form")
         for name in part["files"]:
             if not _FILES[part["kind"]].fullmatch(name):
                 raise ValueError(f"an unexpected file {name!r}")
