@@ -75,18 +75,23 @@ from vsa.study.embedding.variants import (
 from vsa.study.simulate import clicks
 
 GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
-_COMMON: Versions = {  # what every job of a seed rests on
-    "backbones": backbones.VERSION,
-    "training loop": training.VERSION,
-    "category network": category_model.VERSION,
-    "category training": category_train.VERSION,
-    "selection": selection.VERSION,
-    "descriptors": descriptors.VERSION,
-    "clicks": clicks.VERSION,
-    "joint network": joint.VERSION,
-    "extraction": extract.VERSION,
-    "retrieval": retrieval.VERSION,
-}
+
+
+def _common() -> Versions:
+    """Versions of what every job of a seed rests on."""
+    return {
+        "backbones": backbones.VERSION,
+        "training loop": training.VERSION,
+        "category network": category_model.VERSION,
+        "category training": category_train.VERSION,
+        "selection": selection.VERSION,
+        "descriptors": descriptors.VERSION,
+        "clicks": clicks.VERSION,
+        "joint network": joint.VERSION,
+        "extraction": extract.VERSION,
+        "retrieval": retrieval.VERSION,
+        **libraries("torch", "torchvision"),
+    }
 
 
 @dataclass
@@ -184,7 +189,7 @@ class Lab:
         """Fingerprint of what all jobs of this seed rest on."""
         images = self.task.images
         return key(
-            _COMMON | libraries("torch", "torchvision"),
+            _common(),
             seed=self.seed,
             device=repr(self.device),
             queries=pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
