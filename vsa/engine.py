@@ -25,7 +25,8 @@ import torch
 from PIL import Image
 
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor, open_predictor
-from vsa.data.images import Source, load_squares
+from vsa.data.decoding import Source
+from vsa.data.images import load_squares
 from vsa.data.schema import QUALITY
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet

@@ -24,7 +24,8 @@ import PIL
 import torch
 from torch import nn
 
-from vsa.data.images import FORMATS, ImageError, Source, load_image
+from vsa.data.decoding import FORMATS, ImageError, Source
+from vsa.data.images import load_image
 from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, as_text, list_pictures
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet

@@ -27,7 +27,7 @@ from vsa.data.csv_table import (
     require_unique,
     rows_of,
 )
-from vsa.data.images import ImageError, upright_size
+from vsa.data.decoding import ImageError, upright_size
 from vsa.data.matching import match_notes, nearest
 from vsa.data.schema import (
     BOX,

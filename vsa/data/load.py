@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from vsa.data.folder import load_folder
-from vsa.data.images import reject_unreadable
 from vsa.data.matching import rejected_notes
 from vsa.data.public import PUBLIC, load_public
+from vsa.data.rejecting import reject_unreadable
 from vsa.data.schema import CATALOGUE, PVLOG, QUERIES, SPLITS, Dataset, check
 from vsa.data.stable import stable_sample
 from vsa.runtime.errors import InputError

@@ -137,7 +137,7 @@ def _check_data(run: Run) -> str:
     """
     # Imported here: pandas is slow to import, and the synthetic shop needs no check.
     if run.dataset.startswith(FOLDER_PREFIX):
-        from vsa.data.images import fingerprint_files
+        from vsa.data.files import fingerprint_files
         from vsa.data.load import load
 
         dataset = load(run.dataset, run.profile, run.seed)
