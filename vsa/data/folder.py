@@ -98,7 +98,6 @@ def load_folder(path: str | Path) -> Dataset:
         root=root,
         catalogue=catalogue,
         queries=queries,
-        rejected=pd.DataFrame(columns=["table", "id", "path", "reason"], dtype="str"),
         pvlog=pvlog,
         title=root.name,
         source=f"the folder {root.name}",

@@ -144,6 +144,27 @@ def _in_words(case: pd.Series, schema: pa.DataFrameSchema) -> tuple[str, str]:
     return f"{column} is {value:.12g}", cure
 
 
+def complete(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """`table` with the columns that may be left out, in the schema's order, others at the end.
+
+    A column that may be empty is; ``leaf`` is the category, and ``source`` is ``main``.
+    """
+    absent = {
+        name: pd.Series(None, index=table.index, dtype=str(column.dtype))
+        for name, column in schema.columns.items()
+        if column.nullable and name not in table
+    }
+    if schema is CATALOGUE and "category" in table:
+        absent |= {"leaf": table.category, "source": SOURCES[0]}
+    table = table.assign(**{name: cells for name, cells in absent.items() if name not in table})
+    known = [name for name in schema.columns if name in table]
+    return table[[*known, *(name for name in table if name not in known)]]
+
+
+def no_rejected() -> pd.DataFrame:
+    return pd.DataFrame(columns=["table", "id", "path", "reason"], dtype="str")
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Checked tables and where their images lie.
@@ -158,7 +179,7 @@ class Dataset:
     root: Path
     catalogue: pd.DataFrame
     queries: pd.DataFrame
-    rejected: pd.DataFrame
+    rejected: pd.DataFrame = field(default_factory=no_rejected)
     pvlog: pd.DataFrame | None = None  # observed clicks; None where they must be simulated
     title: str = ""
     datasheet: str = ""  # Markdown: what it is, how it was made, what a sceptic should distrust
