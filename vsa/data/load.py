@@ -48,7 +48,7 @@ def load_dataset(
     Examples
     --------
     >>> import vsa
-    >>> shop = vsa.load_dataset("synthetic", settings={"n_products_per_category": 1})
+    >>> shop = vsa.load_dataset("synthetic", settings={"n_products_per_category": 3})
     >>> len(shop.categories), shop.rejected.empty
     (14, True)
     """
@@ -66,7 +66,7 @@ def load_dataset(
     return _noting_rejected(dataset)
 
 
-def fingerprint_dataset(dataset: Dataset, **made_by: str) -> str:
+def fingerprint_dataset(dataset: Dataset, made_by: str) -> str:
     """12 hex digits that change with the tables, what is said of them, and the pictures' files."""
     tables = dataset.catalogue, dataset.queries, dataset.rejected, dataset.pvlog
     said = [
@@ -79,7 +79,7 @@ def fingerprint_dataset(dataset: Dataset, **made_by: str) -> str:
         [dataset.root / path for path in paths],
         tables=[_digest(table) for table in tables if table is not None],
         said=said,
-        **made_by,
+        made_by=made_by,
     )
 
 
@@ -119,8 +119,9 @@ def _refuse_empty(dataset: Dataset) -> None:
     counts |= {f"{split} queries": int((dataset.queries.split == split).sum()) for split in SPLITS}
     for what, n_rows in counts.items():
         if n_rows == 0:
+            problem, n_rejected = f"no usable image is in the {what}", len(dataset.rejected)
             raise InputError(
-                f"no usable image is left in the {what}, {len(dataset.rejected)} could not be read",
+                f"{problem}, {n_rejected} could not be read" if n_rejected else problem,
                 cure="Add images there, or repair those that cannot be read",
                 file=dataset.root,
             )

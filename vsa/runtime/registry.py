@@ -13,11 +13,14 @@ import os
 import runpy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from vsa.runtime.errors import InputError
+from vsa.runtime.fingerprint import source_digest
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 _OWN = "vsa"
@@ -81,11 +84,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """What caches know an object by: name and version and, unless it is ours, its source."""
         entry = self[name]
         known = f"{name} v{self._versions[name]}"
-        if _is_own(entry):
-            return known
-        from vsa.runtime.fingerprint import source_digest  # numpy would slow down `import vsa`
-
-        return f"{known} {source_digest(entry)}"
+        return known if _is_own(entry) else f"{known} {source_digest(entry)}"
 
     def is_own(self, name: str) -> bool:
         """Whether an object came with this package."""
@@ -118,6 +117,8 @@ class Registry(Mapping[str, T], Generic[T]):
             self._has_looked_around = True
             for announced in _ANNOUNCED.get(self.kinds, {}).items():
                 self._distant.setdefault(*announced)
+            from importlib.metadata import entry_points  # slow to import
+
             for point in entry_points(group=f"{_OWN}.{self.kinds}"):
                 if point.name in self._entries or point.name in self._distant:
                     raise InputError(

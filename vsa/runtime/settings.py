@@ -82,7 +82,7 @@ def _refuse_unknown(kind: type, values: Mapping[str, Any], where: str, place: st
             wrong = unknown("setting", f"{place}{name}", [f"{place}{known}" for known in hints])
             raise InputError(wrong.problem, cure=wrong.cure, file=where or None)
         if dataclasses.is_dataclass(hints[name]):
-            _refuse_unknown(hints[name], value, where, f"{place}{name}.")  # type: ignore[arg-type]
+            _refuse_unknown(hints[name], value, where, f"{place}{name}.")
 
 
 def _leaves(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
