@@ -58,9 +58,9 @@ class DataSource:
 
         Raises InputError for an unknown setting, naming the nearest, or a value that does not fit.
         """
-        values = {} if settings is None else settings
+        values: Any = {} if settings is None else settings
         if isinstance(settings, self.settings):
-            values = dataclasses.asdict(settings)
+            values = dataclasses.asdict(values)
         return self.make(make_settings(self.settings, values), seed)
 
 
