@@ -47,6 +47,7 @@ class Size:
 def _restored(monkeypatch):
     """Nothing that a test registers stays."""
     monkeypatch.setattr(registry, "_LOADED", set())
+    list(DATASETS)  # it has looked around for what is announced
     for part in ("_entries", "_versions", "_distant"):
         monkeypatch.setattr(DATASETS, part, dict(getattr(DATASETS, part)))
 
