@@ -18,7 +18,7 @@ PYTHON = sys.executable
 EXECUTE = (
     "exec {PYTHON:q} -m vsa.cli notebook {input.notebook:q} {output:q}"
     " --dataset {params.dataset:q} --profile {params.profile:q} --seed {params.seed}"
-    " --set {params.overrides:q} 2>&1"
+    " --set={params.overrides:q} 2>&1"
 )
 
 
@@ -32,6 +32,7 @@ PARAMETERS = {
     "profile": RUN.profile,
     "seed": RUN.seed,
     "overrides": as_it_is(RUN.overrides),
+    "settings": as_it_is(repr(RUN.settings)),
     "plugins": config["plugins"],
 }
 
