@@ -10,15 +10,31 @@ from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
+    from vsa.index.codec import CODECS as codecs
+    from vsa.index.index import Index
+    from vsa.index.request import SearchParams
+    from vsa.study.index.peers import PEERS as peers
     from vsa.study.pipeline import reproduce
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "NotebookError", "reproduce"]
+__all__ = [
+    "Index",
+    "InputError",
+    "NotebookError",
+    "SearchParams",
+    "codecs",
+    "peers",
+    "reproduce",
+]
 
 let_waiting_threads_sleep()  # whatever in this package loads torch is imported after this
 
 # public name → module, and the name there where it is another one
 _PLACES = {
+    "Index": "vsa.index.index",
+    "SearchParams": "vsa.index.request",
+    "codecs": "vsa.index.codec:CODECS",
+    "peers": "vsa.study.index.peers:PEERS",
     "reproduce": "vsa.study.pipeline",
 }
 

@@ -66,7 +66,7 @@ def test_a_learned_hash_tells_its_labels_apart(features, labels):
         found = index.search(codec.encode(features[:200]), 10)[1]
         return (labels[200:][found] == labels[:200, None]).mean()
 
-    learned = learned_hash(features[200:], labels[200:], 16, 0)
+    learned = learned_hash(features[200:], 16, 0, labels[200:])
     assert purity(learned) > purity(random_rotation(features, 16, 0)) + 0.05
 
 
