@@ -44,7 +44,7 @@ def curve(small, tmp_path_factory):
     queries = make_queries(growth.features[:30], items.model.codec)
     validation = make_queries(growth.features[30:60], items.model.codec)
     folder = tmp_path_factory.mktemp("compare") / "index"
-    return compare(folder, items, names, queries, validation, PEERS)
+    return compare(folder, items, names, queries, validation, list(PEERS))
 
 
 def test_every_method_finds_what_a_scan_does_at_its_most_thorough(curve):
