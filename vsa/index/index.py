@@ -14,8 +14,8 @@ import torch
 from vsa.index.build import given_names, n_lists_for, train_model, write_saved
 from vsa.index.codec import CODECS, check_features, check_n_bits
 from vsa.index.durable import Durable
-from vsa.index.hits import Candidates, Hits, best
-from vsa.index.lists import Names, nearest
+from vsa.index.hits import Candidates, Hits, best, passing
+from vsa.index.lists import Names
 from vsa.index.memory import Memory
 from vsa.index.model import Model, require_storable
 from vsa.index.request import SearchParams, as_array, check_ids, check_request
@@ -199,9 +199,9 @@ class Index:
         params = params or self.params
         n_candidates, asked = check_request(k, params), as_array(queries)
         many = asked[None] if asked.ndim == 1 else asked
+        each = self._each(many, n_candidates, params.n_probe, categories)
         scores = np.full((len(many), k), -np.inf, np.float32)
         ids = np.full((len(many), k), -1)
-        each = self._each(many, n_candidates, params.n_probe, categories)
         for row, found in enumerate(each):
             hits = best([found], k, n_candidates)
             scores[row, : len(hits.ids)], ids[row, : len(hits.ids)] = hits.similarity, hits.ids
@@ -238,14 +238,9 @@ class Index:
         self, features: np.ndarray, n_candidates: int, n_probe: int, categories: Names | None
     ) -> Iterator[Candidates]:
         """Candidates of each query, one after the other, all of one state of the index."""
-        codec, lists = self.model.codec, self.model.lists
-        stored = check_features(features, codec.dim)
-        codes = codec.encode(stored)
-        wanted = None if categories is None else lists.category_codes(categories)
-        view = self.current()
-        for query, code in zip(stored.astype(np.float32), codes, strict=True):
-            probed = lists.probe(query, code, n_probe, wanted)
-            yield _candidates(view, query, code, n_candidates, probed)
+        stored = check_features(features, self.dim)
+        wanted = None if categories is None else self.model.lists.category_codes(categories)
+        return passing(self.current(), stored, n_candidates, n_probe, wanted)
 
     # Writing -------------------------------------------------------------------------------
 
@@ -392,16 +387,3 @@ class Index:
                 "the index is not trained", cure="Show it features first: index.train(features)"
             )
         return self._store
-
-
-def _candidates(
-    view: View, query: np.ndarray, code: np.ndarray, n_candidates: int, probed: np.ndarray
-) -> Candidates:
-    scan = view.scan(code, probed)
-    chosen = nearest(scan.distances, n_candidates)
-    ids, features = scan.items(chosen)
-    # torch converts float16 eight times as fast as numpy
-    exact = torch.from_numpy(features).float().numpy()
-    # einsum: unlike BLAS, a row's sum does not depend on the rows beside it
-    similarity = np.einsum("nd,d->n", exact, query)
-    return Candidates(ids, scan.distances[chosen], similarity)
