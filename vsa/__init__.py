@@ -15,16 +15,24 @@ if TYPE_CHECKING:
     from vsa.data.datasets import DataSource
     from vsa.data.load import load_dataset
     from vsa.data.schema import Dataset
+    from vsa.index.codec import CODECS as codecs
+    from vsa.index.index import Index
+    from vsa.index.request import SearchParams
+    from vsa.study.index.peers import PEERS as peers
     from vsa.study.pipeline import reproduce
 
 __version__ = "0.1.0"
 __all__ = [
     "DataSource",
     "Dataset",
+    "Index",
     "InputError",
     "NotebookError",
+    "SearchParams",
+    "codecs",
     "datasets",
     "load_dataset",
+    "peers",
     "reproduce",
 ]
 
@@ -36,6 +44,10 @@ _PLACES = {
     "Dataset": "vsa.data.schema",
     "datasets": "vsa.data.datasets:DATASETS",
     "load_dataset": "vsa.data.load",
+    "Index": "vsa.index.index",
+    "SearchParams": "vsa.index.request",
+    "codecs": "vsa.index.codec:CODECS",
+    "peers": "vsa.study.index.peers:PEERS",
     "reproduce": "vsa.study.pipeline",
 }
 
