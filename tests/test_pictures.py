@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from vsa import cli, pictures
-from vsa.data.images import ImageError
+from vsa.data.decoding import ImageError
 from vsa.embedding.joint import JointNet
 from vsa.pictures import Pictures, build
 from vsa.runtime.errors import InputError

@@ -23,18 +23,19 @@ import pandas as pd
 import torch
 from torch import nn
 
-from vsa.data import images
-from vsa.data.images import FORMATS, ImageError, Source, load_image
+from vsa.data import decoding, images
+from vsa.data.decoding import FORMATS, ImageError, Source
+from vsa.data.images import load_image
 from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, as_text, list_pictures
 from vsa.embedding import extract, joint
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.index.build import replaced_index, write_index
-from vsa.index.index import BinaryIndex
+from vsa.index.index import Index
 from vsa.index.model import change_facts
-from vsa.index.tuning import choose_knobs
+from vsa.index.tuning import choose_params
 from vsa.runtime import backbones
-from vsa.runtime.atomic import atomic_file
+from vsa.runtime.atomic import atomic_file, settled
 from vsa.runtime.backbones import make_backbone
 from vsa.runtime.checked import flush
 from vsa.runtime.checked_table import read_checked_table, write_checked_table
@@ -49,7 +50,8 @@ _NAMES, LEFT_OUT = "pictures.parquet", "left-out.csv"
 _COLUMNS = ["id", "name", "stamp", "digest", "source"]
 _N_TUNING = 50
 _VERSIONS: Versions = {
-    "decoding": images.VERSION,
+    "decoding": decoding.VERSION,
+    "squares": images.VERSION,
     "backbones": backbones.VERSION,
     "joint network": joint.VERSION,
     "extraction": extract.VERSION,
@@ -74,8 +76,8 @@ class Pictures:
 
     def __init__(self, folder: str | Path, *, writable: bool = False) -> None:
         """Open an index that `build` made; raises InputError if there is none."""
-        self.index = BinaryIndex(folder, writable=writable)
-        self.folder = self.index.folder
+        self.index = Index.open(folder, writable=writable)
+        self.folder = settled(Path(folder))
         self._read: tuple[object, pd.DataFrame] | None = None
         try:
             if _NAMES not in self.index.facts.get("tables", ()):
@@ -100,7 +102,7 @@ class Pictures:
     def search(self, photo: Source, k: int = 10) -> pd.DataFrame:
         """The `k` most similar pictures: columns ``name`` and ``similarity``; raises ImageError."""
         image = load_image(photo, _SIZE_PX)
-        hits = self.index.search(describe(self.net, image[None], self.device).features[0], k)
+        hits = self.index.search_one(describe(self.net, image[None], self.device).features[0], k)
         names = self._table().set_index("id").name.reindex(hits.ids)  # written before the items
         found = pd.DataFrame({"name": names.to_numpy(), "similarity": hits.similarity})
         return found.dropna(ignore_index=True)
@@ -134,7 +136,7 @@ class Pictures:
             places = np.flatnonzero(chosen)
             for start in range(0, len(places), _CHUNK):
                 part = places[start : start + _CHUNK]
-                call(ids[part], features[part])
+                call(features[part], ids[part])
         self._write([others, touched, fresh])
         n_same = int(same.sum()) + len(touched)
         taken = _taken(found, unreadable, int((~old).sum()), int(old.sum()), n_same)
@@ -152,7 +154,7 @@ class Pictures:
             )
         gone = table.name.isin(names)
         ids = table.id[gone].to_numpy(np.int64)
-        self.index.delete(ids[self.index.current().contains(ids)])
+        self.index.remove(ids[self.index.current().contains(ids)])
         self._write([table[~gone]])
 
     def _refuse_clashes(self, listed: pd.DataFrame, digests: Mapping[str, str]) -> None:
@@ -230,11 +232,11 @@ def build(folder: str | Path, pictures: str | Path) -> Taken:
         write_checked_table(draft / _NAMES, readable[_COLUMNS])
         taken = _taken(found, unreadable, len(readable))
         taken.left_out.to_csv(draft / LEFT_OUT, index=False)
-        with BinaryIndex(draft) as index:
+        with Index.open(draft) as index:
             # no picture is held out: each finds itself, and 19 others that count
             some = features[:: max(1, len(features) // _N_TUNING)]
-            knobs = choose_knobs(index, some, k=min(20, len(features))).knobs
-        change_facts(draft, knobs=asdict(knobs), tables=[_NAMES], notes=[LEFT_OUT])
+            params = choose_params(index, some, k=min(20, len(features))).params
+        change_facts(draft, params=asdict(params), tables=[_NAMES], notes=[LEFT_OUT])
     shutil.rmtree(parts, ignore_errors=True)
     return taken
 

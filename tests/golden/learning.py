@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -28,6 +27,7 @@ from golden.networks import ARCHITECTURE, PX, joint_net
 from vsa.category import fusion, search, selection
 from vsa.category import train as category_train
 from vsa.category.model import CategoryNet
+from vsa.category.settings import ClassifierSettings
 from vsa.embedding import losses, mining, train, triplets
 from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES, PAPER, TripletBatch, evaluate
@@ -35,8 +35,8 @@ from vsa.embedding.mining import FusedDistance, Pages
 from vsa.embedding.train import Images, Stage, train_boxes_supervised, train_stage
 from vsa.ranking import features as ranking_features
 from vsa.ranking import models as rankers
+from vsa.ranking.settings import RankerSettings
 from vsa.runtime import training
-from vsa.runtime.profiles import get_profile
 from vsa.runtime.training import Group, fit
 from vsa.study.category import experiment as category_experiment
 
@@ -112,15 +112,14 @@ def joint_training() -> Numbers:
 
 @method("category training", category_train, TRAINING)
 def category_training() -> Numbers:
-    settings = get_profile("smoke").category_scratch
-    few = dataclasses.replace(
-        settings,
+    few = ClassifierSettings(
         architecture=ARCHITECTURE,
+        pretrained=False,
         store_px=PX + 4,
         crop_px=PX,
         n_steps=3,
-        learning_rate=2e-5,
         batch_size=4,
+        learning_rate=2e-5,
     )
     images, labels = pictures(6, PX + 4), np.arange(6) % 3
     crops = [
@@ -233,7 +232,7 @@ def page_features() -> Numbers:
 
 @method("rankers", rankers, NETWORK)
 def ranked() -> Numbers:
-    few = dataclasses.replace(get_profile("smoke").ranking, n_trees=8)
+    few = RankerSettings(n_trees=8, depth=3)
     x = uniform(600, ranking_features.N_FEATURES)
     seen = np.full(len(x), 4)
     bought = (2 * (x[:, 2] + x[:, 3] * x[:, 4] > 0.2) + (uniform(600, seed=1) > 0.5)).astype(

@@ -23,8 +23,8 @@ from torch.nn.functional import cross_entropy
 
 from vsa.category import model as category_model
 from vsa.category.model import CategoryNet, predict
-from vsa.data import descriptors
-from vsa.data import images as decoding
+from vsa.data import decoding, descriptors
+from vsa.data import images as squares
 from vsa.embedding import extract, joint
 from vsa.embedding.joint import JointNet, soft_mask
 from vsa.runtime import backbones
@@ -44,25 +44,36 @@ def joint_net(seed: int = 0) -> JointNet:
     return net
 
 
-@method("decoding", decoding, TRAINING)
-def decoded() -> Numbers:
+def photographs() -> dict[str, bytes]:
+    """Files of one picture, as a PNG in several ways and as a JPEG."""
     photo = Image.fromarray(pictures(1, 48)[0]).resize((60, 40))
-    grey, clear = photo.convert("L"), photo.copy()
-    clear.putalpha(grey)
-    turned = Image.Exif()
+    clear, turned = photo.copy(), Image.Exif()
+    clear.putalpha(photo.convert("L"))
     turned[0x0112] = 6
     found = {}
     for name, image, options in (
         ("PNG", photo, {}),
-        ("grey", grey, {}),
+        ("grey", photo.convert("L"), {}),
         ("transparent", clear, {}),
         ("turned", photo, {"exif": turned}),
         ("JPEG", photo, {"quality": 95}),
     ):
         stream = io.BytesIO()
         image.save(stream, "JPEG" if name == "JPEG" else "PNG", **options)
-        found[name] = decoding.load_image(stream.getvalue(), 8).astype(np.float32)
+        found[name] = stream.getvalue()
     return found
+
+
+@method("decoding", decoding, TRAINING)
+def decoded() -> Numbers:
+    made = {name: np.asarray(decoding.decode(file)) for name, file in photographs().items()}
+    return {name: image[::5, ::5].astype(np.float32) for name, image in made.items()}
+
+
+@method("squares", squares, TRAINING)
+def squared() -> Numbers:
+    files = photographs().items()
+    return {name: squares.load_image(file, 8).astype(np.float32) for name, file in files}
 
 
 @method("descriptors", descriptors, NETWORK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from PIL import Image
 from vsa.index import codec
 from vsa.index import index as binary_index
 from vsa.index.build import build_index
-from vsa.runtime.profiles import get_profile
 from vsa.study.embedding import retrieval
 from vsa.study.index import benchmark
 from vsa.study.simulate import clicks, growth, shoppers, signals, synthetic
+from vsa.study.simulate.settings import ClickSettings
 from vsa.study.simulate.synthetic.shop import render_shop
 
 
@@ -66,7 +65,13 @@ def drawn_signals() -> Numbers:
 
 @method("clicks", clicks, EXACT)
 def clicked() -> Numbers:
-    settings = dataclasses.replace(get_profile("smoke").clicks, n_results=6, noise_click_rate=0.1)
+    settings = ClickSettings(
+        n_results=6,
+        n_sessions_per_query=3,
+        position_bias=0.5,
+        noise_click_rate=0.1,
+        max_clicks=2,
+    )
     log = clicks.simulate_pvlog(*_tables(), unit(4, 5), unit(16, 5, seed=1), settings, 0)
     return {"images": log.image_id.tolist(), "clicked": log.clicked.to_numpy().astype(int)}
 
@@ -109,16 +114,13 @@ def codes() -> Numbers:
 
 @method("binary index", binary_index, NETWORK)
 def found_by_index() -> Numbers:
-    features = unit(200, 16)
+    features, asked = unit(200, 16), unit(4, 16, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         build_index(Path(folder, "index"), features, categories=["a", "b"] * 100, seed=0)
-        with binary_index.BinaryIndex(Path(folder, "index")) as index:
-            hits = [index.search(feature, 5) for feature in unit(4, 16, seed=1)]
-            within = [index.search(feature, 5, categories=["b"]) for feature in features[:2]]
-    return {
-        "ids": np.array([hit.ids for hit in hits]),
-        "ids within": np.array([hit.ids for hit in within]),
-    }
+        with binary_index.Index.open(Path(folder, "index")) as index:
+            scores, ids = index.search(asked, 5)
+            _, within = index.search(asked, 5, categories=["b"])
+    return {"scores": scores, "ids": ids, "ids within": within}
 
 
 @method("comparison of indexes", benchmark, EXACT)

@@ -20,11 +20,10 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vsa.runtime.errors import InputError
 
-if TYPE_CHECKING:  # torch is slow to import, and few need it here
+if TYPE_CHECKING:  # slow to import, and few need them here
+    import numpy as np
     import torch
 
 _ROWS = 1024
@@ -60,7 +59,7 @@ def libraries(*names: str) -> Versions:
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, np.ndarray | np.generic):
+    if hasattr(value, "tolist"):  # of NumPy, which need not be imported for this
         return value.tolist()
     if isinstance(value, Path):
         return str(value)

@@ -5,7 +5,7 @@ Each seed is kept on disk, so an interrupted experiment continues with the next 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from vsa.category import model, train
 from vsa.category.fusion import FusionChoice, choose_fusion, fuse
 from vsa.category.model import predict
 from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
+from vsa.category.settings import ClassifierSettings
 from vsa.category.train import train_classifier
 from vsa.data.images import load_images
 from vsa.data.schema import Dataset
@@ -26,10 +27,10 @@ from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.backbones import weights_key
 from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import Versions, checksum, key, libraries
-from vsa.runtime.profiles import CategorySettings
-from vsa.runtime.run import Run
 from vsa.runtime.seeds import generator
 from vsa.study.category.task import CategoryTask
+from vsa.study.run import Run
+from vsa.study.settings import CategorySettings
 
 VERSION = 1  # of the refitted last layer
 _VERSIONS: Versions = {
@@ -61,15 +62,9 @@ class SeedResult:
     state: dict[str, torch.Tensor]  # of the trained CategoryNet
 
 
-def settings_for(run: Run) -> CategorySettings:
-    """GoogLeNet from scratch for rendered pictures, a pretrained backbone for photographs."""
-    profile = run.profile
-    return profile.category_scratch if run.dataset == "synthetic" else profile.category_pretrained
-
-
 def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) -> list[SeedResult]:
     """Train and query one classifier per seed; seeds already on disk are read back."""
-    settings = settings_for(run)
+    settings = run.settings.category
     load = partial(
         load_images, dataset.root, size_px=settings.store_px, cache=run.artifacts / "images"
     )
@@ -79,7 +74,9 @@ def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) ->
     for seed in range(run.seed, run.seed + settings.n_seeds):
         name = key(
             _VERSIONS | libraries("torch", "torchvision", "scikit-learn"),
-            settings=replace(settings, n_seeds=0, reference_fractions=()),  # of the comparisons
+            settings={
+                field.name: getattr(settings, field.name) for field in fields(ClassifierSettings)
+            },
             seed=seed,
             device=repr(device),
             paths={name: table.path.tolist() for name, table in tables.items()},

@@ -46,7 +46,6 @@ from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import Versions, checksum, key, libraries, state_digest
-from vsa.runtime.profiles import EmbeddingSettings
 from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
@@ -72,6 +71,7 @@ from vsa.study.embedding.variants import (
     make_stage,
     variants,
 )
+from vsa.study.settings import EmbeddingStudySettings
 from vsa.study.simulate import clicks
 
 GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
@@ -99,7 +99,7 @@ class Lab:
     """Everything that the jobs of one seed share."""
 
     task: EmbeddingTask
-    settings: EmbeddingSettings
+    settings: EmbeddingStudySettings
     device: Device
     seed: int
     folder: Path  # of all jobs

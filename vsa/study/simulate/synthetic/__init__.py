@@ -8,14 +8,14 @@ from vsa.data.schema import CATALOGUE, QUERIES, Dataset, check
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.fingerprint import key
 from vsa.runtime.paths import artifacts_dir
-from vsa.runtime.profiles import SyntheticSize
 from vsa.study.simulate import signals
+from vsa.study.simulate.settings import SyntheticSize
 from vsa.study.simulate.synthetic import shop
 from vsa.study.simulate.synthetic.datasheet import DATASHEET
 
 __all__ = ["DATASHEET", "load_synthetic"]
 
-VERSION = 1  # of every picture, table and number of the shop
+VERSION = 1  # raise it when a picture or a table of the shop comes out otherwise
 SIMULATED = (
     "every picture, studio or real shot, is drawn by a program",
     "products, their families and their identities are made up",
@@ -44,7 +44,6 @@ def load_synthetic(size: SyntheticSize, seed: int) -> Dataset:
         root=root,
         catalogue=check(pd.read_parquet(catalogue), CATALOGUE, catalogue),
         queries=check(pd.read_parquet(queries), QUERIES, queries),
-        rejected=pd.DataFrame(columns=["table", "id", "path", "reason"], dtype=str),
         title="Synthetic shop",
         source="drawn by vsa.study.simulate.synthetic",
         licence="Apache-2.0, as the code that draws it",
