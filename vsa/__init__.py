@@ -10,15 +10,34 @@ from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
+    from vsa.models.backbones import BACKBONES as backbones
+    from vsa.models.backbones import Backbone
+    from vsa.models.embedder import EMBEDDERS as embedders
+    from vsa.models.embedder import Embedder
+    from vsa.study.embedding.baselines import BASELINES as baselines
     from vsa.study.pipeline import reproduce
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "NotebookError", "reproduce"]
+__all__ = [
+    "Backbone",
+    "Embedder",
+    "InputError",
+    "NotebookError",
+    "backbones",
+    "baselines",
+    "embedders",
+    "reproduce",
+]
 
 let_waiting_threads_sleep()  # whatever in this package loads torch is imported after this
 
 # public name → module, and the name there where it is another one
 _PLACES = {
+    "Backbone": "vsa.models.backbones",
+    "Embedder": "vsa.models.embedder",
+    "backbones": "vsa.models.backbones:BACKBONES",
+    "baselines": "vsa.study.embedding.baselines:BASELINES",
+    "embedders": "vsa.models.embedder:EMBEDDERS",
     "reproduce": "vsa.study.pipeline",
 }
 

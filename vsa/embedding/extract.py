@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from vsa.embedding.joint import JointNet
+from vsa.models.embedder import Embedder, require_images
 from vsa.runtime.atomic import atomic_dir, atomic_file
 from vsa.runtime.batches import to_tensor
-from vsa.runtime.device import Device
+from vsa.runtime.device import Device, pick_device
+from vsa.runtime.errors import InputError
 from vsa.runtime.progress import progress
 
 FULL_BOX = np.array([0, 0, 1, 1], np.float32)
@@ -61,6 +63,47 @@ def describe(
         d = net.head.out_features
         return Description(np.empty((0, d), np.float32), np.empty((0, 4), np.float32))
     return Description(np.concatenate(features), np.concatenate(found))
+
+
+class JointEmbedder(Embedder):
+    """A trained joint network as an embedder: queries behind the masks of boxes, if wanted."""
+
+    def __init__(
+        self,
+        net: JointNet,
+        *,
+        image_px: int,
+        name: str = "joint network",
+        device: Device | None = None,
+    ) -> None:
+        device = device or pick_device()
+        self.net = net.to(device.device, memory_format=device.memory_format).eval()
+        as_it_is = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}
+        super().__init__(net.embed, image_px=image_px, name=name, device=device, **as_it_is)
+
+    def embed(
+        self,
+        images: np.ndarray,
+        *,
+        batch_size: int = 64,
+        description: str = "embed",
+        boxes: np.ndarray | Literal["own"] | None = None,
+    ) -> np.ndarray:
+        """As `Embedder.embed`; with `boxes`, as `describe`, of what their masks leave.
+
+        Raises InputError for images of another size, too: it has learned at this one.
+        """
+        require_images(images)
+        if images.shape[1:3] != (self.image_px, self.image_px):
+            raise InputError(
+                f"images are {images.shape[2]} × {images.shape[1]} pixels, and the network has "
+                f"learned from {self.image_px} × {self.image_px}",
+                cure="Load them at that size (vsa.data.images), or call the embedder with files",
+            )
+        options = {"batch_size": batch_size, "description": description}
+        found = describe(self.net, images, self.device, boxes=boxes, **options).features
+        self.require_vectors(torch.from_numpy(found), len(images))
+        return found
 
 
 def describe_catalogue(

@@ -12,6 +12,7 @@ import importlib
 import os
 import runpy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, overload
@@ -204,8 +205,9 @@ def _run(path: Path) -> None:
         runpy.run_path(str(path), run_name=f"vsa_plugin_{path.stem}")
     except (Exception, SystemExit) as error:
         for registry, name in _REGISTERED[before:]:
-            registry._entries.pop(name, None)
-            registry._versions.pop(name, None)
+            if not _is_own(registry._entries.get(name)):  # a module of ours may have been loaded
+                registry._entries.pop(name, None)
+                registry._versions.pop(name, None)
         del _REGISTERED[before:]
         what, cure = f"{type(error).__name__}: {error}", "Mend it"
         if isinstance(error, InputError):
@@ -219,6 +221,8 @@ def _run(path: Path) -> None:
 
 
 def _module(entry: object) -> str:
+    if isinstance(entry, partial):
+        return _module(entry.func)
     named = getattr(entry, "__module__", None) or type(entry).__module__
     return str(named)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from vsa.embedding.train import Stage
 from vsa.runtime.profiles import EmbeddingSettings
+from vsa.study.embedding.baselines import baselines
 
 CATEGORY = "category network"  # what everything starts from: notebook 02's classifier
 
@@ -25,11 +26,6 @@ SHUFFLED = "shuffled clicks"
 PLAIN_JOINT = "joint from the start"
 SUPERVISED = "localiser with box labels"
 DETECTOR = "Faster R-CNN with box labels"
-
-# Features without training, or trained for categories
-HISTOGRAM = "colour histogram"
-DESCRIPTORS = "colour histogram and thumbnail"
-IMAGENET = "ImageNet MobileNetV2"
 
 # The joint network's feature branch, behind masks that it did not find itself
 WHOLE_IMAGE = "whole image"
@@ -195,19 +191,25 @@ VARIANTS = {
     variant.name: variant for variant in (*_NOTEBOOK, *_CONTROLS, *_PUBLISHED, *_SENSITIVITY)
 }
 
-UNTRAINED = (HISTOGRAM, DESCRIPTORS, IMAGENET, CATEGORY)
 OTHER_MASKS = (WHOLE_IMAGE, CONSTANT_BOX, TRUE_BOXES)
 NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR)
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
 
-# What the notebook trains, with the first seed; and what the study trains, with every seed.
-NOTEBOOK = (*UNTRAINED, *(v.name for v in _NOTEBOOK), *OTHER_MASKS, DETECTOR)
-STUDY = (
-    *NOTEBOOK,
-    *(v.name for v in _CONTROLS),
-    SUPERVISED,
-    *(v.name for v in (*_PUBLISHED, *_SENSITIVITY)),
-)
+
+def untrained() -> tuple[str, ...]:
+    """What is asked as it is: features without training, or trained for categories."""
+    return (*baselines(), CATEGORY)
+
+
+def in_notebook() -> tuple[str, ...]:
+    """What the notebook trains, with the first seed."""
+    return (*untrained(), *(v.name for v in _NOTEBOOK), *OTHER_MASKS, DETECTOR)
+
+
+def in_study() -> tuple[str, ...]:
+    """What the study trains, with every seed."""
+    controls = (v.name for v in _CONTROLS)
+    return (*in_notebook(), *controls, SUPERVISED, *(v.name for v in (*_PUBLISHED, *_SENSITIVITY)))
 
 
 def is_sensitivity(name: str) -> bool:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vsa.runtime.backbones import make_backbone, make_trunk
+from vsa.models.backbones import make_backbone, make_trunk
 from vsa.runtime.errors import InputError
 
 
