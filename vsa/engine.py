@@ -36,8 +36,7 @@ from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
-from vsa.runtime.run import Run
-from vsa.study.category.experiment import settings_for
+from vsa.study.run import Run
 
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 PAGE = 60  # results by appearance that quality re-orders
@@ -99,7 +98,7 @@ class VisualSearch:
         """
         folder, device = settled(folder or engine_folder(run)), pick_device()
         predictor = open_predictor(
-            run.artifacts / "category" / "predictor", settings_for(run), device
+            run.artifacts / "category" / "predictor", run.settings.category, device
         )
         if not (folder / "card.json").is_file():
             raise InputError(

@@ -17,7 +17,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from vsa.ranking.features import APPLAUSE, CONVERSION, RELATIVE, SALES
 from vsa.ranking.forest import Forest, grow_forest
-from vsa.runtime.profiles import RankingSettings
+from vsa.ranking.settings import RankerSettings
 
 APPEARANCE, BEST_SELLERS, EBAY = "appearance only", "sales only", "eBay's blend, 0.75 appearance"
 LR, GBDT, GBDT_LR = "LR only", "GBDT only", "GBDT + LR"
@@ -144,7 +144,7 @@ class GbdtLr:
     strongly it is shrunk matters much.
     """
 
-    settings: RankingSettings
+    settings: RankerSettings
     seed: int
     trees: LeafTable | None = None  # with the values that boosting gave the leaves
     candidates: dict[float, LeafTable] = field(default_factory=dict)
@@ -207,7 +207,7 @@ class Gbdt:
         return self.whole.trees.first(n_trees)
 
 
-def make_rankers(settings: RankingSettings, seed: int) -> dict[str, Ranker]:
+def make_rankers(settings: RankerSettings, seed: int) -> dict[str, Ranker]:
     """Name → ranker, none of them fitted; `GBDT` shares the trees of `GBDT_LR`."""
     whole = GbdtLr(settings, seed)
     return {

@@ -41,7 +41,6 @@ from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import checksum, fingerprint, state_digest
-from vsa.runtime.profiles import EmbeddingSettings
 from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
@@ -65,6 +64,7 @@ from vsa.study.embedding.variants import (
     make_stage,
     untrained,
 )
+from vsa.study.settings import EmbeddingStudySettings
 
 _CODE = (
     sys.modules[__name__],
@@ -87,7 +87,7 @@ class Lab:
     """Everything that the jobs of one seed share."""
 
     task: EmbeddingTask
-    settings: EmbeddingSettings
+    settings: EmbeddingStudySettings
     device: Device
     seed: int
     folder: Path  # of all jobs

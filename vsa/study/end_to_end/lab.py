@@ -20,10 +20,8 @@ from vsa.embedding.extract import describe
 from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, engine_folder, likely_categories
 from vsa.runtime.device import pick_device
 from vsa.runtime.progress import progress
-from vsa.runtime.run import Run
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.category.experiment import settings_for
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.prepare import open_labs, prepare_learning
 from vsa.study.embedding.variants import JOINT
@@ -31,6 +29,7 @@ from vsa.study.end_to_end.naive import NaivePipeline
 from vsa.study.end_to_end.publish import publish
 from vsa.study.index.prepare import index_task
 from vsa.study.index.task import IndexTask
+from vsa.study.run import Run
 from vsa.study.simulate.growth import make_growth
 from vsa.study.simulate.signals import simulate_signals
 
@@ -167,7 +166,7 @@ class EndToEnd:
         """The same models, and the catalogue of an engine, without engineering."""
         device = replace(pick_device(), autocast_dtype=None)
         folder = self.run.artifacts / "category" / "predictor"
-        predictor = open_predictor(folder, settings_for(self.run), device)
+        predictor = open_predictor(folder, self.run.settings.category, device)
         features = engine.index.current().base
         order = np.argsort(features.ids)
         names = pd.factorize(engine.catalogue["category"].to_numpy(), sort=True)
@@ -246,7 +245,7 @@ class EndToEnd:
 
     @property
     def _validation(self) -> np.ndarray:
-        return self.task.validation.first(self.run.profile.index.n_queries).features
+        return self.task.validation.first(self.run.settings.index.n_queries).features
 
     @cached_property
     def _catalogue(self) -> pd.DataFrame:
