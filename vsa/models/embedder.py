@@ -268,7 +268,17 @@ def is_known(name: str) -> bool:
 
 
 def _registered(name: str, image_px: int | None) -> Embedder:
-    made = EMBEDDERS[name]()
+    entry = EMBEDDERS[name]
+    try:
+        made = entry()
+    except InputError as error:
+        problem = f"the registered embedder {name!r} cannot be made: {error.problem}"
+        raise InputError(problem, cure=error.cure, file=error.file) from error
+    except Exception as error:
+        raise InputError(
+            f"the registered embedder {name!r} cannot be made ({type(error).__name__}: {error})",
+            cure="Mend the function that is registered, or install what it needs",
+        ) from error
     if not isinstance(made, Embedder):
         raise InputError(
             f"what is registered as the embedder {name!r} makes a {type(made).__name__}",

@@ -22,7 +22,7 @@ from vsa.data.descriptors import colour_histogram, weak_features
 from vsa.models.embedder import EMBEDDERS, Embedder
 from vsa.models.torchvision_models import file_key
 from vsa.runtime.errors import InputError
-from vsa.runtime.registry import Registry
+from vsa.runtime.registry import Registry, unknown
 
 HISTOGRAM = "colour histogram"
 DESCRIPTORS = "colour histogram and thumbnail"
@@ -89,6 +89,8 @@ def describe_by(name: str, *image_sets: np.ndarray) -> list[np.ndarray]:
 
     Raises InputError for a baseline that cannot be had, or gives what are no such features.
     """
+    if name not in baselines():
+        raise unknown("feature baseline", name, baselines())
     baseline = BASELINES[name] if name in BASELINES else Embedder.from_pretrained(name)
     describe = baseline.embed if isinstance(baseline, Embedder) else baseline
     found = [_features(name, describe, images) for images in image_sets]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vsa.embedding.train import Stage
+from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import baselines
 from vsa.study.settings import EmbeddingStudySettings
 
@@ -192,12 +193,19 @@ VARIANTS = {
 }
 
 OTHER_MASKS = (WHOLE_IMAGE, CONSTANT_BOX, TRUE_BOXES)
+_ASKED_OF_OTHERS = (*OTHER_MASKS, SUPERVISED, DETECTOR)
 NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR)
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
 
 
 def untrained() -> tuple[str, ...]:
     """What is asked as it is: features without training, or trained for categories."""
+    taken = [name for name in baselines() if name in (*VARIANTS, *_ASKED_OF_OTHERS, CATEGORY)]
+    if taken:
+        raise InputError(
+            f"a feature baseline goes by the name {taken[0]!r}, which is a method of the study",
+            cure="Register it by another name",
+        )
     return (*baselines(), CATEGORY)
 
 
