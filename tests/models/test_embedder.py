@@ -1,5 +1,6 @@
 """Pictures → unit features, by whatever network somebody brings."""
 
+import doctest
 import io
 import os
 import subprocess
@@ -15,6 +16,7 @@ from torchvision.models import mobilenet_v2
 
 import vsa
 from vsa.data.images import ImageError, load_image
+from vsa.models import embedder as embedder_module
 from vsa.models.embedder import EMBEDDERS, Embedder
 from vsa.runtime.errors import InputError
 
@@ -320,3 +322,9 @@ def test_what_makes_no_embedder_is_refused(register):
 def test_the_public_names():
     assert vsa.Embedder is Embedder
     assert vsa.embedders is EMBEDDERS
+
+
+def test_the_example_of_the_docstring():
+    found = doctest.testmod(embedder_module, optionflags=doctest.ELLIPSIS)
+    assert found.attempted > 0
+    assert found.failed == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from vsa.data.images import Source
 from vsa.embedding.joint import JointNet
-from vsa.models.embedder import Embedder, require_images
+from vsa.models.embedder import Embedder, is_one, require_images
 from vsa.runtime.atomic import atomic_dir, atomic_file
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device, pick_device
@@ -81,6 +83,27 @@ class JointEmbedder(Embedder):
         as_it_is = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}
         super().__init__(net.embed, image_px=image_px, name=name, device=device, **as_it_is)
 
+    def __call__(
+        self,
+        photos: Source | Iterable[Source],
+        *,
+        boxes: np.ndarray | Literal["own"] | None = None,
+    ) -> np.ndarray:
+        """As `Embedder.__call__`, behind the masks of boxes: float32 (4,) of one photo, or (n, 4).
+
+        Raises InputError for boxes that are not as many as the photos.
+        """
+        rest = boxes.reshape(-1, 4) if isinstance(boxes, np.ndarray) else boxes
+        features = [np.empty((0, self.dim), np.float32)]
+        for images in self.decoded(photos):
+            part = rest
+            if isinstance(rest, np.ndarray):
+                part, rest = rest[: len(images)], rest[len(images) :]
+            features.append(self.embed(images, boxes=part))
+        if isinstance(rest, np.ndarray) and len(rest):
+            raise InputError(f"{len(rest)} boxes too many", cure="Give one for each photo")
+        return features[1][0] if is_one(photos) else np.concatenate(features)
+
     def embed(
         self,
         images: np.ndarray,
@@ -99,6 +122,11 @@ class JointEmbedder(Embedder):
                 f"images are {images.shape[2]} × {images.shape[1]} pixels, and the network has "
                 f"learned from {self.image_px} × {self.image_px}",
                 cure="Load them at that size (vsa.data.images), or call the embedder with files",
+            )
+        if isinstance(boxes, np.ndarray) and boxes.shape != (len(images), 4):
+            raise InputError(
+                f"boxes {boxes.shape} for {len(images)} images",
+                cure="Give one for each, float32 (n, 4), or 'own'",
             )
         options = {"batch_size": batch_size, "description": description}
         found = describe(self.net, images, self.device, boxes=boxes, **options).features

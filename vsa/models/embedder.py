@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import islice
 from typing import Any, TypeGuard, cast
 
 import numpy as np
@@ -31,6 +32,7 @@ from vsa.runtime.progress import progress
 from vsa.runtime.registry import Registry, unknown
 
 VERSION = 1  # of what this module makes of a network's output
+_CHUNK = 256  # photos that are decoded at a time
 _NOTICED = 1e-12  # a shorter feature points nowhere
 _TRANSFORMING = ("googlenet", "inception_v3")  # whose weights expect another normalisation inside
 
@@ -137,19 +139,26 @@ class Embedder:
             normalisation=self._normalisation,
         )
 
-    def __call__(self, photos: Source | Iterable[Source], **options: Any) -> np.ndarray:
+    def __call__(self, photos: Source | Iterable[Source]) -> np.ndarray:
         """Features of photos: of one float32 (d,), of several (n, d).
 
-        A photo is a path, its bytes, a file opened as binary, or Pillow's image. `options` are
-        those of `embed`. Raises ImageError for a photo that cannot be used.
+        A photo is a path, its bytes, a file opened as binary, or Pillow's image. Raises ImageError
+        for a photo that cannot be used.
         """
-        if _is_one(photos):
-            return self.embed(load_image(photos, self.image_px)[None], **options)[0]
+        features = [self.embed(images) for images in self.decoded(photos)]
+        if is_one(photos):
+            return features[0][0]
+        return np.concatenate([np.empty((0, self.dim), np.float32), *features])
+
+    def decoded(self, photos: Source | Iterable[Source]) -> Iterator[np.ndarray]:
+        """Photos as images, uint8 (n, S, S, 3), so many at a time as memory has room for."""
+        several = iter([photos] if is_one(photos) else cast("Iterable[Source]", photos))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            several = cast("Iterable[Source]", photos)
-            images = list(pool.map(lambda photo: load_image(photo, self.image_px), several))
-        shape = (len(images), self.image_px, self.image_px, 3)
-        return self.embed(np.stack(images) if images else np.empty(shape, np.uint8), **options)
+            while chunk := list(islice(several, _CHUNK)):
+                yield np.stack(list(pool.map(self._decode, chunk)))
+
+    def _decode(self, photo: Source) -> np.ndarray:
+        return load_image(photo, self.image_px)
 
     def embed(
         self, images: np.ndarray, *, batch_size: int = 64, description: str = "embed"
@@ -238,7 +247,8 @@ def require_images(images: np.ndarray) -> None:
         )
 
 
-def _is_one(photos: object) -> TypeGuard[Source]:
+def is_one(photos: object) -> TypeGuard[Source]:
+    """Whether that is a photo, and not several."""
     one = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
     return isinstance(photos, one) or hasattr(photos, "read")
 
