@@ -27,8 +27,9 @@ from vsa.data import decoding, descriptors
 from vsa.data import images as squares
 from vsa.embedding import extract, joint
 from vsa.embedding.joint import JointNet, soft_mask
-from vsa.runtime import backbones
-from vsa.runtime.backbones import make_backbone, make_trunk
+from vsa.models import backbones, embedder
+from vsa.models.backbones import make_backbone, make_trunk
+from vsa.models.embedder import Embedder
 from vsa.runtime.batches import to_tensor
 from vsa.study.embedding import detector
 from vsa.study.embedding.detector import make_detector, train_detector
@@ -101,6 +102,13 @@ def backbone_outputs() -> Numbers:
         found[name] = out[:, ::32]
         found[f"trunk of {name}"] = cells.mean(dim=(2, 3))[:, ::8]
     return found
+
+
+@method("embedder", embedder, NETWORK)
+def embedded() -> Numbers:
+    network, _ = make_backbone(ARCHITECTURE, pretrained=False)
+    made = Embedder(with_weights(network).eval(), image_px=PX, name="made", device=CPU)
+    return {"features": made.embed(pictures(3, PX))[:, ::16]}
 
 
 @method("category network", category_model, NETWORK)

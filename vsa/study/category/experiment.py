@@ -22,9 +22,10 @@ from vsa.category.settings import ClassifierSettings
 from vsa.category.train import train_classifier
 from vsa.data.images import load_images
 from vsa.data.schema import Dataset
-from vsa.runtime import backbones, training
+from vsa.models import backbones
+from vsa.models.backbones import BACKBONES, weights_key
+from vsa.runtime import training
 from vsa.runtime.atomic import atomic_dir
-from vsa.runtime.backbones import weights_key
 from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import Versions, checksum, key, libraries
 from vsa.runtime.seeds import generator
@@ -73,7 +74,9 @@ def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) ->
     results = []
     for seed in range(run.seed, run.seed + settings.n_seeds):
         name = key(
-            _VERSIONS | libraries("torch", "torchvision", "scikit-learn"),
+            _VERSIONS
+            | libraries("torch", "torchvision", "scikit-learn")
+            | {"backbone": BACKBONES.identity(settings.architecture)},
             settings={
                 field.name: getattr(settings, field.name) for field in fields(ClassifierSettings)
             },

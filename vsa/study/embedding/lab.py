@@ -22,7 +22,6 @@ from vsa.category import model as category_model
 from vsa.category import selection
 from vsa.category import train as category_train
 from vsa.data import descriptors
-from vsa.data.descriptors import colour_histogram
 from vsa.embedding import extract, joint, mining, train, triplets
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
@@ -39,9 +38,11 @@ from vsa.embedding.mining import (
 )
 from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
 from vsa.embedding.triplets import TripletSource, from_clicks, from_labels
-from vsa.runtime import backbones, training
+from vsa.models import backbones, embedder
+from vsa.models.backbones import BACKBONES
+from vsa.models.embedder import Embedder
+from vsa.runtime import training
 from vsa.runtime.atomic import atomic_file, replace_dir
-from vsa.runtime.backbones import make_backbone, weights_key
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
@@ -49,6 +50,7 @@ from vsa.runtime.fingerprint import Versions, checksum, key, libraries, state_di
 from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
+from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
 from vsa.study.embedding.detector import detect, make_detector, train_detector
 from vsa.study.embedding.jobs import JUDGED, Answer, Job, make_card, read_job, save_job
 from vsa.study.embedding.retrieval import Ranking, rank
@@ -56,25 +58,20 @@ from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import (
     CATEGORY,
     CONSTANT_BOX,
-    DESCRIPTORS,
     DETECTOR,
-    HISTOGRAM,
-    IMAGENET,
     JOINT,
     NEED_BOXES,
     NEED_SIMULATION,
     OTHER_MASKS,
     SUPERVISED,
     TRUE_BOXES,
-    UNTRAINED,
     Variant,
     make_stage,
+    untrained,
     variants,
 )
 from vsa.study.settings import EmbeddingStudySettings
 from vsa.study.simulate import clicks
-
-GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
 
 
 def _common() -> Versions:
@@ -89,6 +86,7 @@ def _common() -> Versions:
         "clicks": clicks.VERSION,
         "joint network": joint.VERSION,
         "extraction": extract.VERSION,
+        "embedder": embedder.VERSION,
         "retrieval": retrieval.VERSION,
         **libraries("torch", "torchvision"),
     }
@@ -112,7 +110,10 @@ class Lab:
     @cached_property
     def category_features(self) -> FeaturePair:
         """Unit features (n, d) of the category network, of queries and of the catalogue."""
-        return self._describe_all(self._without_head(self.new_net()))
+        backbone, images = self.new_net().backbone, self.task.images
+        px = self.settings.image_px
+        feature = Embedder(backbone, image_px=px, name=CATEGORY, device=self.device)
+        return feature.embed(images.queries), feature.embed(images.catalogue)
 
     def mining(self, noise_click_rate: float | None = None) -> Mining:
         """Mined clicks of the log, or of one simulated with another rate of stray clicks."""
@@ -189,7 +190,7 @@ class Lab:
         """Fingerprint of what all jobs of this seed rest on."""
         images = self.task.images
         return key(
-            _common(),
+            _common() | {"backbone": BACKBONES.identity(self.settings.architecture)},
             seed=self.seed,
             device=repr(self.device),
             queries=pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
@@ -218,8 +219,8 @@ class Lab:
             start = "" if variant.start == CATEGORY else self._key(variant.start)
             learns_from: list[Any] = [variant.source, variant.noise_click_rate, variant.masked]
             return versions, start, learns_from + stages
-        if name in UNTRAINED:
-            return {}, "", [weights_key(GENERIC)] if name == IMAGENET else []
+        if name in untrained():
+            return {}, "", [baseline_identity(name)] if name in baselines() else []
         joint = self._key(JOINT)
         if name == SUPERVISED:
             stage = make_stage("boxes, soft", PAPER, s)
@@ -230,19 +231,14 @@ class Lab:
         return {}, joint, []
 
     def _maker(self, name: str) -> Callable[[str, Path], None]:
-        if name in UNTRAINED:
+        if name in untrained():
             return self._untrained
         if name in OTHER_MASKS:
             return self._other_masks
         return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
 
     def _untrained(self, name: str, draft: Path) -> None:
-        queries, catalogue = {
-            HISTOGRAM: self._histograms,
-            DESCRIPTORS: lambda: self.task.local,
-            IMAGENET: self._imagenet,
-            CATEGORY: lambda: self.category_features,
-        }[name]()
+        queries, catalogue = self._features(name)
         answers = {}
         for split in JUDGED:
             rows = self.task.rows(split)
@@ -252,26 +248,14 @@ class Lab:
             )
         save_job(draft, answers, pd.DataFrame(), make_card())
 
-    def _histograms(self) -> FeaturePair:
+    def _features(self, name: str) -> FeaturePair:
+        if name == CATEGORY:
+            return self.category_features
+        if name == DESCRIPTORS:
+            return self.task.local  # made before, for all that looks for duplicates
         images = self.task.images
-        return colour_histogram(images.queries), colour_histogram(images.catalogue)
-
-    def _imagenet(self) -> FeaturePair:
-        backbone, size = make_backbone(GENERIC, pretrained=True)
-        net = JointNet(GENERIC, size)
-        net.load_backbone(backbone.state_dict())
-        return self._describe_all(self._without_head(net))
-
-    def _describe_all(self, net: JointNet) -> FeaturePair:
-        images = self.task.images
-        queries = describe(net, images.queries, self.device).features
-        return queries, describe(net, images.catalogue, self.device).features
-
-    def _without_head(self, net: JointNet) -> JointNet:
-        size = net.head.in_features
-        net.head = torch.nn.Linear(size, size, bias=False)
-        torch.nn.init.eye_(net.head.weight)
-        return net.to(self.device.device, memory_format=self.device.memory_format)
+        queries, catalogue = describe_by(name, images.queries, images.catalogue)
+        return queries, catalogue
 
     @cached_property
     def _joint(self) -> tuple[JointNet, np.ndarray]:
