@@ -13,10 +13,10 @@ import pytest
 from vsa.embedding.losses import LOSSES
 from vsa.runtime.paths import ROOT
 from vsa.study.embedding import lab as lab_module
+from vsa.study.embedding.baselines import HISTOGRAM
 from vsa.study.embedding.variants import (
     CLICKS,
     DETECTOR,
-    HISTOGRAM,
     JOINT,
     ORACLE,
     PER_QUERY,
