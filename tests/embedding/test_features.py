@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from vsa.runtime.errors import InputError
+from vsa.study.embedding.baselines import HISTOGRAM
 from vsa.study.embedding.features import features_of
 from vsa.study.embedding.jobs import read_answers
-from vsa.study.embedding.variants import CONSTANT_BOX, HISTOGRAM, JOINT, PER_QUERY, SHARED
+from vsa.study.embedding.variants import CONSTANT_BOX, JOINT, PER_QUERY, SHARED
 
 
 @pytest.fixture(scope="module")

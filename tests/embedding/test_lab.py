@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from vsa.runtime.errors import NotApplicable
+from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import gather
 from vsa.study.embedding.results import record
@@ -10,14 +11,12 @@ from vsa.study.embedding.retrieval import N_RESULTS, rank
 from vsa.study.embedding.task import make_task
 from vsa.study.embedding.variants import (
     CATEGORY,
-    HISTOGRAM,
-    IMAGENET,
     JOINT,
     PER_QUERY,
     SHARED,
-    UNTRAINED,
     in_notebook,
     in_study,
+    untrained,
     variants,
 )
 from vsa.study.ledger.ledger import Ledger, tables
@@ -104,7 +103,7 @@ def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
     record(ledger, labs, outcome, n_resamples=50)
     features = ledger.table("features")
-    assert set(UNTRAINED) - {IMAGENET} < set(features.index)
+    assert set(untrained()) - {IMAGENET} < set(features.index)
     recall = [f"Identical Recall@{k}" for k in (1, 5, 20)]
     assert (features[recall].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None), "recall grows with k"
     parts = ledger.table("by identical images on offer")

@@ -15,6 +15,7 @@ from vsa.runtime.deadline import DEADLINE, Stopped, time_limit
 from vsa.runtime.errors import InputError
 from vsa.study.embedding import lab as lab_module
 from vsa.study.embedding import transfer
+from vsa.study.embedding.baselines import HISTOGRAM
 from vsa.study.embedding.jobs import HALF
 from vsa.study.embedding.lab import start_of
 from vsa.study.embedding.published import path_of, read_published
@@ -34,7 +35,6 @@ from vsa.study.embedding.transfer import export_jobs, import_jobs, read_manifest
 from vsa.study.embedding.variants import (
     CATEGORY,
     DETECTOR,
-    HISTOGRAM,
     JOINT,
     PER_QUERY,
     SAME_STEPS,

@@ -5,7 +5,7 @@ Each seed is kept on disk, so an interrupted experiment continues with the next 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,14 @@ from vsa.category import model, train
 from vsa.category.fusion import FusionChoice, choose_fusion, fuse
 from vsa.category.model import predict
 from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
+from vsa.category.settings import ClassifierSettings
 from vsa.category.train import train_classifier
 from vsa.data.images import load_images
 from vsa.data.schema import Dataset
-from vsa.runtime import backbones, training
+from vsa.models import backbones
+from vsa.models.backbones import BACKBONES, weights_key
+from vsa.runtime import training
 from vsa.runtime.atomic import atomic_dir
-from vsa.runtime.backbones import weights_key
 from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import Versions, checksum, key, libraries
 from vsa.runtime.seeds import generator
@@ -72,8 +74,12 @@ def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) ->
     results = []
     for seed in range(run.seed, run.seed + settings.n_seeds):
         name = key(
-            _VERSIONS | libraries("torch", "torchvision", "scikit-learn"),
-            settings=replace(settings, n_seeds=0, reference_fractions=()),  # of the comparisons
+            _VERSIONS
+            | libraries("torch", "torchvision", "scikit-learn")
+            | {"backbone": BACKBONES.identity(settings.architecture)},
+            settings={
+                field.name: getattr(settings, field.name) for field in fields(ClassifierSettings)
+            },
             seed=seed,
             device=repr(device),
             paths={name: table.path.tolist() for name, table in tables.items()},

@@ -11,7 +11,7 @@ from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
 from vsa.study.embedding.jobs import JUDGED
 from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.variants import JOINT, SUPERVISED, UNTRAINED, in_study, variants
+from vsa.study.embedding.variants import JOINT, SUPERVISED, in_study, untrained, variants
 
 
 def features_of(lab: Lab, name: str, split: str, command: Callable[[str], str]) -> np.ndarray:
@@ -29,7 +29,7 @@ def features_of(lab: Lab, name: str, split: str, command: Callable[[str], str]) 
     """
     if name not in in_study():
         raise unknown("variant", name, in_study())
-    if name in UNTRAINED:
+    if name in untrained():
         queries, catalogue = lab.untrained_features(name)
         return catalogue if split == "catalogue" else queries[lab.task.rows(split)]
     is_own = name in variants() or name == SUPERVISED

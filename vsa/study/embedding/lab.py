@@ -22,7 +22,6 @@ from vsa.category import model as category_model
 from vsa.category import selection
 from vsa.category import train as category_train
 from vsa.data import descriptors
-from vsa.data.descriptors import colour_histogram
 from vsa.embedding import extract, joint, mining, train, triplets
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
@@ -39,9 +38,11 @@ from vsa.embedding.mining import (
 )
 from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
 from vsa.embedding.triplets import TripletSource, from_clicks, from_labels
-from vsa.runtime import backbones, training
+from vsa.models import backbones, embedder
+from vsa.models.backbones import BACKBONES
+from vsa.models.embedder import Embedder
+from vsa.runtime import training
 from vsa.runtime.atomic import atomic_file, replace_dir
-from vsa.runtime.backbones import make_backbone, weights_key
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
@@ -49,6 +50,7 @@ from vsa.runtime.fingerprint import Versions, checksum, key, libraries, state_di
 from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
+from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
 from vsa.study.embedding.detector import detect, make_detector, train_detector
 from vsa.study.embedding.jobs import HALF, JUDGED, Answer, Job, make_card, read_job, save_job, slug
 from vsa.study.embedding.published import publish
@@ -57,19 +59,16 @@ from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import (
     CATEGORY,
     CONSTANT_BOX,
-    DESCRIPTORS,
     DETECTOR,
-    HISTOGRAM,
-    IMAGENET,
     JOINT,
     NEED_BOXES,
     NEED_SIMULATION,
     OTHER_MASKS,
     SUPERVISED,
     TRUE_BOXES,
-    UNTRAINED,
     Variant,
     make_stage,
+    untrained,
     variants,
 )
 from vsa.study.settings import EmbeddingStudySettings
@@ -79,26 +78,31 @@ _FROM_HALF = (
     "it started from weights that were halved in precision on their way from another machine; its "
     "numbers differ a little from those of a study that ran through"
 )
-GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
-_COMMON: Versions = {  # what every job of a seed rests on
-    "backbones": backbones.VERSION,
-    "training loop": training.VERSION,
-    "category network": category_model.VERSION,
-    "category training": category_train.VERSION,
-    "selection": selection.VERSION,
-    "descriptors": descriptors.VERSION,
-    "clicks": clicks.VERSION,
-    "joint network": joint.VERSION,
-    "extraction": extract.VERSION,
-    "retrieval": retrieval.VERSION,
-}
+
+
+def _common() -> Versions:
+    """Versions of what every job of a seed rests on."""
+    return {
+        "backbones": backbones.VERSION,
+        "training loop": training.VERSION,
+        "category network": category_model.VERSION,
+        "category training": category_train.VERSION,
+        "selection": selection.VERSION,
+        "descriptors": descriptors.VERSION,
+        "clicks": clicks.VERSION,
+        "joint network": joint.VERSION,
+        "extraction": extract.VERSION,
+        "embedder": embedder.VERSION,
+        "retrieval": retrieval.VERSION,
+        **libraries("torch", "torchvision"),
+    }
 
 
 def start_of(name: str) -> str:
     """The variant whose weights that one starts from, or asks; "" for the category network."""
     if variant := variants().get(name):
         return "" if variant.start == CATEGORY else variant.start
-    return "" if name in UNTRAINED else JOINT
+    return "" if name in untrained() else JOINT
 
 
 @dataclass
@@ -120,7 +124,10 @@ class Lab:
     @cached_property
     def category_features(self) -> FeaturePair:
         """Unit features (n, d) of the category network, of queries and of the catalogue."""
-        return self._describe_all(self._without_head(self.new_net()))
+        backbone, images = self.new_net().backbone, self.task.images
+        px = self.settings.image_px
+        feature = Embedder(backbone, image_px=px, name=CATEGORY, device=self.device)
+        return feature.embed(images.queries), feature.embed(images.catalogue)
 
     def mining(self, noise_click_rate: float | None = None) -> Mining:
         """Mined clicks of the log, or of one simulated with another rate of stray clicks."""
@@ -220,7 +227,7 @@ class Lab:
     def _ground(self) -> str:
         """Fingerprint of what all jobs of this seed rest on."""
         return key(
-            _COMMON | libraries("torch", "torchvision"),
+            _common() | {"backbone": BACKBONES.identity(self.settings.architecture)},
             seed=self.seed,
             device=repr(self.device),
             backbone=state_digest(self.backbone_state),
@@ -246,28 +253,21 @@ class Lab:
                 versions["mining"] = mining.VERSION
             learns_from: list[Any] = [variant.source, variant.noise_click_rate, variant.masked]
             return versions, learns_from + stages
+        if name in untrained():
+            return {}, [baseline_identity(name)] if name in baselines() else []
         if name == SUPERVISED:
             return {"joint training": train.VERSION}, [make_stage("boxes, soft", PAPER, s)]
         if name == DETECTOR:
             steps = [s.n_detector_steps, s.box_learning_rate]
             return {"detector": detector_module.VERSION}, steps
-        return {}, [weights_key(GENERIC)] if name == IMAGENET else []
+        return {}, []
 
     def _maker(self, name: str) -> Callable[[str, Path], None]:
-        if name in UNTRAINED:
+        if name in untrained():
             return self._untrained
         if name in OTHER_MASKS:
             return self._other_masks
         return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
-
-    def untrained_features(self, name: str) -> FeaturePair:
-        """Unit features (n, d) of queries and of the catalogue, of a method without training."""
-        return {
-            HISTOGRAM: self._histograms,
-            DESCRIPTORS: lambda: self.task.local,
-            IMAGENET: self._imagenet,
-            CATEGORY: lambda: self.category_features,
-        }[name]()
 
     def _trouble_of_start(self, name: str) -> list[str]:
         start = start_of(name)
@@ -287,26 +287,15 @@ class Lab:
         card = make_card(seconds=time.perf_counter() - started)
         save_job(draft, answers, pd.DataFrame(), card)
 
-    def _histograms(self) -> FeaturePair:
+    def untrained_features(self, name: str) -> FeaturePair:
+        """Unit features (n, d) of queries and of the catalogue, of a method without training."""
+        if name == CATEGORY:
+            return self.category_features
+        if name == DESCRIPTORS:
+            return self.task.local  # made before, for all that looks for duplicates
         images = self.task.images
-        return colour_histogram(images.queries), colour_histogram(images.catalogue)
-
-    def _imagenet(self) -> FeaturePair:
-        backbone, size = make_backbone(GENERIC, pretrained=True)
-        net = JointNet(GENERIC, size)
-        net.load_backbone(backbone.state_dict())
-        return self._describe_all(self._without_head(net))
-
-    def _describe_all(self, net: JointNet) -> FeaturePair:
-        images = self.task.images
-        queries = describe(net, images.queries, self.device).features
-        return queries, describe(net, images.catalogue, self.device).features
-
-    def _without_head(self, net: JointNet) -> JointNet:
-        size = net.head.in_features
-        net.head = torch.nn.Linear(size, size, bias=False)
-        torch.nn.init.eye_(net.head.weight)
-        return net.to(self.device.device, memory_format=self.device.memory_format)
+        queries, catalogue = describe_by(name, images.queries, images.catalogue)
+        return queries, catalogue
 
     @cached_property
     def _joint(self) -> tuple[JointNet, np.ndarray]:

@@ -10,6 +10,7 @@ import pandas as pd
 from vsa.embedding.extract import describe
 from vsa.embedding.mining import Triplets, mining_statistics
 from vsa.runtime.seeds import generator
+from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.detector import detect
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import Outcome
@@ -21,8 +22,6 @@ from vsa.study.embedding.variants import (
     CONSTANT_BOX,
     DETECTOR,
     FILTER,
-    HISTOGRAM,
-    IMAGENET,
     JOINT,
     ORACLE,
     OTHER_MASKS,
@@ -107,7 +106,7 @@ _MASKING = (
     "mask − no mask, same compute",
 )
 _MIN_SEEDS = 3
-_NO_FEATURES = (*OTHER_MASKS, SUPERVISED, DETECTOR)
+_NO_FEATURES = (*OTHER_MASKS, SUPERVISED, DETECTOR)  # of their own
 _BOXES = (WHOLE_IMAGE, CONSTANT_BOX, PLAIN_JOINT, JOINT, SUPERVISED, DETECTOR)
 _MASKS = "retrieval behind a mask"
 _CLOSE = 0.05  # IoU@0.5 that may be lost to a detector and still be called close
@@ -208,7 +207,7 @@ class _Judge:
 
     def features(self) -> None:
         for name in in_study():
-            if name in _NO_FEATURES or is_sensitivity(name) or name not in self.outcome:
+            if name not in self.outcome or name in _NO_FEATURES or is_sensitivity(name):
                 continue
             seeds = self.outcome.seeds(name)
             for k in KS:

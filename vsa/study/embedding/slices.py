@@ -17,12 +17,12 @@ import pandas as pd
 from vsa.runtime.deadline import DEADLINE, Stopped
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
+from vsa.study.embedding.baselines import baselines
 from vsa.study.embedding.jobs import slug
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.published import path_of, publish, published_key, read_published
 from vsa.study.embedding.variants import (
     DETECTOR,
-    IMAGENET,
     SUPERVISED,
     in_study,
     is_sensitivity,
@@ -31,6 +31,7 @@ from vsa.study.embedding.variants import (
 )
 
 DONE, PUBLISHED, UNFINISHED, TO_DO = "done", "published", "unfinished", "to do"
+LEFT_OUT = "left out"  # a baseline that lacks its weights, say
 FINISHED = (DONE, PUBLISHED)
 
 
@@ -43,8 +44,10 @@ class StudyJob:
 
     @property
     def state(self) -> str:
-        """Done here, published with the same key, unfinished, or to do."""
+        """Done here, published with the same key, unfinished, to do, or left out."""
         lab, name = self.lab, self.name
+        if self.problem:
+            return LEFT_OUT
         if lab.is_done(name):
             return DONE
         if self.is_published:
@@ -52,15 +55,30 @@ class StudyJob:
         return UNFINISHED if lab.draft(name).is_dir() else TO_DO
 
     @property
+    def problem(self) -> str:
+        """Why a baseline cannot be had here; "" if it can."""
+        try:
+            self.lab.key(self.name)
+        except InputError as error:
+            if self.name not in baselines():
+                raise
+            return str(error)
+        return ""
+
+    @property
     def is_published(self) -> bool:
         """Whether what judging needs is published, resting on what the job would rest on now."""
         folder = self.lab.published
+        if self.problem:
+            return False
         key = None if folder is None else published_key(folder, self.name, self.lab.seed)
         return key == self.lab.key(self.name)
 
     def card(self) -> dict | None:
         """What a finished job says of its time; None for one that is not finished."""
         lab = self.lab
+        if self.problem:
+            return None
         if lab.is_done(self.name):
             return lab.run(self.name).card
         if self.is_published and lab.published is not None:
@@ -116,7 +134,7 @@ class Slice:
 def run_jobs(jobs: Sequence[StudyJob], title: str) -> Slice:
     """Do what is not finished, one job after the other, until the time of `DEADLINE` is used up.
 
-    The features that need pretrained weights are left out where there are none.
+    Baselines that cannot be had, for lack of pretrained weights, are left out.
     """
     n_new = 0
     stopped_at = ""
@@ -124,6 +142,9 @@ def run_jobs(jobs: Sequence[StudyJob], title: str) -> Slice:
         if job.state in FINISHED:
             if job.state == DONE:
                 publish(job.lab, job.name, job.lab.run(job.name))
+            continue
+        if job.problem:
+            print(f"vsa: left out: {job.problem}")
             continue
         here = f"{job.name}, seed {job.lab.seed}"
         if DEADLINE.passed():
@@ -137,7 +158,7 @@ def run_jobs(jobs: Sequence[StudyJob], title: str) -> Slice:
             stopped_at = f"within {stop}"
             break
         except InputError as error:
-            if job.name != IMAGENET:
+            if job.name not in baselines():
                 raise
             print(f"vsa: left out: {error}")
     n_finished = sum(job.state in FINISHED for job in jobs)
@@ -166,7 +187,7 @@ def jobs_text(table: pd.DataFrame) -> str:
     """The table of `list_jobs` to be read, and what is left."""
     shown = table.assign(seconds=[_seconds_text(s) for s in table.seconds])
     counts = Counter(table.state)
-    left = table[~table.state.isin(FINISHED)]
+    left = table[~table.state.isin([*FINISHED, LEFT_OUT])]
     n_unknown = int(left.seconds.isna().sum())
     known = f"about {left.seconds.sum() / 60:.0f} minutes" if n_unknown < len(left) else ""
     open_ = f"{n_unknown} of unknown time" if n_unknown else ""

@@ -36,7 +36,7 @@ from vsa.study.embedding.published import (
     read_published,
     write_tables,
 )
-from vsa.study.embedding.slices import DONE, FINISHED, StudyJob
+from vsa.study.embedding.slices import DONE, FINISHED, LEFT_OUT, StudyJob
 from vsa.study.ledger import environment
 
 _FORMAT, _MANIFEST = 1, "manifest.json"
@@ -95,7 +95,7 @@ def export_jobs(jobs: Sequence[StudyJob], run_name: str, target: Path, max_mb: f
     Raises InputError if there is nothing to pack, or if the results alone do not fit.
     """
     results = [_result(job) for job in jobs if job.is_published]
-    begun = [job for job in jobs if job.state not in FINISHED]
+    begun = [job for job in jobs if job.state not in (*FINISHED, LEFT_OUT)]
     weights = [_weights(job) for job in _starts(begun)]
     checkpoints = [_checkpoint(job) for job in begun if any(job.lab.draft(job.name).glob("*.p*"))]
     if not results and not weights and not checkpoints:

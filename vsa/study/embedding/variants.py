@@ -8,6 +8,8 @@ from typing import Any
 
 from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.train import Stage
+from vsa.runtime.errors import InputError
+from vsa.study.embedding.baselines import baselines
 from vsa.study.settings import EmbeddingStudySettings
 
 CATEGORY = "category network"  # what everything starts from: notebook 02's classifier
@@ -26,11 +28,6 @@ SHUFFLED = "shuffled clicks"
 PLAIN_JOINT = "joint from the start"
 SUPERVISED = "localiser with box labels"
 DETECTOR = "Faster R-CNN with box labels"
-
-# Features without training, or trained for categories
-HISTOGRAM = "colour histogram"
-DESCRIPTORS = "colour histogram and thumbnail"
-IMAGENET = "ImageNet MobileNetV2"
 
 # The joint network's feature branch, behind masks that it did not find itself
 WHOLE_IMAGE = "whole image"
@@ -192,8 +189,8 @@ _SENSITIVITY = (
         axis="slope k",
     ),
 )
-UNTRAINED = (HISTOGRAM, DESCRIPTORS, IMAGENET, CATEGORY)
 OTHER_MASKS = (WHOLE_IMAGE, CONSTANT_BOX, TRUE_BOXES)
+_ASKED_OF_OTHERS = (*OTHER_MASKS, SUPERVISED, DETECTOR)
 NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR)
 AXES = tuple(dict.fromkeys(v.axis for v in _SENSITIVITY))  # of the sensitivity variants
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
@@ -210,10 +207,21 @@ def variants() -> dict[str, Variant]:
     return {variant.name: variant for group in groups for variant in group}
 
 
+def untrained() -> tuple[str, ...]:
+    """What is asked as it is: features without training, or trained for categories."""
+    taken = [name for name in baselines() if name in (*variants(), *_ASKED_OF_OTHERS, CATEGORY)]
+    if taken:
+        raise InputError(
+            f"a feature baseline goes by the name {taken[0]!r}, which is a method of the study",
+            cure="Register it by another name",
+        )
+    return (*baselines(), CATEGORY)
+
+
 def in_notebook() -> tuple[str, ...]:
     """What the notebook trains, with the first seed."""
     trained = (v.name for v in (*_NOTEBOOK, *registered()))
-    return (*UNTRAINED, *trained, *OTHER_MASKS, DETECTOR)
+    return (*untrained(), *trained, *OTHER_MASKS, DETECTOR)
 
 
 def in_study() -> tuple[str, ...]:

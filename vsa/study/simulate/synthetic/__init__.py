@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from vsa.data.schema import CATALOGUE, QUERIES, Dataset, check
@@ -18,7 +15,7 @@ from vsa.study.simulate.synthetic.datasheet import DATASHEET
 
 __all__ = ["DATASHEET", "load_synthetic"]
 
-VERSION = 1  # of every picture, table and number of the shop
+VERSION = 1  # raise it when a picture or a table of the shop comes out otherwise
 SIMULATED = (
     "every picture, studio or real shot, is drawn by a program",
     "products, their families and their identities are made up",
@@ -27,13 +24,12 @@ SIMULATED = (
 )
 
 
-def load_synthetic(settings: Mapping[str, Any], seed: int) -> Dataset:
+def load_synthetic(size: SyntheticSize, seed: int) -> Dataset:
     """The synthetic shop of that size, rendered on first use and read from disk afterwards.
 
     It lies in ``artifacts/synthetic/<key>``; the key covers the size, the seed and the versions of
     what draws it.
     """
-    size = SyntheticSize(**settings)
     versions = {"synthetic shop": VERSION, "quality signals": signals.VERSION}
     name = key(versions, size=size, seed=seed)
     root = artifacts_dir() / "synthetic" / name
@@ -48,7 +44,6 @@ def load_synthetic(settings: Mapping[str, Any], seed: int) -> Dataset:
         root=root,
         catalogue=check(pd.read_parquet(catalogue), CATALOGUE, catalogue),
         queries=check(pd.read_parquet(queries), QUERIES, queries),
-        rejected=pd.DataFrame(columns=["table", "id", "path", "reason"], dtype=str),
         title="Synthetic shop",
         source="drawn by vsa.study.simulate.synthetic",
         licence="Apache-2.0, as the code that draws it",
