@@ -145,6 +145,6 @@ def test_a_registered_loss_is_trained_and_shown_beside_the_others(
     outcome = gather([lab])
     assert set(outcome.jobs) == {PER_QUERY, "mine loss"}
     job = outcome.jobs["mine loss"][0]
-    assert np.isfinite(job.log.loss).all()
-    assert job.log.active_share.isna().all(), "a plain tensor does not tell it"
+    assert np.isfinite(job.curve.loss).all()
+    assert job.curve.active_share.isna().all(), "a plain tensor does not tell it"
     assert training_plot(outcome, (PER_QUERY,)).axes[0].lines
