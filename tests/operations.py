@@ -26,8 +26,9 @@ from vsa.data.images import load_images
 from vsa.index import build
 from vsa.index import shards as shards_module
 from vsa.index.build import build_index
-from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.index import Index
 from vsa.index.model import change_facts
+from vsa.index.request import SearchParams
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.index.tuning import Trial
 from vsa.models.embedder import EMBEDDERS, Embedder
@@ -47,7 +48,7 @@ from vsa.study.ledger.reporting import write_report
 from vsa.study.run import Run, make_run
 
 OLD, NEW = 1, 2
-ALL = Knobs(10**6, 10**6)
+ALL = SearchParams(10**6, 10**6)
 PHOTO = unit(np.random.default_rng(9), 1)[0]
 
 
@@ -128,29 +129,29 @@ def read_archive(place: Path) -> object:
 
 
 def index(place: Path, state: int) -> None:
-    build_index(place / "index", _features(state), n_bits=64, knobs=ALL)
+    build_index(place / "index", _features(state), n_bits=64, params=ALL)
 
 
 def read_index(place: Path) -> object:
-    with BinaryIndex(place / "index") as opened:
+    with Index.open(place / "index") as opened:
         opened.verify()
-        hits = opened.search(PHOTO, 1000)
+        hits = opened.search_one(PHOTO, 1000)
         return hits.ids.tolist(), hits.similarity.round(3).tolist()
 
 
-def _open_for(place: Path) -> BinaryIndex:
+def _open_for(place: Path) -> Index:
     if not (place / "index").exists():
         index(place, OLD)
-    return BinaryIndex(place / "index", writable=True)
+    return Index.open(place / "index", writable=True)
 
 
 def changes(place: Path, state: int) -> None:
     with _open_for(place) as opened:
         if state == NEW:
-            if 0 in opened.search(PHOTO, 1000).ids:
-                opened.delete(np.arange(5))
-            if 100 not in opened.search(PHOTO, 1000).ids:
-                opened.add(np.arange(100, 110), unit(np.random.default_rng(3), 10))
+            if 0 in opened.search_one(PHOTO, 1000).ids:
+                opened.remove(np.arange(5))
+            if 100 not in opened.search_one(PHOTO, 1000).ids:
+                opened.add(unit(np.random.default_rng(3), 10), np.arange(100, 110))
 
 
 def read_changes(place: Path) -> object:
@@ -167,28 +168,28 @@ def compaction(place: Path, state: int) -> None:
 
 
 def read_compaction(place: Path) -> object:
-    with BinaryIndex(place / "index") as opened:
+    with Index.open(place / "index") as opened:
         return [*read_changes(place), opened.stats()["changes since"]]
 
 
 def facts(place: Path, state: int) -> None:
     if not (place / "index").exists():
         index(place, OLD)
-    change_facts(place / "index", knobs={"n_probe": state, "n_candidates": 1000})
+    change_facts(place / "index", params={"n_probe": state, "n_candidates": 1000})
 
 
 def read_facts(place: Path) -> object:
-    with BinaryIndex(place / "index") as opened:
-        return opened.knobs.n_probe
+    with Index.open(place / "index") as opened:
+        return opened.params.n_probe
 
 
 def shards(place: Path, state: int) -> None:
-    build_shards(place / "shards", 2, _features(state), knobs=ALL)
+    build_shards(place / "shards", 2, _features(state), params=ALL)
 
 
 def read_shards(place: Path) -> object:
     opened = ShardedIndex.open(place / "shards")
-    hits = opened.search(PHOTO, 1000)
+    hits = opened.search_one(PHOTO, 1000)
     opened.close()
     assert not hits.is_partial
     return hits.ids.tolist(), hits.similarity.round(3).tolist()
@@ -278,7 +279,7 @@ def engine(place: Path, state: int) -> None:
 def read_engine(place: Path) -> object:
     found = settled(place / "engine")
     check_manifest(found)
-    with BinaryIndex(found / "index") as opened:
+    with Index.open(found / "index") as opened:
         opened.verify()
         return len(opened)
 
@@ -384,8 +385,8 @@ def _lightly(operation: Operation) -> Iterator[None]:
     instead = [
         (build, "train_model", lambda *_, **__: _MODEL),
         (shards_module, "train_model", lambda *_, **__: _MODEL),
-        (pictures, "choose_knobs", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
-        (publishing, "choose_knobs", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
+        (pictures, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
+        (publishing, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
     ]
     if not operation.exchanges:
         instead.append((atomic, "_exchange", lambda *_: False))

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from vsa import cli, pictures
-from vsa.data.images import ImageError
+from vsa.data.decoding import ImageError
 from vsa.models.backbones import make_backbone
 from vsa.models.embedder import EMBEDDERS, Embedder
 from vsa.pictures import DEFAULT_EMBEDDER, Pictures, build

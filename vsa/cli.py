@@ -144,27 +144,27 @@ def index_delete(index: _Index, names: list[str]) -> None:
 @index_app.command("compact")
 def index_compact(index: _Index) -> None:
     """Fold all changes into the base; searches may go on."""
-    from vsa.index.index import BinaryIndex
+    from vsa.index.index import Index
 
-    with BinaryIndex(index, writable=True) as whole:
+    with Index.open(index, writable=True) as whole:
         whole.compact()
 
 
 @index_app.command("stats")
 def index_stats(index: _Index) -> None:
     """What the index holds."""
-    from vsa.index.index import BinaryIndex
+    from vsa.index.index import Index
 
-    with BinaryIndex(index) as whole:
+    with Index.open(index) as whole:
         _tell(whole.stats())
 
 
 @index_app.command("verify")
 def index_verify(index: _Index) -> None:
     """Check every byte of the index."""
-    from vsa.index.index import BinaryIndex
+    from vsa.index.index import Index
 
-    with BinaryIndex(index) as whole:
+    with Index.open(index) as whole:
         whole.verify()
     print("the index is whole")
 

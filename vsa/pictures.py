@@ -22,14 +22,15 @@ import numpy as np
 import pandas as pd
 import PIL
 
-from vsa.data.images import FORMATS, ImageError, Source, load_image
+from vsa.data.decoding import FORMATS, ImageError, Source
+from vsa.data.images import load_image
 from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, as_text, list_pictures
 from vsa.index.build import replaced_index, write_index
-from vsa.index.index import BinaryIndex
+from vsa.index.index import Index
 from vsa.index.model import change_facts
-from vsa.index.tuning import choose_knobs
+from vsa.index.tuning import choose_params
 from vsa.models.embedder import Embedder, is_known
-from vsa.runtime.atomic import atomic_file
+from vsa.runtime.atomic import atomic_file, settled
 from vsa.runtime.checked import flush
 from vsa.runtime.checked_table import read_checked_table, write_checked_table
 from vsa.runtime.errors import InputError
@@ -61,8 +62,8 @@ class Pictures:
 
     def __init__(self, folder: str | Path, *, writable: bool = False) -> None:
         """Open an index that `build` made; raises InputError if there is none."""
-        self.index = BinaryIndex(folder, writable=writable)
-        self.folder = self.index.folder
+        self.index = Index.open(folder, writable=writable)
+        self.folder = settled(Path(folder))
         self._read: tuple[object, pd.DataFrame] | None = None
         try:
             facts = self.index.facts
@@ -96,7 +97,7 @@ class Pictures:
                 file=self.folder,
             )
         found = Embedder.from_pretrained(name)
-        known, wanted = self.index.model.codec.dim, f"{made_by['identity']}, {made_by['dim']}-d"
+        known, wanted = self.index.dim, f"{made_by['identity']}, {made_by['dim']}-d"
         if (found.identity, found.dim) != (made_by["identity"], known):
             raise InputError(
                 f"the embedder {name!r} is not the one that made the index: "
@@ -109,7 +110,7 @@ class Pictures:
 
     def search(self, photo: Source, k: int = 10) -> pd.DataFrame:
         """The `k` most similar pictures: columns ``name`` and ``similarity``; raises ImageError."""
-        hits = self.index.search(self.embedder(photo), k)
+        hits = self.index.search_one(self.embedder(photo), k)
         names = self._table().set_index("id").name.reindex(hits.ids)  # written before the items
         found = pd.DataFrame({"name": names.to_numpy(), "similarity": hits.similarity})
         return found.dropna(ignore_index=True)
@@ -144,7 +145,7 @@ class Pictures:
             places = np.flatnonzero(chosen)
             for start in range(0, len(places), _CHUNK):
                 part = places[start : start + _CHUNK]
-                call(ids[part], features[part])
+                call(features[part], ids[part])
         self._write([others, touched, fresh])
         n_same = int(same.sum()) + len(touched)
         taken = _taken(found, unreadable, int((~old).sum()), int(old.sum()), n_same)
@@ -162,7 +163,7 @@ class Pictures:
             )
         gone = table.name.isin(names)
         ids = table.id[gone].to_numpy(np.int64)
-        self.index.delete(ids[self.index.current().contains(ids)])
+        self.index.remove(ids[self.index.current().contains(ids)])
         self._write([table[~gone]])
 
     def _refuse_clashes(self, listed: pd.DataFrame, digests: Mapping[str, str]) -> None:
@@ -239,10 +240,10 @@ def build(folder: str | Path, pictures: str | Path, *, embedder: str = DEFAULT_E
         write_checked_table(draft / _NAMES, readable[_COLUMNS])
         taken = _taken(found, unreadable, len(readable))
         taken.left_out.to_csv(draft / LEFT_OUT, index=False)
-        with BinaryIndex(draft) as index:
+        with Index.open(draft) as index:
             # no picture is held out: each finds itself, and 19 others that count
             some = features[:: max(1, len(features) // _N_TUNING)]
-            knobs = choose_knobs(index, some, k=min(20, len(features))).knobs
+            params = choose_params(index, some, k=min(20, len(features))).params
         made_by = {
             "name": embedder,
             "image_px": described_by.image_px,
@@ -250,7 +251,7 @@ def build(folder: str | Path, pictures: str | Path, *, embedder: str = DEFAULT_E
             "identity": described_by.identity,
         }
         change_facts(
-            draft, knobs=asdict(knobs), tables=[_NAMES], notes=[LEFT_OUT], embedder=made_by
+            draft, params=asdict(params), tables=[_NAMES], notes=[LEFT_OUT], embedder=made_by
         )
     shutil.rmtree(parts, ignore_errors=True)
     return taken

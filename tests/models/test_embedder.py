@@ -15,7 +15,8 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 import vsa
-from vsa.data.images import ImageError, load_image
+from vsa.data.decoding import ImageError
+from vsa.data.images import load_image
 from vsa.models import embedder as embedder_module
 from vsa.models.embedder import EMBEDDERS, Embedder
 from vsa.runtime.errors import InputError

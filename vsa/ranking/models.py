@@ -3,7 +3,7 @@
 The paper (section 3.3) names GBDT + LR: each boosted tree turns a result into the leaf it ends in,
 and a logistic regression over all leaves, one-hot, gives the score (He et al., 2014, for ads at
 Facebook). Around it stand its two halves alone, and rules that learn nothing or little. What learns
-has one knob against overfitting, the penalty or the number of trees, which other pages choose.
+has one setting against overfitting, the penalty or the number of trees, which other pages choose.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Ranker(Protocol):
         """
 
     def tune(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        """Set the knob to what makes the purchases of other pages most likely."""
+        """Set the setting to what makes the purchases of other pages most likely."""
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """The higher, the further up: float32 (n,) in [0, 1]."""
@@ -49,7 +49,7 @@ class Rule:
         """Nothing to learn."""
 
     def tune(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        """No knob."""
+        """No setting."""
 
 
 class ByAppearance(Rule):

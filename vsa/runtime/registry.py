@@ -70,7 +70,8 @@ class Registry(Mapping[str, T], Generic[T]):
             raise InputError(f"{name!r} is no name for a {self.kind}", cure="Give it a plain text")
         if self._check:
             self._check(name, entry)
-        taken = name in self._entries or name in self._distant
+        announced = _ANNOUNCED.get(self.kinds, {})  # plug-ins run before one looks around
+        taken = name in self._entries or name in self._distant or name in announced
         if taken and not self._is_again(name, entry):
             raise InputError(
                 f"there is a {self.kind} {name!r} already", cure="Register it by another name"
@@ -160,7 +161,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """What to say of a name that nothing of a kind has: the nearest ones, or all."""
     names = list(known)
     near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
-    cure = f"Did you mean {' or '.join(near)}?" if near else f"Choose one of {', '.join(names)}"
+    cure = f"Choose one of {', '.join(names)}" if names else "There is none to choose from"
+    if near:
+        cure = f"Did you mean {' or '.join(near)}?"
     return InputError(f"unknown {kind} {name!r}", cure=cure)
 
 
@@ -225,8 +228,8 @@ def _run(path: Path) -> None:
 
 
 def _module(entry: object) -> str:
-    if isinstance(entry, partial):
-        return _module(entry.func)
+    while isinstance(entry, partial):
+        entry = entry.func
     named = getattr(entry, "__module__", None) or type(entry).__module__
     return str(named)
 
