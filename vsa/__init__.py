@@ -50,11 +50,6 @@ let_waiting_threads_sleep()  # whatever in this package loads torch is imported 
 
 # public name → module, and the name there where it is another one
 _PLACES = {
-    "Backbone": "vsa.models.backbones",
-    "Embedder": "vsa.models.embedder",
-    "backbones": "vsa.models.backbones:BACKBONES",
-    "baselines": "vsa.study.embedding.baselines:BASELINES",
-    "embedders": "vsa.models.embedder:EMBEDDERS",
     "DataSource": "vsa.data.datasets",
     "Dataset": "vsa.data.schema",
     "datasets": "vsa.data.datasets:DATASETS",
@@ -63,6 +58,11 @@ _PLACES = {
     "SearchParams": "vsa.index.request",
     "codecs": "vsa.index.codec:CODECS",
     "peers": "vsa.study.index.peers:PEERS",
+    "Backbone": "vsa.models.backbones",
+    "Embedder": "vsa.models.embedder",
+    "backbones": "vsa.models.backbones:BACKBONES",
+    "baselines": "vsa.study.embedding.baselines:BASELINES",
+    "embedders": "vsa.models.embedder:EMBEDDERS",
     "reproduce": "vsa.study.pipeline",
 }
 
