@@ -23,7 +23,6 @@ from vsa.category.fusion import FusionChoice
 from vsa.category.predictor import save_predictor
 from vsa.data.fetch import unpack_zip
 from vsa.data.images import load_images
-from vsa.embedding.extract import Description
 from vsa.index import build
 from vsa.index import shards as shards_module
 from vsa.index.build import build_index
@@ -32,6 +31,7 @@ from vsa.index.model import change_facts
 from vsa.index.request import SearchParams
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.index.tuning import Trial
+from vsa.models.embedder import EMBEDDERS, Embedder
 from vsa.ranking.features import Filling
 from vsa.ranking.forest import Forest
 from vsa.ranking.models import LeafTable
@@ -198,11 +198,13 @@ def read_shards(place: Path) -> object:
 # An index of pictures: a network that takes no time --------------------------------------------
 
 
-def _mean_colours(net, images, device, **options) -> Description:
-    flat = np.ones((len(images), DIM))
-    flat[:, :8] = images.reshape(len(images), -1)[:, :8]
-    features = (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float32)
-    return Description(features, np.zeros((len(images), 4), np.float32))
+def _first_pixels() -> Embedder:
+    def vectors(pictures: torch.Tensor) -> torch.Tensor:
+        flat = torch.ones(len(pictures), DIM)
+        flat[:, :8] = pictures.permute(0, 2, 3, 1).reshape(len(pictures), -1)[:, :8]
+        return flat
+
+    return Embedder(vectors, image_px=4, mean=(0.0,) * 3, std=(1 / 255,) * 3)
 
 
 def _prepare_pictures(place: Path, state: int) -> Path:
@@ -380,19 +382,17 @@ def read(name: str, place: Path) -> list[object]:
 @contextmanager
 def _lightly(operation: Operation) -> Iterator[None]:
     """Networks, trained models and settings that take no time; the system that is asked for."""
-    net = SimpleNamespace(head=SimpleNamespace(out_features=DIM), state_dict=dict)
     instead = [
         (build, "train_model", lambda *_, **__: _MODEL),
         (shards_module, "train_model", lambda *_, **__: _MODEL),
-        (pictures, "imagenet_network", lambda device: net),
-        (pictures, "describe", _mean_colours),
-        (pictures, "_SIZE_PX", 4),
         (pictures, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
         (publishing, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
     ]
     if not operation.exchanges:
         instead.append((atomic, "_exchange", lambda *_: False))
     with ExitStack() as stack:
+        entries = {pictures.DEFAULT_EMBEDDER: _first_pixels}
+        stack.enter_context(mock.patch.dict(EMBEDDERS._entries, entries))
         for module, attribute, value in instead:
             stack.enter_context(mock.patch.object(module, attribute, value))
         yield

@@ -18,19 +18,29 @@ if TYPE_CHECKING:
     from vsa.index.codec import CODECS as codecs
     from vsa.index.index import Index
     from vsa.index.request import SearchParams
+    from vsa.models.backbones import BACKBONES as backbones
+    from vsa.models.backbones import Backbone
+    from vsa.models.embedder import EMBEDDERS as embedders
+    from vsa.models.embedder import Embedder
+    from vsa.study.embedding.baselines import BASELINES as baselines
     from vsa.study.index.peers import PEERS as peers
     from vsa.study.pipeline import reproduce
 
 __version__ = "0.1.0"
 __all__ = [
+    "Backbone",
     "DataSource",
     "Dataset",
+    "Embedder",
     "Index",
     "InputError",
     "NotebookError",
     "SearchParams",
+    "backbones",
+    "baselines",
     "codecs",
     "datasets",
+    "embedders",
     "load_dataset",
     "peers",
     "reproduce",
@@ -48,6 +58,11 @@ _PLACES = {
     "SearchParams": "vsa.index.request",
     "codecs": "vsa.index.codec:CODECS",
     "peers": "vsa.study.index.peers:PEERS",
+    "Backbone": "vsa.models.backbones",
+    "Embedder": "vsa.models.embedder",
+    "backbones": "vsa.models.backbones:BACKBONES",
+    "baselines": "vsa.study.embedding.baselines:BASELINES",
+    "embedders": "vsa.models.embedder:EMBEDDERS",
     "reproduce": "vsa.study.pipeline",
 }
 

@@ -104,11 +104,17 @@ def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'al
 
 
 @index_app.command("build")
-def index_build(index: _Index, pictures: _Pictures) -> None:
-    """Index all pictures below a folder, by ImageNet features; go on where it was interrupted."""
+def index_build(
+    index: _Index,
+    pictures: _Pictures,
+    embedder: Annotated[
+        str, typer.Option(help="one of yours, by its name (VSA_PLUGINS), or of torchvision's")
+    ] = "mobilenet_v2",
+) -> None:
+    """Index all pictures below a folder, by an embedder; go on where it was interrupted."""
     from vsa import pictures as own
 
-    _account(own.build(index, pictures), index)
+    _account(own.build(index, pictures, embedder=embedder), index)
 
 
 @index_app.command("add")

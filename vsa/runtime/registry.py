@@ -212,8 +212,9 @@ def _run(path: Path) -> None:
         runpy.run_path(str(path), run_name=f"vsa_plugin_{path.stem}")
     except (Exception, SystemExit) as error:
         for registry, name in _REGISTERED[before:]:
-            registry._entries.pop(name, None)
-            registry._versions.pop(name, None)
+            if not _is_own(registry._entries.get(name)):  # a module of ours may have been loaded
+                registry._entries.pop(name, None)
+                registry._versions.pop(name, None)
         del _REGISTERED[before:]
         what, cure = f"{type(error).__name__}: {error}", "Mend it"
         if isinstance(error, InputError):
