@@ -10,15 +10,31 @@ from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
+    from vsa.engine import VisualSearch
+    from vsa.offline import build
+    from vsa.ranking.models import RANKERS as rankers
     from vsa.study.pipeline import reproduce
+    from vsa.trained import TrainedModels
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "NotebookError", "reproduce"]
+__all__ = [
+    "InputError",
+    "NotebookError",
+    "TrainedModels",
+    "VisualSearch",
+    "build",
+    "rankers",
+    "reproduce",
+]
 
 let_waiting_threads_sleep()  # whatever in this package loads torch is imported after this
 
 # public name → module, and the name there where it is another one
 _PLACES = {
+    "TrainedModels": "vsa.trained",
+    "VisualSearch": "vsa.engine",
+    "build": "vsa.offline",
+    "rankers": "vsa.ranking.models:RANKERS",
     "reproduce": "vsa.study.pipeline",
 }
 

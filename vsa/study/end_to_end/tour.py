@@ -18,6 +18,7 @@ from vsa.runtime.backbones import IMAGENET_MEAN
 from vsa.runtime.errors import NotApplicable
 from vsa.runtime.run import Run
 from vsa.study.catalogue.prepare import Shop
+from vsa.study.end_to_end.published import open_engine
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 
 _PHOTO_PX, _THUMBNAIL_PX, _N_SHOWN = 256, 96, 8
@@ -32,7 +33,7 @@ def open_search(run: Run, shop: Shop) -> VisualSearch:
     """The engine of a run; raises NotApplicable where the data have nothing to search for."""
     if shop.pvlog is None:
         raise NotApplicable("The search of the tour: products are not known.")
-    return VisualSearch.open(run)
+    return open_engine(run)
 
 
 def pages(engine: VisualSearch, photo: Path) -> dict[str, pd.DataFrame]:
