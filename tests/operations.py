@@ -38,13 +38,13 @@ from vsa.ranking.serve import QualityRanker, open_ranker, save_ranker
 from vsa.runtime import atomic
 from vsa.runtime.atomic import atomic_dir, atomic_file, replace_dir, settled
 from vsa.runtime.checked import check_manifest, write_manifest
-from vsa.runtime.run import Run, make_run
 from vsa.study.end_to_end import publish as publishing
 from vsa.study.figures.grids import image_grid
 from vsa.study.figures.style import read_figures, save_figure
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.metrics_file import read_metrics
 from vsa.study.ledger.reporting import write_report
+from vsa.study.run import Run, make_run
 
 OLD, NEW = 1, 2
 ALL = Knobs(10**6, 10**6)

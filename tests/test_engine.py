@@ -29,9 +29,9 @@ from vsa.ranking.serve import Ranked
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
-from vsa.runtime.run import make_run
 from vsa.study.end_to_end.naive import NaivePipeline
 from vsa.study.end_to_end.published import open_engine
+from vsa.study.run import make_run
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ from vsa.data.load import load
 from vsa.data.public import PUBLIC, load_public
 from vsa.data.stable import stable_hash, stable_position, stable_sample
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import get_profile
 
-SMOKE = get_profile("smoke")
+SMOKE = {"max_images_per_table": 400}
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def shop(tmp_path):
 
 def test_a_folder_is_loaded_and_checked_and_decoded(shop):
     (shop / "b.png").write_text("broken")
-    dataset = load(f"folder:{shop}", SMOKE, 0)
+    dataset = load(f"folder:{shop}", {}, 0)
     assert dataset.catalogue.image_id.tolist() == ["a.png", "c.png"]
     assert dataset.rejected["id"].tolist() == ["b.png"]
     assert len(dataset.queries) == 3
@@ -39,7 +38,7 @@ def test_a_folder_is_loaded_and_checked_and_decoded(shop):
 
 def test_images_that_cannot_be_used_are_told(shop):
     (shop / "b.png").write_text("broken")
-    assert load(f"folder:{shop}", SMOKE, 0).notes == [
+    assert load(f"folder:{shop}", {}, 0).notes == [
         "3 of 3 queries show a product of the catalogue",
         "warning: listed images that cannot be used: 1 not an image, such as 'b.png'",
     ]
@@ -47,9 +46,9 @@ def test_images_that_cannot_be_used_are_told(shop):
 
 def test_identities_are_known_only_if_an_image_shows_them(shop):
     (shop / "queries.csv").write_text("image_path,product_id\nx.png,A\ny.png,Y\nz.png,Z\n")
-    assert load(f"folder:{shop}", SMOKE, 0).has_identities
+    assert load(f"folder:{shop}", {}, 0).has_identities
     (shop / "a.png").write_text("broken")
-    dataset = load(f"folder:{shop}", SMOKE, 0)
+    dataset = load(f"folder:{shop}", {}, 0)
     assert not dataset.has_identities
     assert dataset.notes[-1].startswith("warning: NO query shows a product of a catalogue image")
 
@@ -57,7 +56,7 @@ def test_identities_are_known_only_if_an_image_shows_them(shop):
 def test_a_split_without_a_readable_image_is_refused(shop):
     (shop / "x.png").write_text("broken")
     with pytest.raises(InputError, match=r"queries, 1 could not be read") as caught:
-        load(f"folder:{shop}", SMOKE, 0)
+        load(f"folder:{shop}", {}, 0)
     assert caught.value.file == shop
 
 
@@ -65,7 +64,7 @@ def test_a_catalogue_without_a_readable_image_is_refused(shop):
     for name in "abc":
         (shop / f"{name}.png").unlink()
     with pytest.raises(InputError):
-        load(f"folder:{shop}", SMOKE, 0)
+        load(f"folder:{shop}", {}, 0)
 
 
 @pytest.mark.parametrize("name", ["", "imagenet", "Grocery", "folder"])
@@ -86,7 +85,7 @@ def test_smoke_keeps_some_of_every_category(name):
         pytest.skip(f"{name} is not in VSA_DATA_DIR")
     small = load(name, SMOKE, 0)
     whole = load_public(name)
-    assert len(small.catalogue) == len(small.queries) == SMOKE.max_images_per_table
+    assert len(small.catalogue) == len(small.queries) == SMOKE["max_images_per_table"]
     assert small.rejected.empty
     assert set(small.catalogue.leaf) == set(whole.catalogue.leaf)
     assert (small.catalogue.source == "main").sum() == (whole.catalogue.source == "main").sum()

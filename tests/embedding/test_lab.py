@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 
 from vsa.runtime.errors import NotApplicable
-from vsa.runtime.run import make_run
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import gather
 from vsa.study.embedding.results import record
@@ -22,6 +21,7 @@ from vsa.study.embedding.variants import (
     VARIANTS,
 )
 from vsa.study.ledger.ledger import Ledger, tables
+from vsa.study.run import make_run
 
 
 def test_names_are_unique_and_every_start_exists():

@@ -19,10 +19,10 @@ from vsa.ranking.forest import grow_forest
 from vsa.ranking.models import GBDT_LR, RANKERS, GbdtLr, make_ranker, observations
 from vsa.ranking.segments import Segments
 from vsa.ranking.serve import QualityRanker, open_ranker, save_ranker
+from vsa.ranking.settings import RankerSettings
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import RankingSettings
 
-SETTINGS = RankingSettings(n_sessions=60, n_trees=20, depth=3, n_seeds=3)
+SETTINGS = RankerSettings(n_trees=20, depth=3)
 SEGMENTS = Segments(("browser", "collector"), (0.75, 0.25))
 NOBODY = Segments()
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from vsa.data.folder import load_folder
 from vsa.data.images import reject_unreadable
 from vsa.data.matching import rejected_notes
+from vsa.data.names import DATASETS, FOLDER_PREFIX
 from vsa.data.public import PUBLIC, load_public
 from vsa.data.schema import CATALOGUE, PVLOG, QUERIES, SPLITS, Dataset, check
 from vsa.data.stable import stable_sample
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import Profile
-from vsa.runtime.run import DATASETS, FOLDER_PREFIX
 
 
-def load(name: str, profile: Profile, seed: int) -> Dataset:
+def load(name: str, settings: Mapping[str, Any], seed: int) -> Dataset:
     """Load ``synthetic``, ``grocery``, ``clothing`` or ``folder:PATH`` (DESIGN, "Data contract").
 
     The seed makes another synthetic shop; photographs, and which of them are catalogue or
-    query, stay the same for every seed. A profile with ``max_images_per_table`` keeps that many
+    query, stay the same for every seed. Settings with ``max_images_per_table`` keep that many
     rows of each table of a public data set. Images that cannot be decoded are listed in
     ``rejected``.
 
@@ -30,11 +31,11 @@ def load(name: str, profile: Profile, seed: int) -> Dataset:
         # Imported here: rendering pulls in much that photographs do not need, and the reverse
         from vsa.study.simulate.synthetic import load_synthetic
 
-        dataset = load_synthetic(profile.synthetic, seed)
+        dataset = load_synthetic(settings, seed)
     elif name in PUBLIC:
         dataset = load_public(name)
-        if profile.max_images_per_table is not None:
-            dataset = _sample(dataset, profile.max_images_per_table)
+        if n_max := settings.get("max_images_per_table"):
+            dataset = _sample(dataset, n_max)
     elif name.startswith(FOLDER_PREFIX):
         dataset = load_folder(name.removeprefix(FOLDER_PREFIX))
     else:

@@ -24,8 +24,8 @@ from sklearn.preprocessing import OneHotEncoder
 
 from vsa.ranking.features import APPLAUSE, CONVERSION, RELATIVE, SALES
 from vsa.ranking.forest import Forest, grow_forest
+from vsa.ranking.settings import RankerSettings
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import RankingSettings
 from vsa.runtime.registry import Registry
 
 APPEARANCE, BEST_SELLERS, EBAY = "appearance only", "sales only", "eBay's blend, 0.75 appearance"
@@ -153,7 +153,7 @@ class GbdtLr:
     strongly it is shrunk matters much.
     """
 
-    settings: RankingSettings
+    settings: RankerSettings
     seed: int
     candidates: dict[float, LeafTable] = field(default_factory=dict)
     inverse_penalty: float = INVERSE_PENALTIES[0]
@@ -191,7 +191,7 @@ class GbdtLr:
 class Gbdt:
     """Boosted trees, those of `GbdtLr` at the same seed, with the values boosting gave leaves."""
 
-    settings: RankingSettings
+    settings: RankerSettings
     seed: int
     trees: LeafTable | None = None
     n_trees: int = 0  # that count; all of them until `tune`
@@ -215,7 +215,7 @@ class Gbdt:
         return self.trees.first(n_trees)
 
 
-RankerFactory = Callable[[RankingSettings, int], Ranker]  # the int is a seed
+RankerFactory = Callable[[RankerSettings, int], Ranker]  # the int is a seed
 
 
 def _check_factory(name: str, factory: RankerFactory) -> None:
@@ -235,7 +235,7 @@ RANKERS.register(GBDT_LR, GbdtLr)
 RANKERS.register(GBDT, Gbdt)
 
 
-def make_ranker(name: str, settings: RankingSettings, seed: int) -> Ranker:
+def make_ranker(name: str, settings: RankerSettings, seed: int) -> Ranker:
     """A registered ranker, not fitted; raises InputError for one that is none."""
     made = RANKERS[name](settings, seed)
     absent = [m for m in ("fit", "tune", "score") if not callable(getattr(made, m, None))]

@@ -13,11 +13,10 @@ from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vsa.runtime.errors import InputError
 
-if TYPE_CHECKING:  # torch is slow to import, and few need it here
+if TYPE_CHECKING:  # slow to import, and few need them here
+    import numpy as np
     import torch
 
 _ROWS = 1024

@@ -12,12 +12,14 @@ import importlib
 import os
 import runpy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import source_digest
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 _OWN = "vsa"
@@ -113,6 +115,8 @@ class Registry(Mapping[str, T], Generic[T]):
             self._has_looked_around = True
             for announced in _ANNOUNCED.get(self.kinds, {}).items():
                 self._distant.setdefault(*announced)
+            from importlib.metadata import entry_points  # slow to import
+
             for point in entry_points(group=f"{_OWN}.{self.kinds}"):
                 if point.name in self._entries or point.name in self._distant:
                     raise InputError(

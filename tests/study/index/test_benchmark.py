@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 from random_features import NAMES, unit
 
-from vsa.runtime.profiles import IndexSettings
-from vsa.runtime.run import make_run
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import compare, fastest, make_items, make_queries, make_truth
 from vsa.study.index.experiment import IndexLab
@@ -16,6 +14,8 @@ from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS
 from vsa.study.index.results import IndexJudge, repeats
 from vsa.study.index.task import Asked, IndexTask
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import make_run
+from vsa.study.settings import IndexSettings
 from vsa.study.simulate.growth import make_growth
 
 

@@ -18,9 +18,9 @@ from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError, NotApplicable
-from vsa.runtime.run import Run
 from vsa.study.category.task import make_task, require_labels
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import Run
 from vsa.study.simulate.clicks import pvlog_statistics, simulate_pvlog
 
 
@@ -59,7 +59,7 @@ def prepare_shop(run: Run) -> Shop:
     Tables go to ``artifacts/<run>/tables``; `open_shop` reads them back.
     """
     run.begin()
-    dataset = load(run.dataset, run.profile, run.seed)
+    dataset = load(run.dataset, run.settings.data, run.seed)
     features = weak_features(descriptor_images(run, dataset, dataset.catalogue))
     selection = select(
         dataset.catalogue,
@@ -77,7 +77,7 @@ def prepare_shop(run: Run) -> Shop:
             dataset.catalogue[kept],
             weak_features(descriptor_images(run, dataset, queries)),
             features[kept],
-            run.profile.clicks,
+            run.settings.clicks,
             run.seed,
         )
     with atomic_dir(run.artifacts / "tables") as draft:
@@ -102,7 +102,7 @@ def open_shop(run: Run) -> Shop:
             "the catalogue is not prepared", cure="Run notebook 01_catalogue first", file=tables
         )
     check_manifest(tables)
-    dataset = load(run.dataset, run.profile, run.seed)
+    dataset = load(run.dataset, run.settings.data, run.seed)
     selection = pd.read_parquet(tables / "selection.parquet")
     stored = [pd.read_parquet(tables / f"{name}.parquet") for name in ("catalogue", "queries")]
     if not all(map(_are_equal, stored, (dataset.catalogue, dataset.queries))):

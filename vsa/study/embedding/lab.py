@@ -42,7 +42,6 @@ from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import checksum, fingerprint, state_digest
-from vsa.runtime.profiles import EmbeddingSettings
 from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
@@ -68,6 +67,7 @@ from vsa.study.embedding.variants import (
     Variant,
     make_stage,
 )
+from vsa.study.settings import EmbeddingStudySettings
 
 GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
 _CODE = (
@@ -89,7 +89,7 @@ class Lab:
     """Everything that the jobs of one seed share."""
 
     task: EmbeddingTask
-    settings: EmbeddingSettings
+    settings: EmbeddingStudySettings
     device: Device
     seed: int
     folder: Path  # of all jobs

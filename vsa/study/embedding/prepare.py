@@ -14,8 +14,6 @@ from vsa.data.images import load_images
 from vsa.embedding.train import Images
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import EmbeddingSettings
-from vsa.runtime.run import Run
 from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
 from vsa.study.category import task as category_task
 from vsa.study.category.experiment import run_seeds
@@ -23,18 +21,13 @@ from vsa.study.embedding import task as embedding_task
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import IMAGENET, STUDY, is_sensitivity
+from vsa.study.run import Run
 from vsa.study.simulate.clicks import simulate_pvlog
-
-
-def embedding_settings(run: Run) -> EmbeddingSettings:
-    """As `settings_for` of the category room: what starts from scratch only where rendered."""
-    profile = run.profile
-    return profile.embedding_scratch if run.dataset == "synthetic" else profile.embedding_pretrained
 
 
 def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
     """What click-mined training learns from; raises NotApplicable where there is nothing."""
-    dataset, size_px = shop.dataset, embedding_settings(run).image_px
+    dataset, size_px = shop.dataset, run.settings.embedding.image_px
     queries = dataset.queries.dropna(subset="product_id").reset_index(drop=True)
     cache = run.artifacts / "images"
     images, local = [], []
@@ -47,12 +40,12 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
 
 def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[Lab]:
     """One lab per seed of the study, each around the category network of that seed."""
-    settings = embedding_settings(run)
+    settings = run.settings.embedding
     labels = category_task.make_task(shop.dataset, shop.kept.image_id)
     category_task.require_labels(labels)
 
     def relog(noise_click_rate: float) -> pd.DataFrame:
-        clicks = dataclasses.replace(run.profile.clicks, noise_click_rate=noise_click_rate)
+        clicks = dataclasses.replace(run.settings.clicks, noise_click_rate=noise_click_rate)
         return simulate_pvlog(task.queries, task.catalogue, *task.local, clicks, run.seed)
 
     networks = run_seeds(labels, shop.dataset, run, device)[: settings.n_study_seeds]

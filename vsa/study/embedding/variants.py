@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vsa.embedding.train import Stage
-from vsa.runtime.profiles import EmbeddingSettings
+from vsa.study.settings import EmbeddingStudySettings
 
 CATEGORY = "category network"  # what everything starts from: notebook 02's classifier
 
@@ -52,13 +52,13 @@ class Variant:
     times_steps: int = 1  # of the stage "features"
     axis: str = ""  # what a sensitivity variant varies
 
-    def adapt(self, settings: EmbeddingSettings) -> EmbeddingSettings:
+    def adapt(self, settings: EmbeddingStudySettings) -> EmbeddingStudySettings:
         """The settings with this variant's changes."""
         n_steps = self.times_steps * settings.n_steps
         return dataclasses.replace(settings, n_steps=n_steps, **dict(self.changes))
 
 
-def make_stage(key: str, loss: str, settings: EmbeddingSettings) -> Stage:
+def make_stage(key: str, loss: str, settings: EmbeddingStudySettings) -> Stage:
     """One stage of a variant.
 
     The paper trains both branches together from the triplet loss and says no more. Learned

@@ -21,7 +21,6 @@ from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
 from vsa.offline import write_engine
 from vsa.runtime.device import pick_device
 from vsa.runtime.progress import progress
-from vsa.runtime.run import Run
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.embedding.lab import Lab
@@ -29,6 +28,7 @@ from vsa.study.embedding.variants import JOINT
 from vsa.study.end_to_end.naive import NaivePipeline
 from vsa.study.end_to_end.published import engine_folder
 from vsa.study.index.task import IndexTask
+from vsa.study.run import Run
 from vsa.study.simulate.growth import make_growth
 from vsa.study.simulate.signals import simulate_signals
 from vsa.trained import TrainedModels
@@ -254,7 +254,7 @@ class EndToEnd:
         self._write(folder, self.task.features[chosen], self._catalogue[chosen])
 
     def _write(self, folder: Path, features: np.ndarray, catalogue: pd.DataFrame) -> None:
-        asking = self.task.validation.first(self.run.profile.index.n_queries).features
+        asking = self.task.validation.first(self.run.settings.index.n_queries).features
         root, seed = self.shop.dataset.root, self.lab.seed
         write_engine(folder, self.models, features, catalogue, root, validation=asking, seed=seed)
 

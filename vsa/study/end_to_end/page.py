@@ -8,11 +8,12 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from vsa import app
+from vsa.data.names import FOLDER_PREFIX
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
-from vsa.runtime.run import FOLDER_PREFIX, make_run
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.end_to_end.published import require_engine
+from vsa.study.run import make_run
 
 
 def open_page() -> widgets.Widget:

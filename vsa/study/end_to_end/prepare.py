@@ -6,7 +6,6 @@ from vsa.category.predictor import open_predictor
 from vsa.ranking.serve import open_ranker
 from vsa.runtime.atomic import settled
 from vsa.runtime.device import pick_device
-from vsa.runtime.run import Run
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.prepare import open_labs, prepare_learning
@@ -14,6 +13,7 @@ from vsa.study.embedding.variants import JOINT
 from vsa.study.end_to_end.lab import EndToEnd
 from vsa.study.index.prepare import index_task
 from vsa.study.ranking.prepare import ranker_folder
+from vsa.study.run import Run
 from vsa.trained import TrainedModels
 
 

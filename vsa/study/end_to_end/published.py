@@ -7,7 +7,7 @@ from pathlib import Path
 from vsa.engine import CARD, VisualSearch
 from vsa.runtime.atomic import settled
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import Run
+from vsa.study.run import Run
 
 
 def engine_folder(run: Run) -> Path:

@@ -16,10 +16,10 @@ from vsa.embedding.joint import soft_mask
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.runtime.backbones import IMAGENET_MEAN
 from vsa.runtime.errors import NotApplicable
-from vsa.runtime.run import Run
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.end_to_end.published import open_engine
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
+from vsa.study.run import Run
 
 _PHOTO_PX, _THUMBNAIL_PX, _N_SHOWN = 256, 96, 8
 _ORDERS = {

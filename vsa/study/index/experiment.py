@@ -21,7 +21,6 @@ from vsa.index.index import BinaryIndex
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import checksum, fingerprint
-from vsa.runtime.profiles import IndexSettings
 from vsa.runtime.seeds import generator
 from vsa.study.index import benchmark, peers, timing
 from vsa.study.index.benchmark import K, codec_ranking, compare, make_items, make_queries
@@ -29,6 +28,7 @@ from vsa.study.index.loads import Load, shard_results, throughput, update_load
 from vsa.study.index.peers import PEERS, SCALABLE, Items
 from vsa.study.index.task import IndexTask
 from vsa.study.index.timing import one_thread
+from vsa.study.settings import IndexSettings
 from vsa.study.simulate import growth
 from vsa.study.simulate.growth import Growth, local_dimension, make_growth, neighbour_similarity
 

@@ -22,10 +22,10 @@ from vsa.ranking.features import USER_PORTRAIT, Filling, groups, page_features, 
 from vsa.ranking.models import GBDT, GBDT_LR, LR, RANKERS, GbdtLr, Ranker, make_ranker
 from vsa.ranking.serve import QualityRanker
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import RankingSettings
 from vsa.runtime.seeds import generator
 from vsa.study.ledger.bootstrap import mean_interval
 from vsa.study.ranking.task import RankTask
+from vsa.study.settings import RankingSettings
 from vsa.study.simulate.shoppers import (
     IDENTICAL,
     PORTRAITS,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from vsa.data.schema import CATALOGUE, QUERIES, Dataset, check
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.fingerprint import fingerprint
 from vsa.runtime.paths import artifacts_dir
-from vsa.runtime.profiles import SyntheticSize
 from vsa.study.simulate import signals
+from vsa.study.simulate.settings import SyntheticSize
 from vsa.study.simulate.synthetic import (
     backgrounds,
     carried,
@@ -55,12 +58,13 @@ SIMULATED = (
 )
 
 
-def load_synthetic(size: SyntheticSize, seed: int) -> Dataset:
+def load_synthetic(settings: Mapping[str, Any], seed: int) -> Dataset:
     """The synthetic shop of that size, rendered on first use and read from disk afterwards.
 
     It lies in ``artifacts/synthetic/<fingerprint>``; the fingerprint covers the size, the seed
     and the source of the modules that draw it.
     """
+    size = SyntheticSize(**settings)
     name = fingerprint(*MODULES, size=size, seed=seed)
     root = artifacts_dir() / "synthetic" / name
     if not root.exists():
