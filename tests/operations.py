@@ -253,12 +253,12 @@ def read_ranker(place: Path) -> object:
 
 
 def _category(state: int) -> CategoryPredictor:
-    reference = pd.DataFrame({"id": ["a"], "path": [""], "category": ["bags"]})
+    reference = pd.DataFrame({"id": ["a"], "path": [""], "category": [""]})
     net: Any = torch.nn.Linear(1, 1, bias=False)
     net.architecture = "none"
     net.weight.data.fill_(state)
     choice = FusionChoice(float(state), 0.5)
-    return CategoryPredictor(net, 8, 8, pick_device(), ["bags"], reference, np.eye(2), choice)
+    return CategoryPredictor(net, 8, 8, pick_device(), [""], reference, np.eye(2), choice)
 
 
 def predictor(place: Path, state: int) -> None:
@@ -274,7 +274,7 @@ def read_predictor(place: Path) -> object:
 def engine(place: Path, state: int) -> None:
     features = _features(state)
     n = len(features)
-    catalogue = pd.DataFrame({"image_id": [f"{state}-{i}" for i in range(n)], "category": "bags"})
+    catalogue = pd.DataFrame({"image_id": [f"{state}-{i}" for i in range(n)], "category": ""})
     catalogue = catalogue.assign(**dict.fromkeys((*BOX, *QUALITY), 0.0))
     net: Any = torch.nn.Module()
     net.head, net.architecture = torch.nn.Linear(1, features.shape[1]), "none"
