@@ -32,8 +32,8 @@ from vsa.embedding.joint import JointNet
 from vsa.embedding.mining import Triplets
 from vsa.embedding.train import Images, train_stage
 from vsa.embedding.triplets import from_clicks
+from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD
 from vsa.runtime.atomic import atomic_file
-from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.paths import reports_dir

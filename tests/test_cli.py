@@ -23,7 +23,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--dataset", "shoes"], "unknown data set 'shoes'. Choose one of synthetic,"),
+        (["--dataset", "shoes"], "unknown data set 'shoes'. Choose one of grocery,"),
         (["--profile", "huge"], "unknown profile 'huge'. Choose one of full,"),
         (["--seed", "-1"], "seed -1 is not a whole number"),
         (["--dataset", "folder:no such place"], "no such"),

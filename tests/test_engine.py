@@ -20,7 +20,8 @@ from small_engine import N_ITEMS, NAMES, shaken, small_shop
 from torch import nn
 
 from vsa.category.predictor import save_predictor
-from vsa.data.images import ImageError, load_image, load_squares
+from vsa.data.decoding import ImageError
+from vsa.data.images import load_image, load_squares
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.engine import STAGES, Stages, VisualSearch, likely_categories

@@ -17,11 +17,11 @@ from small_engine import N_ITEMS, NAMES, small_catalogue, small_models, small_pi
 
 import vsa
 from vsa import offline
-from vsa.data.images import ImageError
+from vsa.data.decoding import ImageError
 from vsa.data.schema import Dataset
 from vsa.engine import Stages, VisualSearch
-from vsa.index.index import BinaryIndex
-from vsa.index.tuning import choose_knobs
+from vsa.index.index import Index
+from vsa.index.tuning import choose_params
 from vsa.offline import write_engine
 from vsa.ranking.features import Filling
 from vsa.ranking.forest import Forest
@@ -74,7 +74,7 @@ def test_an_engine_is_built_of_a_shop_by_the_public_names(tmp_path, models):
 
 def test_all_pictures_are_indexed_if_none_is_selected(tmp_path, models):
     made = vsa.build(shop(tmp_path), models, tmp_path / "my.engine", selection=None)
-    with BinaryIndex(made / "index") as index:
+    with Index.open(made / "index") as index:
         assert len(index) == N_ITEMS
 
 
@@ -83,9 +83,9 @@ def test_validation_photos_choose_what_the_index_searches(tmp_path, models, monk
 
     def noted(index, features, *rest):
         asked.append(features)
-        return choose_knobs(index, features, *rest)
+        return choose_params(index, features, *rest)
 
-    monkeypatch.setattr(offline, "choose_knobs", noted)
+    monkeypatch.setattr(offline, "choose_params", noted)
     vsa.build(shop(tmp_path), models, tmp_path / "one.engine")
     [features] = asked
     assert len(features) == 4  # of twelve photos, a third is of that split

@@ -7,22 +7,49 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.registry import announce
 from vsa.runtime.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
+    from vsa.data.datasets import DATASETS as datasets
+    from vsa.data.datasets import DataSource
+    from vsa.data.load import load_dataset
+    from vsa.data.schema import Dataset
     from vsa.engine import VisualSearch
+    from vsa.index.codec import CODECS as codecs
+    from vsa.index.index import Index
+    from vsa.index.request import SearchParams
+    from vsa.models.backbones import BACKBONES as backbones
+    from vsa.models.backbones import Backbone
+    from vsa.models.embedder import EMBEDDERS as embedders
+    from vsa.models.embedder import Embedder
     from vsa.offline import build
     from vsa.ranking.models import RANKERS as rankers
+    from vsa.study.embedding.baselines import BASELINES as baselines
+    from vsa.study.index.peers import PEERS as peers
     from vsa.study.pipeline import reproduce
     from vsa.trained import TrainedModels
 
 __version__ = "0.1.0"
 __all__ = [
+    "Backbone",
+    "DataSource",
+    "Dataset",
+    "Embedder",
+    "Index",
     "InputError",
     "NotebookError",
+    "SearchParams",
     "TrainedModels",
     "VisualSearch",
+    "backbones",
+    "baselines",
     "build",
+    "codecs",
+    "datasets",
+    "embedders",
+    "load_dataset",
+    "peers",
     "rankers",
     "reproduce",
 ]
@@ -35,8 +62,24 @@ _PLACES = {
     "VisualSearch": "vsa.engine",
     "build": "vsa.offline",
     "rankers": "vsa.ranking.models:RANKERS",
+    "DataSource": "vsa.data.datasets",
+    "Dataset": "vsa.data.schema",
+    "datasets": "vsa.data.datasets:DATASETS",
+    "load_dataset": "vsa.data.load",
+    "Index": "vsa.index.index",
+    "SearchParams": "vsa.index.request",
+    "codecs": "vsa.index.codec:CODECS",
+    "peers": "vsa.study.index.peers:PEERS",
+    "Backbone": "vsa.models.backbones",
+    "Embedder": "vsa.models.embedder",
+    "backbones": "vsa.models.backbones:BACKBONES",
+    "baselines": "vsa.study.embedding.baselines:BASELINES",
+    "embedders": "vsa.models.embedder:EMBEDDERS",
     "reproduce": "vsa.study.pipeline",
 }
+
+# What the study adds to the system, as anybody's plug-in does
+announce("datasets", "synthetic", "vsa.study.simulate.dataset:SYNTHETIC")
 
 
 def __getattr__(name: str) -> Any:

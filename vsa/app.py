@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.predictor import CategoryPrediction
-from vsa.data.images import ImageError, Source, decode
+from vsa.data.decoding import ImageError, Source, decode
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.runtime.errors import InputError
 

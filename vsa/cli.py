@@ -104,11 +104,17 @@ def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'al
 
 
 @index_app.command("build")
-def index_build(index: _Index, pictures: _Pictures) -> None:
-    """Index all pictures below a folder, by ImageNet features; go on where it was interrupted."""
+def index_build(
+    index: _Index,
+    pictures: _Pictures,
+    embedder: Annotated[
+        str, typer.Option(help="one of yours, by its name (VSA_PLUGINS), or of torchvision's")
+    ] = "mobilenet_v2",
+) -> None:
+    """Index all pictures below a folder, by an embedder; go on where it was interrupted."""
     from vsa import pictures as own
 
-    _account(own.build(index, pictures), index)
+    _account(own.build(index, pictures, embedder=embedder), index)
 
 
 @index_app.command("add")
@@ -138,27 +144,27 @@ def index_delete(index: _Index, names: list[str]) -> None:
 @index_app.command("compact")
 def index_compact(index: _Index) -> None:
     """Fold all changes into the base; searches may go on."""
-    from vsa.index.index import BinaryIndex
+    from vsa.index.index import Index
 
-    with BinaryIndex(index, writable=True) as whole:
+    with Index.open(index, writable=True) as whole:
         whole.compact()
 
 
 @index_app.command("stats")
 def index_stats(index: _Index) -> None:
     """What the index holds."""
-    from vsa.index.index import BinaryIndex
+    from vsa.index.index import Index
 
-    with BinaryIndex(index) as whole:
+    with Index.open(index) as whole:
         _tell(whole.stats())
 
 
 @index_app.command("verify")
 def index_verify(index: _Index) -> None:
     """Check every byte of the index."""
-    from vsa.index.index import BinaryIndex
+    from vsa.index.index import Index
 
-    with BinaryIndex(index) as whole:
+    with Index.open(index) as whole:
         whole.verify()
     print("the index is whole")
 

@@ -24,11 +24,14 @@ import pyarrow as pa
 from PIL import Image
 
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor
-from vsa.data.images import Source, load_squares
+from vsa.data.decoding import Source
+from vsa.data.images import load_squares
 from vsa.data.schema import QUALITY
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
-from vsa.index.index import BinaryIndex, best, check_request
+from vsa.index.hits import best
+from vsa.index.index import Index
+from vsa.index.request import check_request
 from vsa.ranking.segments import Segments
 from vsa.ranking.serve import QualityRanker
 from vsa.runtime.atomic import settled
@@ -83,7 +86,7 @@ class VisualSearch:
     category: CategoryPredictor
     network: JointNet
     image_px: int
-    index: BinaryIndex
+    index: Index
     catalogue: pa.Table  # row i is the index's item i; mapped
     ranker: QualityRanker | None  # None where nothing is known of quality
     root: Path  # what the catalogue's paths are relative to; searching needs none of its pictures
@@ -130,7 +133,7 @@ class VisualSearch:
             replace(models.category, net=ready(models.category.net, device)),
             ready(models.network, device),
             models.image_px,
-            BinaryIndex(folder / "index"),
+            Index.open(folder / "index"),
             catalogue,
             models.ranker,
             Path(card["root"] if root is None else root),
@@ -164,7 +167,7 @@ class VisualSearch:
         ImageError for a photo that cannot be used; InputError for a box that is none, k < 1, and
         a segment that the ranker does not know.
         """
-        check_request(k, self.index.knobs)
+        check_request(k, self.index.params)
         if segment is not None:
             (self.ranker.segments if self.ranker else Segments()).number(segment)
         given: _Box = check_box(box) if box is not None else "own" if stages.box else None
@@ -218,10 +221,10 @@ class VisualSearch:
         stages: Stages,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ids, int64 (n,), and similarities, float32 (n,), best first."""
-        index, knobs = self.index, self.index.knobs
-        n_candidates = check_request(k, knobs)
+        index, params = self.index, self.index.params
+        n_candidates = check_request(k, params)
         wanted = likely_categories(category, index.categories) if stages.category else None
-        found = index.candidates(feature, n_candidates, knobs.n_probe, wanted)
+        found = index.candidates(feature, n_candidates, params.n_probe, wanted)
         if stages.refine:
             hits = best([found], k, n_candidates)
             return hits.ids, hits.similarity

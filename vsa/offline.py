@@ -24,9 +24,9 @@ from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.embedding.extract import describe
 from vsa.engine import CARD, FORMAT, PAGE
 from vsa.index.build import build_index, kept_from_writers
-from vsa.index.index import BinaryIndex
+from vsa.index.index import Index
 from vsa.index.model import change_facts
-from vsa.index.tuning import choose_knobs
+from vsa.index.tuning import choose_params
 from vsa.runtime.atomic import atomic_dir, require_replaceable
 from vsa.runtime.errors import InputError
 from vsa.trained import TrainedModels, write_models
@@ -129,10 +129,10 @@ def write_engine(
         index = draft / "index"
         build_index(index, features, categories=catalogue.category.to_numpy(str), seed=seed)
         if validation is not None and len(validation):
-            with BinaryIndex(index) as opened:
+            with Index.open(index) as opened:
                 k = min(PAGE, len(features))
-                knobs = choose_knobs(opened, validation, _WANTED_RECALL, k).knobs
-            change_facts(index, knobs=asdict(knobs))
+                params = choose_params(opened, validation, _WANTED_RECALL, k).params
+            change_facts(index, params=asdict(params))
         table = pa.Table.from_pandas(catalogue.drop(columns=BOX), preserve_index=False)
         with pa.ipc.new_file(draft / "catalogue.arrow", table.schema) as stream:
             stream.write_table(table.combine_chunks(), max_chunksize=max(1, len(table)))

@@ -88,7 +88,7 @@ def settings():
 
 @pytest.fixture(scope="session")
 def make_lab(task, settings, device):
-    from vsa.runtime.backbones import make_backbone
+    from vsa.models.backbones import make_backbone
 
     torch.manual_seed(0)
     backbone, _ = make_backbone(settings.architecture, pretrained=False)

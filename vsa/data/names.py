@@ -1,4 +1,4 @@
-"""Names of data sets; ``folder:PATH`` is one's own."""
+"""``folder:PATH``, the name of a data set of one's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from vsa.runtime.errors import InputError
 
-DATASETS = ("synthetic", "grocery", "clothing")
 FOLDER_PREFIX = "folder:"
 
 

@@ -45,7 +45,7 @@ class Ranker(Protocol):
         """
 
     def tune(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        """Set the knob to what makes the purchases of other pages most likely."""
+        """Set the setting to what makes the purchases of other pages most likely."""
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """The higher, the further up: float32 (n,) in [0, 1]."""
@@ -58,7 +58,7 @@ class Rule:
         """Nothing to learn."""
 
     def tune(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        """No knob."""
+        """No setting."""
 
 
 class ByAppearance(Rule):

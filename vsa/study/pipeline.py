@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vsa.data.names import FOLDER_PREFIX
+from vsa.data.datasets import DATASETS, find_source
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.paths import (
@@ -144,25 +144,23 @@ def _is_alive(pid: int) -> bool:
 def _check_data(run: Run) -> str:
     """Name an absent or altered data set, or a bad table, before a notebook runs.
 
-    Returns a fingerprint of the tables and pictures in a folder of one's own; those of other data
-    sets are fixed, or made from the package.
+    Returns a fingerprint of what a data set of one's own holds; those that came with the package
+    are fixed, or made from it.
     """
-    # Imported here: pandas is slow to import, and the synthetic shop needs no check.
-    if run.dataset.startswith(FOLDER_PREFIX):
-        from vsa.data.images import fingerprint_files
-        from vsa.data.load import load
+    source, name = find_source(run.dataset), run.dataset
+    is_own = name in DATASETS and DATASETS.is_own(name)
+    if is_own and source.is_rendered:
+        return ""
+    # Imported here: pandas is slow to import, and what is drawn needs no check
+    from vsa.data.load import fingerprint_dataset, load_dataset
 
-        dataset = load(run.dataset, run.settings.data, run.seed)
-        for note in dataset.notes:
-            print(f"vsa: {note}", file=sys.stderr, flush=True)
-        paths = [*dataset.catalogue.path, *dataset.queries.path]
-        tables = sorted(dataset.root.glob("*.csv"))
-        return fingerprint_files([*tables, *(dataset.root / path for path in paths)])
-    if run.dataset != "synthetic":
-        from vsa.data.public import PUBLIC, verify
-
-        verify(PUBLIC[run.dataset])
-    return ""
+    dataset = load_dataset(name, seed=run.seed, settings=run.settings.data)
+    for note in dataset.notes:
+        print(f"vsa: {note}", file=sys.stderr, flush=True)
+    if is_own:
+        return ""
+    made_by = DATASETS.identity(name) if name in DATASETS else name
+    return fingerprint_dataset(dataset, made_by)
 
 
 def _plugins() -> str:

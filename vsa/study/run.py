@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vsa.data.names import DATASETS, FOLDER_PREFIX, folder_path
+from vsa.data.datasets import find_source
+from vsa.data.names import FOLDER_PREFIX, folder_path
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import artifacts_dir, reports_dir
 from vsa.study.settings import Change, Settings, parse_changes, read_settings, write_changes
-from vsa.study.simulate.settings import SyntheticSize
 
 _MAX_READABLE = 40  # characters of up to four bytes each; a file's name has 255 bytes
 
@@ -91,7 +91,7 @@ def make_run(dataset: str, profile: str, seed: int, overrides: str | Mapping[str
 
     Parameters
     ----------
-    dataset : synthetic, grocery, clothing or folder:PATH.
+    dataset : one of `vsa.datasets`, or folder:PATH.
     profile : smoke, laptop or full.
     seed : ≥ 0.
     overrides : settings of the profile that are changed, ``embedding.margin=0.3 …``, or a mapping
@@ -102,21 +102,16 @@ def make_run(dataset: str, profile: str, seed: int, overrides: str | Mapping[str
     InputError for unknown names, values that do not fit, and if the run's folder is another data
     set's.
     """
-    if dataset not in DATASETS and not dataset.startswith(FOLDER_PREFIX):
-        raise InputError(
-            f"unknown data set {dataset!r}",
-            cure=f"Choose one of {', '.join(DATASETS)}, or folder:PATH for your own (DATASET=...)",
-        )
+    source = find_source(dataset)
     if not isinstance(seed, int) or seed < 0:
         raise InputError(f"seed {seed!r} is not a whole number ≥ 0", cure="Pass SEED=0, say")
     if dataset.startswith(FOLDER_PREFIX):  # notebooks run in a folder of their own
         dataset = f"{FOLDER_PREFIX}{folder_path(dataset)}"
-    is_rendered = dataset == "synthetic"
     settings, changes = read_settings(
         profile,
         dataset,
-        SyntheticSize if is_rendered else None,
-        is_rendered=is_rendered,
+        source.settings,
+        is_rendered=source.is_rendered,
         changes=parse_changes(overrides) if isinstance(overrides, str) else overrides,
     )
     run = Run(dataset, profile, seed, settings, changes)

@@ -105,7 +105,7 @@ class Change(NamedTuple):
 def read_settings(
     profile: str,
     dataset: str,
-    data_settings: type | None,
+    data_settings: type,
     *,
     is_rendered: bool,
     changes: Mapping[str, Any],
@@ -116,7 +116,7 @@ def read_settings(
     ----------
     profile : its name.
     dataset : whose part of ``data`` is taken.
-    data_settings : data class of the settings that the data set has; None if it has none.
+    data_settings : data class of the settings that the data set has.
     is_rendered : whether networks start from random weights; for photographs, the part
         ``photographs`` of a profile replaces what stands above it.
     changes : dotted name → value.
@@ -203,18 +203,15 @@ def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _made(values: Mapping[str, Any], data_settings: type | None, where: str) -> Settings:
+def _made(values: Mapping[str, Any], data_settings: type, where: str) -> Settings:
     settings = make_settings(Settings, values, where)
-    if data_settings is None:
-        return settings
     data = dataclasses.asdict(make_settings(data_settings, settings.data, where))
     return dataclasses.replace(settings, data=data)
 
 
-def _names(data_settings: type | None) -> list[str]:
+def _names(data_settings: type) -> list[str]:
     names = [name for name in setting_names(Settings) if name != "data"]
-    of_data = setting_names(data_settings) if data_settings else []
-    return [*names, *(f"data.{name}" for name in of_data)]
+    return [*names, *(f"data.{name}" for name in setting_names(data_settings))]
 
 
 def _unknown(name: str, names: list[str]) -> InputError:

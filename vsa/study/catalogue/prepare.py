@@ -13,7 +13,7 @@ import pandas as pd
 from vsa.category.selection import SelectionSettings, select
 from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
 from vsa.data.images import load_images
-from vsa.data.load import load
+from vsa.data.load import load_dataset
 from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
@@ -59,7 +59,7 @@ def prepare_shop(run: Run) -> Shop:
     Tables go to ``artifacts/<run>/tables``; `open_shop` reads them back.
     """
     run.begin()
-    dataset = load(run.dataset, run.settings.data, run.seed)
+    dataset = load_dataset(run.dataset, seed=run.seed, settings=run.settings.data)
     features = weak_features(descriptor_images(run, dataset, dataset.catalogue))
     selection = select(
         dataset.catalogue,
@@ -102,7 +102,7 @@ def open_shop(run: Run) -> Shop:
             "the catalogue is not prepared", cure="Run notebook 01_catalogue first", file=tables
         )
     check_manifest(tables)
-    dataset = load(run.dataset, run.settings.data, run.seed)
+    dataset = load_dataset(run.dataset, seed=run.seed, settings=run.settings.data)
     selection = pd.read_parquet(tables / "selection.parquet")
     stored = [pd.read_parquet(tables / f"{name}.parquet") for name in ("catalogue", "queries")]
     if not all(map(_are_equal, stored, (dataset.catalogue, dataset.queries))):

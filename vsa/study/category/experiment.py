@@ -23,9 +23,9 @@ from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
 from vsa.category.train import train_classifier
 from vsa.data.images import load_images
 from vsa.data.schema import Dataset
-from vsa.runtime import backbones
+from vsa.models import backbones
+from vsa.models.backbones import weights_key
 from vsa.runtime.atomic import atomic_dir
-from vsa.runtime.backbones import weights_key
 from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import checksum, fingerprint
 from vsa.runtime.seeds import generator

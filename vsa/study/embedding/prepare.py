@@ -18,9 +18,10 @@ from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
 from vsa.study.category import task as category_task
 from vsa.study.category.experiment import run_seeds
 from vsa.study.embedding import task as embedding_task
+from vsa.study.embedding.baselines import baselines
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.task import EmbeddingTask
-from vsa.study.embedding.variants import IMAGENET, STUDY, is_sensitivity
+from vsa.study.embedding.variants import in_study, is_sensitivity
 from vsa.study.run import Run
 from vsa.study.simulate.clicks import simulate_pvlog
 
@@ -78,15 +79,16 @@ def run_study(run: Run) -> None:
     shop = open_shop(run)
     labs = open_labs(run, shop, prepare_learning(run, shop), pick_device())
     jobs = sorted(
-        ((lab, name) for lab in labs for name in STUDY if lab.is_possible(name)),
+        ((lab, name) for lab in labs for name in in_study() if lab.is_possible(name)),
         key=lambda job: is_sensitivity(job[1]),
     )
     for number, (lab, name) in enumerate(jobs, start=1):
-        if not lab.is_done(name):
+        try:
+            if lab.is_done(name):
+                continue
             print(f"vsa: {run.name}, {number} of {len(jobs)}: {name}, seed {lab.seed}", flush=True)
-            try:
-                lab.run(name)
-            except InputError as error:
-                if name != IMAGENET:
-                    raise
-                print(f"vsa: left out: {error}")
+            lab.run(name)
+        except InputError as error:
+            if name not in baselines():
+                raise
+            print(f"vsa: left out: {error}")

@@ -135,15 +135,15 @@ class EndToEnd:
         """Stage → whether an identical item is still there after it, bool (n,), per photo."""
         engine, photos, task = self.engine, self.photos, self.task
         offered, names = task.products[task.kept], task.categories[task.kept]
-        index, knobs = engine.index, engine.index.knobs
+        index, params = engine.index, engine.index.params
         kept = np.zeros((len(photos.products), len(FUNNEL)), bool)
         for row, product in enumerate(photos.products):
             feature, prediction = photos.in_box[row], photos.predictions[row]
             wanted = likely_categories(prediction, index.categories)
             searched = np.isin(names, index.categories if wanted is None else wanted)
             visited, near = (
-                offered[index.candidates(feature, n, knobs.n_probe, wanted).ids]
-                for n in (len(index), max(K, knobs.n_candidates))
+                offered[index.candidates(feature, n, params.n_probe, wanted).ids]
+                for n in (len(index), max(K, params.n_candidates))
             )
             ids, similarity = engine.retrieve(feature, prediction, K, ALL_STAGES)
             page = self._codes(engine.page(ids, similarity, ALL_STAGES, None))

@@ -14,7 +14,7 @@ from vsa.data.images import load_image
 from vsa.embedding.extract import MASK_SLOPE
 from vsa.embedding.joint import soft_mask
 from vsa.engine import Answer, Stages, VisualSearch
-from vsa.runtime.backbones import IMAGENET_MEAN
+from vsa.models.torchvision_models import IMAGENET_MEAN
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.end_to_end.published import open_engine
