@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vsa.data.datasets import DataSource
     from vsa.data.load import load_dataset
     from vsa.data.schema import Dataset
+    from vsa.engine import VisualSearch
     from vsa.index.codec import CODECS as codecs
     from vsa.index.index import Index
     from vsa.index.request import SearchParams
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from vsa.models.backbones import Backbone
     from vsa.models.embedder import EMBEDDERS as embedders
     from vsa.models.embedder import Embedder
+    from vsa.offline import build
+    from vsa.ranking.models import RANKERS as rankers
     from vsa.study.embedding.baselines import BASELINES as baselines
     from vsa.study.index.peers import PEERS as peers
     from vsa.study.pipeline import reproduce
+    from vsa.trained import TrainedModels
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,13 +40,17 @@ __all__ = [
     "InputError",
     "NotebookError",
     "SearchParams",
+    "TrainedModels",
+    "VisualSearch",
     "backbones",
     "baselines",
+    "build",
     "codecs",
     "datasets",
     "embedders",
     "load_dataset",
     "peers",
+    "rankers",
     "reproduce",
 ]
 
@@ -50,6 +58,10 @@ let_waiting_threads_sleep()  # whatever in this package loads torch is imported 
 
 # public name → module, and the name there where it is another one
 _PLACES = {
+    "TrainedModels": "vsa.trained",
+    "VisualSearch": "vsa.engine",
+    "build": "vsa.offline",
+    "rankers": "vsa.ranking.models:RANKERS",
     "DataSource": "vsa.data.datasets",
     "Dataset": "vsa.data.schema",
     "datasets": "vsa.data.datasets:DATASETS",
