@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vsa.data.datasets import DataSource
     from vsa.data.load import load_dataset
     from vsa.data.schema import Dataset
+    from vsa.embedding.losses import LOSSES as losses
     from vsa.engine import VisualSearch
     from vsa.index.codec import CODECS as codecs
     from vsa.index.index import Index
@@ -49,6 +50,7 @@ __all__ = [
     "datasets",
     "embedders",
     "load_dataset",
+    "losses",
     "peers",
     "rankers",
     "reproduce",
@@ -66,6 +68,7 @@ _PLACES = {
     "Dataset": "vsa.data.schema",
     "datasets": "vsa.data.datasets:DATASETS",
     "load_dataset": "vsa.data.load",
+    "losses": "vsa.embedding.losses:LOSSES",
     "Index": "vsa.index.index",
     "SearchParams": "vsa.index.request",
     "codecs": "vsa.index.codec:CODECS",

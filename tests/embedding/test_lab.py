@@ -14,10 +14,10 @@ from vsa.study.embedding.variants import (
     JOINT,
     PER_QUERY,
     SHARED,
-    VARIANTS,
     in_notebook,
     in_study,
     untrained,
+    variants,
 )
 from vsa.study.ledger.ledger import Ledger, tables
 from vsa.study.run import make_run
@@ -26,8 +26,8 @@ from vsa.study.run import make_run
 def test_names_are_unique_and_every_start_exists():
     assert len(set(in_study())) == len(in_study())
     assert set(in_notebook()) <= set(in_study())
-    starts = {variant.start for variant in VARIANTS.values()}
-    assert starts <= {CATEGORY, *VARIANTS}
+    starts = {variant.start for variant in variants().values()}
+    assert starts <= {CATEGORY, *variants()}
 
 
 def test_ranking_against_brute_force():

@@ -12,6 +12,8 @@ from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.progress import progress
 
+VERSION = 1
+
 
 class CategoryNet(nn.Module):
     """Image → (category logits, feature).

@@ -19,6 +19,7 @@ from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.progress import progress
 
+VERSION = 1
 FULL_BOX = np.array([0, 0, 1, 1], np.float32)
 MASK_SLOPE = 30.0  # k at which every network ends its training
 

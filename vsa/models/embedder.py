@@ -28,7 +28,7 @@ from vsa.models.torchvision_models import (
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import key
 from vsa.runtime.progress import progress
 from vsa.runtime.registry import Registry, unknown
 
@@ -133,8 +133,8 @@ class Embedder:
 
     @cached_property
     def _digest(self) -> str:
-        return fingerprint(
-            version=VERSION,
+        return key(
+            {"embedder": VERSION},
             network=known_by(self.network),
             image_px=self.image_px,
             normalisation=self._normalisation,

@@ -10,6 +10,7 @@ import pandas as pd
 from vsa.data.schema import QUALITY
 from vsa.ranking.segments import Segments
 
+VERSION = 1
 SIMILARITY, RELATIVE, SALES, CONVERSION, APPLAUSE, PRICE, MISSING, PORTRAIT = range(8)
 USER_PORTRAIT = "user portrait"
 _GROUPS = {

@@ -28,6 +28,7 @@ from vsa.ranking.settings import RankerSettings
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import Registry
 
+VERSION = 1
 APPEARANCE, BEST_SELLERS, EBAY = "appearance only", "sales only", "eBay's blend, 0.75 appearance"
 LR, GBDT, GBDT_LR = "LR only", "GBDT only", "GBDT + LR"
 _EBAY_WEIGHT = 0.75

@@ -6,22 +6,26 @@ interrupted one continues from its last checkpoint.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from vsa.embedding import extract, joint, losses, mining, train, triplets
+from vsa.category import model as category_model
+from vsa.category import selection
+from vsa.category import train as category_train
+from vsa.data import descriptors
+from vsa.embedding import extract, joint, mining, train, triplets
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
+from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.mining import (
     FeaturePair,
     FusedDistance,
@@ -34,13 +38,15 @@ from vsa.embedding.mining import (
 )
 from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
 from vsa.embedding.triplets import TripletSource, from_clicks, from_labels
-from vsa.models import backbones, embedder, torchvision_models
+from vsa.models import backbones, embedder
+from vsa.models.backbones import BACKBONES
 from vsa.models.embedder import Embedder
+from vsa.runtime import training
 from vsa.runtime.atomic import atomic_file, replace_dir
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import checksum, fingerprint, state_digest
+from vsa.runtime.fingerprint import Versions, checksum, key, libraries, state_digest
 from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
@@ -59,27 +65,31 @@ from vsa.study.embedding.variants import (
     OTHER_MASKS,
     SUPERVISED,
     TRUE_BOXES,
-    VARIANTS,
     Variant,
     make_stage,
     untrained,
+    variants,
 )
 from vsa.study.settings import EmbeddingStudySettings
+from vsa.study.simulate import clicks
 
-_CODE = (
-    sys.modules[__name__],
-    backbones,
-    detector_module,
-    embedder,
-    extract,
-    joint,
-    losses,
-    mining,
-    retrieval,
-    torchvision_models,
-    train,
-    triplets,
-)
+
+def _common() -> Versions:
+    """Versions of what every job of a seed rests on."""
+    return {
+        "backbones": backbones.VERSION,
+        "training loop": training.VERSION,
+        "category network": category_model.VERSION,
+        "category training": category_train.VERSION,
+        "selection": selection.VERSION,
+        "descriptors": descriptors.VERSION,
+        "clicks": clicks.VERSION,
+        "joint network": joint.VERSION,
+        "extraction": extract.VERSION,
+        "embedder": embedder.VERSION,
+        "retrieval": retrieval.VERSION,
+        **libraries("torch", "torchvision"),
+    }
 
 
 @dataclass
@@ -179,8 +189,8 @@ class Lab:
     def _ground(self) -> str:
         """Fingerprint of what all jobs of this seed rest on."""
         images = self.task.images
-        return fingerprint(
-            *_CODE,
+        return key(
+            _common() | {"backbone": BACKBONES.identity(self.settings.architecture)},
             seed=self.seed,
             device=repr(self.device),
             queries=pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
@@ -192,19 +202,33 @@ class Lab:
         )
 
     def _key(self, name: str) -> str:
-        settings = self.settings
-        if name in VARIANTS:
-            variant = VARIANTS[name]
-            settings = variant.adapt(settings)
+        s = self.settings
+        shape = [s.architecture, s.pretrained, s.image_px, s.feature_dim]
+        versions, start, what = self._rests_on(name)
+        return key(versions, ground=self._ground, name=name, start=start, what=what, shape=shape)
+
+    def _rests_on(self, name: str) -> tuple[Versions, str, list[Any]]:
+        """What else a job rests on: versions; the key of the job that it starts from; settings."""
+        s = self.settings
+        if variant := variants().get(name):
+            stages = [make_stage(k, variant.loss, variant.adapt(s)) for k in variant.stages]
+            versions: Versions = {"joint training": train.VERSION, "triplets": triplets.VERSION}
+            versions |= {f"loss {stage.loss}": LOSSES.identity(stage.loss) for stage in stages}
+            if "clicks" in variant.source:
+                versions["mining"] = mining.VERSION
             start = "" if variant.start == CATEGORY else self._key(variant.start)
-            stages = [repr(make_stage(s, variant.loss, settings)) for s in variant.stages]
-            what = [variant.source, variant.noise_click_rate, variant.masked, stages]
-        else:
-            start = "" if name in untrained() else self._key(JOINT)
-            what = [settings.n_detector_steps, settings.box_learning_rate]
-            what += [baseline_identity(name)] if name in baselines() else []
-        shape = [settings.architecture, settings.image_px, settings.feature_dim]
-        return fingerprint(ground=self._ground, name=name, start=start, what=what, shape=shape)
+            learns_from: list[Any] = [variant.source, variant.noise_click_rate, variant.masked]
+            return versions, start, learns_from + stages
+        if name in untrained():
+            return {}, "", [baseline_identity(name)] if name in baselines() else []
+        joint = self._key(JOINT)
+        if name == SUPERVISED:
+            stage = make_stage("boxes, soft", PAPER, s)
+            return {"joint training": train.VERSION}, joint, [stage]
+        if name == DETECTOR:
+            steps = [s.n_detector_steps, s.box_learning_rate]
+            return {"detector": detector_module.VERSION}, joint, steps
+        return {}, joint, []
 
     def _maker(self, name: str) -> Callable[[str, Path], None]:
         if name in untrained():
@@ -255,12 +279,12 @@ class Lab:
         save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), make_card())
 
     def _train(self, name: str, draft: Path) -> None:
-        variant = VARIANTS[name]
+        variant = variants()[name]
         settings = variant.adapt(self.settings)
         net = self.new_net() if variant.start == CATEGORY else self.net(variant.start)
         source = self.source(variant)
         logs, trouble = [], []
-        for number, key in enumerate(variant.stages):
+        for number, stage in enumerate(variant.stages):
             stage_file = draft / f"stage-{number}.pth"
             log_file = draft / f"stage-{number}.parquet"
             if stage_file.is_file():
@@ -269,21 +293,21 @@ class Lab:
             else:
                 log = train_stage(
                     net,
-                    make_stage(key, variant.loss, settings),
+                    make_stage(stage, variant.loss, settings),
                     source,
                     self.task.images,
                     self.device,
                     # batches of a later stage differ from those of the stage it continues
-                    int(generator(self.seed, "stage", key).integers(2**31)),
+                    int(generator(self.seed, "stage", stage).integers(2**31)),
                     draft / f"stage-{number}-checkpoint.pth",
-                    f"{name}, seed {self.seed}: {key}",
+                    f"{name}, seed {self.seed}: {stage}",
                 )
                 log.to_parquet(log_file)
                 with atomic_file(stage_file) as whole:
                     torch.save(net.state_dict(), whole)
                 (draft / f"stage-{number}-checkpoint.pth").unlink(missing_ok=True)
-            logs.append(log.assign(stage=key))
-            trouble += [f"{key}: {problem}" for problem in find_trouble(log)]
+            logs.append(log.assign(stage=stage))
+            trouble += [f"{stage}: {problem}" for problem in find_trouble(log)]
         log = pd.concat(logs, ignore_index=True)
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
         card = make_card(trouble, log.step_ms.sum() / 1e3, len(log))
@@ -295,37 +319,42 @@ class Lab:
     def _supervised(self, name: str, draft: Path) -> None:
         net = self.net(JOINT)
         net.localiser = self.new_net().localiser
-        stage = make_stage("boxes, soft", "per query", self.settings)
+        stage = make_stage("boxes, soft", PAPER, self.settings)
         rows = self.task.rows("train")
         images = self.task.images.queries[rows]
+        checkpoint = draft / "checkpoint.pth"
         log = train_boxes_supervised(
-            net, self._true_boxes()[rows], images, stage, self.device, self.seed
+            net, self._true_boxes()[rows], images, stage, self.device, self.seed, checkpoint
         )
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
         answers = self.answer(net, boxes="own")
+        checkpoint.unlink(missing_ok=True)
         save_job(draft, answers, log.assign(stage="boxes"), make_card(steps=len(log)))
 
     def _detector(self, name: str, draft: Path) -> None:
         s, rows = self.settings, self.task.rows("train")
+        checkpoint = draft / "checkpoint.pth"
         torch.manual_seed(self.seed)  # proposals are sampled from the global generator
-        started = time.perf_counter()
-        found = train_detector(
-            make_detector(s.architecture, self.backbone_state, s.image_px),
+        found = make_detector(s.architecture, self.backbone_state, s.image_px)
+        log = train_detector(
+            found,
             self.task.images.queries[rows],
             self._true_boxes()[rows],
             s.n_detector_steps,
             s.box_learning_rate,
             self.device,
             self.seed,
+            checkpoint,
         )
-        seconds = time.perf_counter() - started
         torch.save(found.state_dict(), draft / "net.pth")
         boxes = {
             split: detect(found, self.task.images.queries[self.task.rows(split)], self.device)
             for split in JUDGED
         }
-        card = make_card(seconds=seconds, steps=s.n_detector_steps)
-        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), card)
+        card = make_card(seconds=log.step_ms.sum() / 1e3, steps=len(log))
+        answers = self._answer_with_boxes(boxes)
+        checkpoint.unlink(missing_ok=True)
+        save_job(draft, answers, log.assign(stage="detector"), card)
 
     def detector(self) -> detector_module.FasterRCNN:
         """The trained detector of a finished job."""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vsa.study.embedding.outcome import Outcome
 from vsa.study.embedding.pictures import BoxExamples, MinedPage, ResultGrid
-from vsa.study.embedding.variants import VARIANTS
+from vsa.study.embedding.variants import registered, variants
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.figures.style import GREY, PALETTE, STYLE, class_style, new_figure
 
@@ -43,10 +43,16 @@ def mined_page_plot(page: MinedPage) -> Figure:
 
 @mpl.rc_context(STYLE)
 def training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Figure:
-    """Share of triplet terms that still push, against steps; mean over seeds, smoothed."""
+    """Share of triplet terms that still push, against steps; mean over seeds, smoothed.
+
+    Registered losses are drawn beside the named variants, where they tell that share.
+    """
     figure, axis = new_figure(8.2, 3.8)
-    for i, name in enumerate(n for n in names if n in outcome):
+    shown = dict.fromkeys((*names, *(variant.name for variant in registered())))
+    for i, name in enumerate(n for n in shown if n in outcome):
         logs = [job.log for job in outcome.jobs[name].values()]
+        if all(log.active_share.isna().all() for log in logs):
+            continue
         active = np.mean([log.active_share.to_numpy() for log in logs], axis=0)
         smooth = pd.Series(active).rolling(10, min_periods=1).mean()
         style = class_style(i)
@@ -70,7 +76,7 @@ def box_training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -
             smooth = log[column].rolling(5, min_periods=1).mean()
             style = class_style(i)
             axis.plot(smooth, label=name, markevery=max(1, len(smooth) // 8), markersize=6, **style)
-            if len(VARIANTS[name].stages) > 1:
+            if len(variants()[name].stages) > 1:
                 for start in np.flatnonzero(log.stage != log.stage.shift())[1:]:
                     axis.axvline(start, color=GREY, linestyle=":", linewidth=1)
     for axis, label in zip(axes, panels.values(), strict=True):

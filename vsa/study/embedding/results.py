@@ -15,6 +15,7 @@ from vsa.study.embedding.detector import detect
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import Outcome
 from vsa.study.embedding.variants import (
+    AXES,
     CATEGORY,
     CATEGORY_TRIPLETS,
     CLICKS,
@@ -34,11 +35,12 @@ from vsa.study.embedding.variants import (
     SHUFFLED,
     SUPERVISED,
     TRUE_BOXES,
-    VARIANTS,
     WHOLE_IMAGE,
     Variant,
     in_study,
     is_sensitivity,
+    registered,
+    variants,
 )
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
 from vsa.study.ledger.claims import judge_all
@@ -66,7 +68,7 @@ COMPARISONS = {
     "learned boxes − whole image": (JOINT, WHOLE_IMAGE),
     "masks in training only − no mask, same steps": (WHOLE_IMAGE, SAME_STEPS),
     **{f"{loss} − the paper's loss": (loss, PER_QUERY) for loss in PUBLISHED_LOSSES},
-}
+}  # and as the last ones, with each registered loss, see `_comparisons`
 _RATIOS = {
     "clicks : category network": (PER_QUERY, CATEGORY),
     "clicks : category-label triplets": (PER_QUERY, CATEGORY_TRIPLETS),
@@ -96,7 +98,7 @@ BY_DUPLICATES, BY_CLUTTER = "by identical images on offer", "by share of backgro
 SENSITIVITY = (
     BY_DUPLICATES,
     BY_CLUTTER,
-    *dict.fromkeys(f"sensitivity: {v.axis}" for v in VARIANTS.values() if v.axis),
+    *(f"sensitivity: {axis}" for axis in AXES),
 )
 _MASKING = (
     "learned boxes − whole image",
@@ -142,6 +144,11 @@ def record(ledger: Ledger, labs: list[Lab], outcome: Outcome, n_resamples: int) 
     boxes = {"boxes − best constant box": learned}
     ledger.claim(judge_all("C3", boxes | masking, unit, evidence, lacks=lacks))
     judge.speed(labs[0])
+
+
+def _comparisons() -> dict[str, tuple[str, str]]:
+    mine = {f"{v.name} − the paper's loss": (v.name, PER_QUERY) for v in registered()}
+    return COMPARISONS | mine
 
 
 @dataclass(frozen=True)
@@ -215,7 +222,7 @@ class _Judge:
 
     def differences(self) -> dict[str, Interval]:
         effects = {}
-        for name, (first, second) in COMPARISONS.items():
+        for name, (first, second) in _comparisons().items():
             if first in self.outcome and second in self.outcome:
                 seeds = self.outcome.seeds(first, second)
                 a, b = (self.outcome.recall(v, seeds) for v in (first, second))
@@ -361,7 +368,7 @@ class _Judge:
         Rows of one axis rest on the seeds that all of them have.
         """
         axes: dict[str, dict[str, str]] = {}  # axis → label → variant
-        for name, variant in VARIANTS.items():
+        for name, variant in variants().items():
             if variant.axis and name in self.outcome:
                 axes.setdefault(variant.axis, _bases(variant)).setdefault(name, name)
         for axis, rows in axes.items():
@@ -370,7 +377,7 @@ class _Judge:
             for label, name in rows.items() if seeds else ():
                 recall = self.mean(self.outcome.recall(name, seeds))
                 self.note(f"sensitivity: {axis}", label, RECALL, recall, seeds)
-                if VARIANTS[name].masked and self.outcome.task.boxes is not None:
+                if variants()[name].masked and self.outcome.task.boxes is not None:
                     iou = self.mean(self.outcome.iou(name, seeds))
                     self.note(f"sensitivity: {axis}", label, "mean IoU", iou, seeds)
             for label, name in rows.items() if seeds else ():
@@ -384,7 +391,7 @@ class _Judge:
     def training(self) -> None:
         for name, by_seed in self.outcome.jobs.items():
             logs = [job.log for job in by_seed.values() if "active_share" in job.log]
-            if not logs or VARIANTS[name].axis:
+            if not logs or is_sensitivity(name):
                 continue
             values = {
                 "training steps": len(logs[0]),

@@ -37,6 +37,7 @@ from vsa.data.schema import QUALITY
 from vsa.ranking.segments import Segments
 from vsa.runtime.seeds import generator
 
+VERSION = 1
 ELSE, CATEGORY, LEAF, IDENTICAL = range(4)
 BASE = np.array([0.001, 0.005, 0.02, 0.1])  # P(buy | looked at) by relevance, at zero appeal
 CONTINUE = 0.9  # a shopper who buys nothing looks at ten results on average
