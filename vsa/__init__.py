@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from vsa.models.embedder import Embedder
     from vsa.offline import build
     from vsa.ranking.models import RANKERS as rankers
+    from vsa.study.compare import compare
     from vsa.study.embedding.baselines import BASELINES as baselines
     from vsa.study.index.peers import PEERS as peers
     from vsa.study.pipeline import reproduce
+    from vsa.study.runs import open_run
     from vsa.trained import TrainedModels
 
 __version__ = "0.1.0"
@@ -47,10 +49,12 @@ __all__ = [
     "baselines",
     "build",
     "codecs",
+    "compare",
     "datasets",
     "embedders",
     "load_dataset",
     "losses",
+    "open_run",
     "peers",
     "rankers",
     "reproduce",
@@ -78,6 +82,8 @@ _PLACES = {
     "backbones": "vsa.models.backbones:BACKBONES",
     "baselines": "vsa.study.embedding.baselines:BASELINES",
     "embedders": "vsa.models.embedder:EMBEDDERS",
+    "compare": "vsa.study.compare",
+    "open_run": "vsa.study.runs",
     "reproduce": "vsa.study.pipeline",
 }
 

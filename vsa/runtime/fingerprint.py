@@ -57,6 +57,7 @@ def libraries(*names: str) -> Versions:
 
 
 def _plain(value: object) -> object:
+
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if hasattr(value, "tolist"):  # of NumPy, which need not be imported for this

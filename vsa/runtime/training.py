@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.batches import prefetch
+from vsa.runtime.deadline import DEADLINE, Stopped
 from vsa.runtime.errors import InputError
 from vsa.runtime.progress import progress
 
@@ -64,7 +65,7 @@ def fit(
     Raises
     ------
     FloatingPointError where the loss is no number; InputError for a checkpoint that cannot be read
-    or written.
+    or written; Stopped, with the checkpoint written, after a step that ends past `DEADLINE`.
     """
     groups = list(groups)
     optimizer, schedule = _optimizer(groups, n_steps)
@@ -90,9 +91,12 @@ def fit(
         row = {"step": step, "loss": value} | {k: float(v) for k, v in columns.items()}
         log.append(row | {"wait_ms": 1e3 * (arrived - ready), "step_ms": 1e3 * (done - ready)})
         ready = done
-        if checkpoint and done - saved > CHECKPOINT_S:
+        is_late = checkpoint is not None and DEADLINE.passed()
+        if checkpoint and (is_late or done - saved > CHECKPOINT_S):
             _save(checkpoint, net, optimizer, schedule, log)
             saved = done
+        if is_late:
+            raise Stopped(f"{description}: {len(log)} of {n_steps} steps")
     return pd.DataFrame(log)
 
 

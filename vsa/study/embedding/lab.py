@@ -52,7 +52,8 @@ from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
 from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
 from vsa.study.embedding.detector import detect, make_detector, train_detector
-from vsa.study.embedding.jobs import JUDGED, Answer, Job, make_card, read_job, save_job
+from vsa.study.embedding.jobs import HALF, JUDGED, Answer, Job, make_card, read_job, save_job, slug
+from vsa.study.embedding.published import publish
 from vsa.study.embedding.retrieval import Ranking, rank
 from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import (
@@ -73,6 +74,11 @@ from vsa.study.embedding.variants import (
 from vsa.study.settings import EmbeddingStudySettings
 from vsa.study.simulate import clicks
 
+_FROM_HALF = (
+    "it started from weights that were halved in precision on their way from another machine; its "
+    "numbers differ a little from those of a study that ran through"
+)
+
 
 def _common() -> Versions:
     """Versions of what every job of a seed rests on."""
@@ -92,6 +98,13 @@ def _common() -> Versions:
     }
 
 
+def start_of(name: str) -> str:
+    """The variant whose weights that one starts from, or asks; "" for the category network."""
+    if variant := variants().get(name):
+        return "" if variant.start == CATEGORY else variant.start
+    return "" if name in untrained() else JOINT
+
+
 @dataclass
 class Lab:
     """Everything that the jobs of one seed share."""
@@ -103,6 +116,7 @@ class Lab:
     folder: Path  # of all jobs
     backbone_state: dict[str, Tensor]  # of the category network of this seed
     relog: Callable[[float], pd.DataFrame] | None = None  # noise click rate → another log
+    published: Path | None = None  # folder that finished jobs are published in
     _minings: dict[float | None, Mining] = field(default_factory=dict)
 
     # What jobs learn from ------------------------------------------------------------------
@@ -147,10 +161,14 @@ class Lab:
     # Jobs ----------------------------------------------------------------------------------
 
     def run(self, name: str) -> Job:
-        """The job of that variant: read back, continued, or done now (its start first)."""
+        """The job of that variant: read back, continued, or done now (its start first).
+
+        Raises Stopped, when the time is used up, and InputError, for a full disk; the job then
+        continues when it is asked for again.
+        """
         folder = self.path(name)
         if not (folder / "card.json").is_file():
-            draft = folder.with_name(f".{folder.name}")  # checkpoints outlive a kill here
+            draft = self.draft(name)  # checkpoints outlive a kill here
             draft.mkdir(parents=True, exist_ok=True)
             try:
                 if not (draft / "card.json").is_file():  # written last
@@ -163,7 +181,11 @@ class Lab:
                     cure="Free some space on that disk and start again: training continues",
                     file=draft,
                 ) from error
-        return read_job(folder, name, self.seed)
+        (queries, offered), rows = self.task.products, self.task.rows
+        wanted = {split: queries[rows(split)] for split in JUDGED}
+        job = read_job(folder, name, self.seed, wanted, offered)
+        publish(self, name, job)
+        return job
 
     def is_possible(self, name: str) -> bool:
         """Whether the data allow that job: some need true boxes, some a simulated log."""
@@ -176,39 +198,52 @@ class Lab:
 
     def path(self, name: str) -> Path:
         """The folder of a job, done or not."""
-        slug = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
-        return self.folder / f"{slug}-seed-{self.seed}-{self._key(name)}"
+        return self.folder / f"{slug(name)}-seed-{self.seed}-{self.key(name)}"
+
+    def draft(self, name: str) -> Path:
+        """Where a job is made, with its checkpoints: there while it is begun and not finished."""
+        return self.path(name).with_name(f".{self.path(name).name}")
 
     def net(self, name: str) -> JointNet:
         """The network of a job that trains one; done first, if need be."""
         net = self.new_net()
-        net.load_state_dict(torch.load(self.run(name).folder / "net.pth", weights_only=True))
+        self.run(name)
+        net.load_state_dict(torch.load(self.path(name) / "net.pth", weights_only=True))
         return net.eval()
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Checksums of the data that all jobs rest on."""
+        images = self.task.images
+        return {
+            "queries": pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
+            "catalogue": pd.util.hash_pandas_object(self.task.catalogue).to_numpy().sum().item(),
+            "clicks": [checksum(array) for array in vars(self.task.pages).values()],
+            "images": [checksum(images.queries), checksum(images.catalogue)],
+            "local": [checksum(features) for features in self.task.local],
+        }
 
     @cached_property
     def _ground(self) -> str:
         """Fingerprint of what all jobs of this seed rest on."""
-        images = self.task.images
         return key(
             _common() | {"backbone": BACKBONES.identity(self.settings.architecture)},
             seed=self.seed,
             device=repr(self.device),
-            queries=pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
-            catalogue=pd.util.hash_pandas_object(self.task.catalogue).to_numpy().sum().item(),
-            clicks=[checksum(array) for array in vars(self.task.pages).values()],
-            images=[checksum(images.queries), checksum(images.catalogue)],
-            local=[checksum(features) for features in self.task.local],
             backbone=state_digest(self.backbone_state),
+            **self.data,
         )
 
-    def _key(self, name: str) -> str:
+    def key(self, name: str) -> str:
+        """What a job is known by: versions, settings, data, and what it starts from."""
         s = self.settings
         shape = [s.architecture, s.pretrained, s.image_px, s.feature_dim]
-        versions, start, what = self._rests_on(name)
+        start = self.key(start_of(name)) if start_of(name) else ""
+        versions, what = self._rests_on(name)
         return key(versions, ground=self._ground, name=name, start=start, what=what, shape=shape)
 
-    def _rests_on(self, name: str) -> tuple[Versions, str, list[Any]]:
-        """What else a job rests on: versions; the key of the job that it starts from; settings."""
+    def _rests_on(self, name: str) -> tuple[Versions, list[Any]]:
+        """What else a job rests on: versions; settings."""
         s = self.settings
         if variant := variants().get(name):
             stages = [make_stage(k, variant.loss, variant.adapt(s)) for k in variant.stages]
@@ -216,19 +251,16 @@ class Lab:
             versions |= {f"loss {stage.loss}": LOSSES.identity(stage.loss) for stage in stages}
             if "clicks" in variant.source:
                 versions["mining"] = mining.VERSION
-            start = "" if variant.start == CATEGORY else self._key(variant.start)
             learns_from: list[Any] = [variant.source, variant.noise_click_rate, variant.masked]
-            return versions, start, learns_from + stages
+            return versions, learns_from + stages
         if name in untrained():
-            return {}, "", [baseline_identity(name)] if name in baselines() else []
-        joint = self._key(JOINT)
+            return {}, [baseline_identity(name)] if name in baselines() else []
         if name == SUPERVISED:
-            stage = make_stage("boxes, soft", PAPER, s)
-            return {"joint training": train.VERSION}, joint, [stage]
+            return {"joint training": train.VERSION}, [make_stage("boxes, soft", PAPER, s)]
         if name == DETECTOR:
             steps = [s.n_detector_steps, s.box_learning_rate]
-            return {"detector": detector_module.VERSION}, joint, steps
-        return {}, joint, []
+            return {"detector": detector_module.VERSION}, steps
+        return {}, []
 
     def _maker(self, name: str) -> Callable[[str, Path], None]:
         if name in untrained():
@@ -237,18 +269,8 @@ class Lab:
             return self._other_masks
         return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
 
-    def _untrained(self, name: str, draft: Path) -> None:
-        queries, catalogue = self._features(name)
-        answers = {}
-        for split in JUDGED:
-            rows = self.task.rows(split)
-            answers[split] = Answer(
-                self._rank(queries[rows], catalogue, split),
-                np.tile(extract.FULL_BOX, (len(rows), 1)),
-            )
-        save_job(draft, answers, pd.DataFrame(), make_card())
-
-    def _features(self, name: str) -> FeaturePair:
+    def untrained_features(self, name: str) -> FeaturePair:
+        """Unit features (n, d) of queries and of the catalogue, of a method without training."""
         if name == CATEGORY:
             return self.category_features
         if name == DESCRIPTORS:
@@ -256,6 +278,24 @@ class Lab:
         images = self.task.images
         queries, catalogue = describe_by(name, images.queries, images.catalogue)
         return queries, catalogue
+
+    def _trouble_of_start(self, name: str) -> list[str]:
+        start = start_of(name)
+        is_halved = start and self.run(start).card.get(HALF)
+        return [_FROM_HALF] if is_halved else []
+
+    def _untrained(self, name: str, draft: Path) -> None:
+        started = time.perf_counter()
+        queries, catalogue = self.untrained_features(name)
+        answers = {}
+        for split in JUDGED:
+            rows = self.task.rows(split)
+            answers[split] = Answer(
+                self._rank(queries[rows], catalogue, split),
+                np.tile(extract.FULL_BOX, (len(rows), 1)),
+            )
+        card = make_card(seconds=time.perf_counter() - started)
+        save_job(draft, answers, pd.DataFrame(), card)
 
     @cached_property
     def _joint(self) -> tuple[JointNet, np.ndarray]:
@@ -268,6 +308,7 @@ class Lab:
         return self.answer(net, boxes=boxes, catalogue=catalogue)
 
     def _other_masks(self, name: str, draft: Path) -> None:
+        started = time.perf_counter()
         boxes = {}
         for split in JUDGED:
             rows = self.task.rows(split)
@@ -276,14 +317,16 @@ class Lab:
             else:
                 box = self._constant_box() if name == CONSTANT_BOX else extract.FULL_BOX
                 boxes[split] = np.tile(box, (len(rows), 1))
-        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), make_card())
+        answers = self._answer_with_boxes(boxes)
+        card = make_card(self._trouble_of_start(name), time.perf_counter() - started)
+        save_job(draft, answers, pd.DataFrame(), card)
 
     def _train(self, name: str, draft: Path) -> None:
         variant = variants()[name]
         settings = variant.adapt(self.settings)
         net = self.new_net() if variant.start == CATEGORY else self.net(variant.start)
         source = self.source(variant)
-        logs, trouble = [], []
+        logs, trouble = [], self._trouble_of_start(name)
         for number, stage in enumerate(variant.stages):
             stage_file = draft / f"stage-{number}.pth"
             log_file = draft / f"stage-{number}.parquet"
@@ -329,7 +372,8 @@ class Lab:
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
         answers = self.answer(net, boxes="own")
         checkpoint.unlink(missing_ok=True)
-        save_job(draft, answers, log.assign(stage="boxes"), make_card(steps=len(log)))
+        card = make_card(self._trouble_of_start(name), log.step_ms.sum() / 1e3, len(log))
+        save_job(draft, answers, log.assign(stage="boxes"), card)
 
     def _detector(self, name: str, draft: Path) -> None:
         s, rows = self.settings, self.task.rows("train")
@@ -351,7 +395,7 @@ class Lab:
             split: detect(found, self.task.images.queries[self.task.rows(split)], self.device)
             for split in JUDGED
         }
-        card = make_card(seconds=log.step_ms.sum() / 1e3, steps=len(log))
+        card = make_card(self._trouble_of_start(name), log.step_ms.sum() / 1e3, len(log))
         answers = self._answer_with_boxes(boxes)
         checkpoint.unlink(missing_ok=True)
         save_job(draft, answers, log.assign(stage="detector"), card)
@@ -359,8 +403,9 @@ class Lab:
     def detector(self) -> detector_module.FasterRCNN:
         """The trained detector of a finished job."""
         s = self.settings
+        self.run(DETECTOR)
         found = make_detector(s.architecture, self.backbone_state, s.image_px)
-        found.load_state_dict(torch.load(self.run(DETECTOR).folder / "net.pth", weights_only=True))
+        found.load_state_dict(torch.load(self.path(DETECTOR) / "net.pth", weights_only=True))
         return found.to(self.device.device, memory_format=self.device.memory_format).eval()
 
     def answer(

@@ -390,23 +390,23 @@ class _Judge:
 
     def training(self) -> None:
         for name, by_seed in self.outcome.jobs.items():
-            logs = [job.log for job in by_seed.values() if "active_share" in job.log]
-            if not logs or is_sensitivity(name):
+            trained = [job.training for job in by_seed.values() if job.training]
+            if not trained or is_sensitivity(name):
                 continue
+            seconds = [one["seconds"] for one in trained]
             values = {
-                "training steps": len(logs[0]),
-                "training time": float(np.mean([log.step_ms.sum() / 1e3 for log in logs])),
-                "step time": float(np.median(np.concatenate([log.step_ms for log in logs]))),
-                "wait for data": sum(g.wait_ms.sum() for g in logs)
-                / sum(g.step_ms.sum() for g in logs),
-                "training loss": float(np.mean([log.loss.tail(20).mean() for log in logs])),
-                "active share": float(np.mean([log.active_share.tail(20).mean() for log in logs])),
+                "training steps": trained[0]["steps"],
+                "training time": float(np.mean(seconds)),
+                "step time": float(np.median([one["step_ms"] for one in trained])),
+                "wait for data": sum(one["wait_seconds"] for one in trained) / sum(seconds),
+                "training loss": float(np.mean([one["loss"] for one in trained])),
+                "active share": float(np.mean([one["active_share"] for one in trained])),
             }
             if name in PUBLISHED_LOSSES:  # their terms are not those that the share counts
                 values.pop("active share")
             for metric, value in values.items():
                 if np.isfinite(value):
-                    self.ledger.record("training", name, metric, value, seeds=len(logs))
+                    self.ledger.record("training", name, metric, value, seeds=len(trained))
 
 
 def _bases(variant: Variant) -> dict[str, str]:
