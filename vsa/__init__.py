@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vsa.data.load import load_dataset
     from vsa.data.schema import Dataset
     from vsa.embedding.losses import LOSSES as losses
+    from vsa.engine import VisualSearch
     from vsa.index.codec import CODECS as codecs
     from vsa.index.index import Index
     from vsa.index.request import SearchParams
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from vsa.models.backbones import Backbone
     from vsa.models.embedder import EMBEDDERS as embedders
     from vsa.models.embedder import Embedder
+    from vsa.offline import build
+    from vsa.ranking.models import RANKERS as rankers
     from vsa.study.compare import compare
     from vsa.study.embedding.baselines import BASELINES as baselines
     from vsa.study.index.peers import PEERS as peers
     from vsa.study.pipeline import reproduce
     from vsa.study.runs import open_run
+    from vsa.trained import TrainedModels
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,8 +43,11 @@ __all__ = [
     "InputError",
     "NotebookError",
     "SearchParams",
+    "TrainedModels",
+    "VisualSearch",
     "backbones",
     "baselines",
+    "build",
     "codecs",
     "compare",
     "datasets",
@@ -49,6 +56,7 @@ __all__ = [
     "losses",
     "open_run",
     "peers",
+    "rankers",
     "reproduce",
 ]
 
@@ -56,6 +64,10 @@ let_waiting_threads_sleep()  # whatever in this package loads torch is imported 
 
 # public name → module, and the name there where it is another one
 _PLACES = {
+    "TrainedModels": "vsa.trained",
+    "VisualSearch": "vsa.engine",
+    "build": "vsa.offline",
+    "rankers": "vsa.ranking.models:RANKERS",
     "DataSource": "vsa.data.datasets",
     "Dataset": "vsa.data.schema",
     "datasets": "vsa.data.datasets:DATASETS",

@@ -101,7 +101,7 @@ class Pictures:
                 file=self.folder,
             )
         found = Embedder.from_pretrained(name)
-        known, wanted = self.index.model.codec.dim, f"{made_by['identity']}, {made_by['dim']}-d"
+        known, wanted = self.index.dim, f"{made_by['identity']}, {made_by['dim']}-d"
         if (found.identity, found.dim) != (made_by["identity"], known):
             raise InputError(
                 f"the embedder {name!r} is not the one that made the index: "

@@ -15,12 +15,13 @@ from vsa.runtime.deadline import DEADLINE, Stopped, time_limit
 from vsa.runtime.errors import InputError
 from vsa.study.embedding import lab as lab_module
 from vsa.study.embedding import transfer
-from vsa.study.embedding.baselines import HISTOGRAM
+from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.jobs import HALF
 from vsa.study.embedding.lab import start_of
 from vsa.study.embedding.published import path_of, read_published
 from vsa.study.embedding.slices import (
     DONE,
+    LEFT_OUT,
     PUBLISHED,
     TO_DO,
     UNFINISHED,
@@ -100,6 +101,22 @@ def test_the_list_tells_states_and_scales_times_by_steps(checkout):
     text = jobs_text(table.reset_index())
     assert "unknown" in text
     assert "minutes and 4 of unknown time" in text
+
+
+def test_a_baseline_without_its_weights_is_left_out_and_said(
+    checkout, tmp_path, monkeypatch, capsys
+):
+    def no_weights(name):
+        raise InputError("no weights here", cure="Get them")
+
+    jobs = jobs_of(checkout("a"), IMAGENET, PER_QUERY)
+    monkeypatch.setattr(lab_module, "baseline_identity", no_weights)
+    assert run_jobs(jobs, "test").n_new == 1
+    assert "left out: no weights here" in capsys.readouterr().out
+    assert list_jobs(jobs).state.tolist() == [LEFT_OUT, DONE]
+    assert "left: nothing" in jobs_text(list_jobs(jobs))
+    packed = export_jobs(jobs, "run", tmp_path / "a.tar", 60)
+    assert packed.parts == [f"result of {PER_QUERY}, seed 0"]
 
 
 # Stopping ----------------------------------------------------------------------------------------

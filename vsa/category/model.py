@@ -23,6 +23,7 @@ class CategoryNet(nn.Module):
 
     def __init__(self, architecture: str, n_classes: int, *, pretrained: bool) -> None:
         super().__init__()
+        self.architecture = architecture
         self.backbone, n_features = make_backbone(architecture, pretrained=pretrained)
         self.head = nn.Linear(n_features, n_classes)
         self.pretrained = pretrained

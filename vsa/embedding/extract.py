@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from vsa.data.images import Source
+from vsa.data.decoding import Source
 from vsa.embedding.joint import JointNet
 from vsa.models.embedder import Embedder, is_one, require_images
 from vsa.runtime.atomic import atomic_dir, atomic_file

@@ -69,6 +69,7 @@ class JointNet(nn.Module):
 
     def __init__(self, architecture: str, feature_dim: int, *, frozen_norm: bool = False) -> None:
         super().__init__()
+        self.architecture = architecture
         self.localiser = Localiser(architecture)
         self.backbone, n_features = make_backbone(architecture, pretrained=False)
         self.head = nn.Linear(n_features, feature_dim, bias=False)

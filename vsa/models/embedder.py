@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
-from vsa.data.images import Source, load_image
+from vsa.data.decoding import Source
+from vsa.data.images import load_image
 from vsa.models.known_by import known_by
 from vsa.models.torchvision_models import (
     IMAGENET_MEAN,

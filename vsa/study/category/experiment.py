@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 
 from vsa.category import model, train
 from vsa.category.fusion import FusionChoice, choose_fusion, fuse
-from vsa.category.model import predict
+from vsa.category.model import CategoryNet, predict
+from vsa.category.predictor import CategoryPredictor
 from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
 from vsa.category.settings import ClassifierSettings
 from vsa.category.train import train_classifier
@@ -197,6 +198,28 @@ def fuse_with(
         choice.decay,
     )
     return choice, voted, fuse(result.model["test"], voted, choice.weight)
+
+
+def trained_predictor(
+    task: CategoryTask,
+    result: SeedResult,
+    choice: FusionChoice,
+    settings: CategorySettings,
+    device: Device,
+) -> CategoryPredictor:
+    """One trained seed as the stage that engines use."""
+    net = CategoryNet(settings.architecture, len(task.categories), pretrained=False)
+    net.load_state_dict(result.state)
+    return CategoryPredictor(
+        net.to(device.device, memory_format=device.memory_format).eval(),
+        settings.store_px,
+        settings.crop_px,
+        device,
+        task.categories,
+        task.reference,
+        result.features["reference"],
+        choice,
+    )
 
 
 def growing_references(task: CategoryTask, fraction: float, seed: int) -> np.ndarray:

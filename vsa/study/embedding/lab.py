@@ -269,6 +269,16 @@ class Lab:
             return self._other_masks
         return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
 
+    def untrained_features(self, name: str) -> FeaturePair:
+        """Unit features (n, d) of queries and of the catalogue, of a method without training."""
+        if name == CATEGORY:
+            return self.category_features
+        if name == DESCRIPTORS:
+            return self.task.local  # made before, for all that looks for duplicates
+        images = self.task.images
+        queries, catalogue = describe_by(name, images.queries, images.catalogue)
+        return queries, catalogue
+
     def _trouble_of_start(self, name: str) -> list[str]:
         start = start_of(name)
         is_halved = start and self.run(start).card.get(HALF)
@@ -286,16 +296,6 @@ class Lab:
             )
         card = make_card(seconds=time.perf_counter() - started)
         save_job(draft, answers, pd.DataFrame(), card)
-
-    def untrained_features(self, name: str) -> FeaturePair:
-        """Unit features (n, d) of queries and of the catalogue, of a method without training."""
-        if name == CATEGORY:
-            return self.category_features
-        if name == DESCRIPTORS:
-            return self.task.local  # made before, for all that looks for duplicates
-        images = self.task.images
-        queries, catalogue = describe_by(name, images.queries, images.catalogue)
-        return queries, catalogue
 
     @cached_property
     def _joint(self) -> tuple[JointNet, np.ndarray]:

@@ -107,14 +107,15 @@ def gather(labs: list[Lab]) -> Outcome:
             try:
                 if lab.is_done(name) or (name in in_notebook() and lab is labs[0]):
                     jobs.setdefault(name, {})[lab.seed] = lab.run(name)
-                elif (found := find_published(lab, name)) is not None:
-                    if found.key == lab.key(name):
-                        jobs.setdefault(name, {})[lab.seed] = found.job
-                    else:
-                        left_out[f"{name}, seed {lab.seed}"] = (
-                            "what is published rests on other code, settings or data; "
-                            "`vsa study` makes it anew"
-                        )
+                elif (found := find_published(lab, name)) is None:
+                    continue
+                elif found.key == lab.key(name):
+                    jobs.setdefault(name, {})[lab.seed] = found.job
+                else:
+                    left_out[f"{name}, seed {lab.seed}"] = (
+                        "what is published rests on other code, settings or data; "
+                        "`vsa study` makes it anew"
+                    )
             except InputError as error:
                 if name not in baselines():
                     raise

@@ -31,7 +31,7 @@ from vsa.study.embedding.variants import (
 )
 
 DONE, PUBLISHED, UNFINISHED, TO_DO = "done", "published", "unfinished", "to do"
-LEFT_OUT = "left out"  # a baseline that lacks its weights, say
+LEFT_OUT = "left out"  # a feature baseline that lacks its weights
 FINISHED = (DONE, PUBLISHED)
 
 
@@ -46,7 +46,7 @@ class StudyJob:
     def state(self) -> str:
         """Done here, published with the same key, unfinished, to do, or left out."""
         lab, name = self.lab, self.name
-        if self.problem:
+        if self.lacks:
             return LEFT_OUT
         if lab.is_done(name):
             return DONE
@@ -55,8 +55,8 @@ class StudyJob:
         return UNFINISHED if lab.draft(name).is_dir() else TO_DO
 
     @property
-    def problem(self) -> str:
-        """Why a baseline cannot be had here; "" if it can."""
+    def lacks(self) -> str:
+        """Why a feature baseline cannot be had here, as without its weights; "" if it can."""
         try:
             self.lab.key(self.name)
         except InputError as error:
@@ -68,16 +68,16 @@ class StudyJob:
     @property
     def is_published(self) -> bool:
         """Whether what judging needs is published, resting on what the job would rest on now."""
-        folder = self.lab.published
-        if self.problem:
+        if self.lacks:
             return False
+        folder = self.lab.published
         key = None if folder is None else published_key(folder, self.name, self.lab.seed)
         return key == self.lab.key(self.name)
 
     def card(self) -> dict | None:
         """What a finished job says of its time; None for one that is not finished."""
         lab = self.lab
-        if self.problem:
+        if self.lacks:
             return None
         if lab.is_done(self.name):
             return lab.run(self.name).card
@@ -134,17 +134,17 @@ class Slice:
 def run_jobs(jobs: Sequence[StudyJob], title: str) -> Slice:
     """Do what is not finished, one job after the other, until the time of `DEADLINE` is used up.
 
-    Baselines that cannot be had, for lack of pretrained weights, are left out.
+    Feature baselines that cannot be had, as those without their weights, are left out.
     """
     n_new = 0
     stopped_at = ""
     for number, job in enumerate(jobs, start=1):
+        if job.lacks:
+            print(f"vsa: left out: {job.lacks}")
+            continue
         if job.state in FINISHED:
             if job.state == DONE:
                 publish(job.lab, job.name, job.lab.run(job.name))
-            continue
-        if job.problem:
-            print(f"vsa: left out: {job.problem}")
             continue
         here = f"{job.name}, seed {job.lab.seed}"
         if DEADLINE.passed():

@@ -17,6 +17,7 @@ from vsa.engine import Answer, Stages, VisualSearch
 from vsa.models.torchvision_models import IMAGENET_MEAN
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop
+from vsa.study.end_to_end.published import open_engine
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.run import Run
 
@@ -32,7 +33,7 @@ def open_search(run: Run, shop: Shop) -> VisualSearch:
     """The engine of a run; raises NotApplicable where the data have nothing to search for."""
     if shop.pvlog is None:
         raise NotApplicable("The search of the tour: products are not known.")
-    return VisualSearch.open(run)
+    return open_engine(run)
 
 
 def pages(engine: VisualSearch, photo: Path) -> dict[str, pd.DataFrame]:

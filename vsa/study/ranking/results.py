@@ -14,9 +14,6 @@ from vsa.data.schema import QUALITY
 from vsa.ranking.blend import TOLERANCE
 from vsa.ranking.models import (
     APPEARANCE,
-    BEST_SELLERS,
-    EBAY,
-    GBDT,
     GBDT_LR,
     LR,
     GbdtLr,
@@ -90,7 +87,7 @@ class RankJudge:
             one, other = (o.over_shoppers(o.recall[1]) for o in (outcome, before))
             lost = self._paired(paired_difference, one, other)
             self._note(title, name, "Identical Recall@1 difference", lost)
-        for name in (BEST_SELLERS, EBAY, LR, GBDT):
+        for name in (n for n in lab.fits[0].rankers if n not in (APPEARANCE, GBDT_LR)):
             gain = self._difference(lab.blended[GBDT_LR], lab.blended[name])
             title = self.title("GBDT + LR over others")
             self._note(title, f"over {name}", "conversion rate difference", gain)

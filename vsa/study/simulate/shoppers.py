@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.schema import QUALITY
+from vsa.ranking.segments import Segments
 from vsa.runtime.seeds import generator
 
 VERSION = 1
@@ -62,6 +63,7 @@ SEGMENTS = {
 }
 NAMES = tuple(SEGMENTS)
 SHARES = np.array([segment.share for segment in SEGMENTS.values()])  # (S,), sum to 1
+PORTRAITS = Segments.of(NAMES, SHARES)  # as rankers are told of them
 
 
 def appeal(quality: pd.DataFrame, categories: np.ndarray) -> np.ndarray:
