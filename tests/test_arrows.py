@@ -14,7 +14,14 @@ from vsa.runtime.paths import ROOT
 MAY_POINT_AT_THE_STUDY = {"vsa/__init__.py", "vsa/cli.py"}
 SHARED = {"data", "models", "runtime", "metrics"}  # what every part of the system may import
 # Modules at the top level that let other parts meet
-WIRES = {"vsa/app.py", "vsa/cli.py", "vsa/engine.py", "vsa/offline.py", "vsa/pictures.py"} | {
+WIRES = {
+    "vsa/app.py",
+    "vsa/cli.py",
+    "vsa/engine.py",
+    "vsa/learn.py",
+    "vsa/offline.py",
+    "vsa/pictures.py",
+} | {
     "vsa/trained.py",
     "vsa/verify.py",
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vsa.index.codec import CODECS as codecs
     from vsa.index.index import Index
     from vsa.index.request import SearchParams
+    from vsa.learn import train
     from vsa.models.backbones import BACKBONES as backbones
     from vsa.models.backbones import Backbone
     from vsa.models.embedder import EMBEDDERS as embedders
@@ -58,6 +59,7 @@ __all__ = [
     "peers",
     "rankers",
     "reproduce",
+    "train",
 ]
 
 let_waiting_threads_sleep()  # whatever in this package loads torch is imported after this
@@ -85,6 +87,7 @@ _PLACES = {
     "compare": "vsa.study.compare",
     "open_run": "vsa.study.runs",
     "reproduce": "vsa.study.pipeline",
+    "train": "vsa.learn",
 }
 
 # What the study adds to the system, as anybody's plug-in does

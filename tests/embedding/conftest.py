@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from vsa.data.schema import BOX
+from vsa.embedding.task import make_task
 from vsa.embedding.train import Images
 from vsa.runtime.device import Device
 from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.task import make_task
 from vsa.study.run import make_run
 
 PX = 32

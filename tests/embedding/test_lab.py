@@ -2,13 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vsa.embedding.task import make_task
 from vsa.runtime.errors import NotApplicable
 from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import gather
 from vsa.study.embedding.results import record
 from vsa.study.embedding.retrieval import N_RESULTS, rank
-from vsa.study.embedding.task import make_task
 from vsa.study.embedding.variants import (
     CATEGORY,
     JOINT,

@@ -10,15 +10,15 @@ from vsa.runtime.settings import Count, Positive, Text
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSettings:
-    """Backbone, pictures and steps of the classifier."""
+    """Backbone, pictures and steps of the classifier; the defaults are for photographs."""
 
-    architecture: Text  # see vsa.backbones
-    pretrained: bool  # start from ImageNet weights
-    store_px: Count  # images are kept at this size ...
-    crop_px: Count  # ... and cropped to this (the paper: 256 and 227)
-    n_steps: Count
-    batch_size: Count
-    learning_rate: Positive
+    architecture: Text = "googlenet"  # the paper's; see vsa.backbones
+    pretrained: bool = True  # start from ImageNet weights
+    store_px: Count = 256  # images are kept at this size ...
+    crop_px: Count = 227  # ... and cropped to this (the paper's sizes)
+    n_steps: Count = 1000
+    batch_size: Count = 128
+    learning_rate: Positive = 5e-4
 
     def __post_init__(self) -> None:
         if self.crop_px > self.store_px:

@@ -57,6 +57,29 @@ def make_settings(kind: type[S], values: Mapping[str, Any], where: str = "") -> 
     return made
 
 
+def change_settings(settings: S, changes: Mapping[str, Any]) -> S:
+    """Settings with some values changed, by their dotted names; raises InputError as above."""
+    values = dataclasses.asdict(settings)  # type: ignore[call-overload]
+    names = setting_names(type(settings))
+    for name, value in changes.items():
+        if name not in names:
+            raise unknown_setting(name, names)
+        *parents, leaf = name.split(".")
+        part = values
+        for parent in parents:
+            part = part[parent]
+        part[leaf] = value
+    return make_settings(type(settings), values)
+
+
+def unknown_setting(name: str, names: list[str]) -> InputError:
+    """The nearest settings; one whose last part is right comes first."""
+    same = [known for known in names if known.split(".")[-1] == name.split(".")[-1]]
+    if same:
+        return InputError(f"unknown setting {name!r}", cure=f"Did you mean {' or '.join(same)}?")
+    return unknown("setting", name, names)
+
+
 def setting_names(kind: type) -> list[str]:
     """All settings of a data class of settings, dotted: ``embedding.margin``."""
     hints, names = get_type_hints(kind), []

@@ -33,9 +33,9 @@ from vsa.study.run import Run, make_run
 from vsa.study.settings import Change, write_changes
 
 if TYPE_CHECKING:
+    from vsa.embedding.task import EmbeddingTask
     from vsa.study.catalogue.prepare import Shop
     from vsa.study.embedding.lab import Lab
-    from vsa.study.embedding.task import EmbeddingTask
 
 CATALOGUE = "catalogue"
 

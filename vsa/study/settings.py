@@ -21,7 +21,14 @@ from vsa.embedding.settings import EmbeddingSettings
 from vsa.ranking.settings import RankerSettings
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
-from vsa.runtime.settings import Count, Positive, Share, make_settings, setting_names
+from vsa.runtime.settings import (
+    Count,
+    Positive,
+    Share,
+    make_settings,
+    setting_names,
+    unknown_setting,
+)
 from vsa.study.simulate.settings import ClickSettings
 
 _FOLDER = Path(__file__).with_name("profiles")
@@ -134,7 +141,7 @@ def read_settings(
     names = _names(data_settings)
     for name, value in changes.items():
         if name not in names:
-            raise _unknown(name, names)
+            raise unknown_setting(name, names)
         *parents, leaf = name.split(".")
         part = values
         for parent in parents:
@@ -212,14 +219,6 @@ def _made(values: Mapping[str, Any], data_settings: type, where: str) -> Setting
 def _names(data_settings: type) -> list[str]:
     names = [name for name in setting_names(Settings) if name != "data"]
     return [*names, *(f"data.{name}" for name in setting_names(data_settings))]
-
-
-def _unknown(name: str, names: list[str]) -> InputError:
-    """The nearest settings; one whose last part is right comes first."""
-    same = [known for known in names if known.split(".")[-1] == name.split(".")[-1]]
-    if same:
-        return InputError(f"unknown setting {name!r}", cure=f"Did you mean {' or '.join(same)}?")
-    return unknown("setting", name, names)
 
 
 def _at(settings: Settings, name: str) -> Any:

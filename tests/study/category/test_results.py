@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from vsa.category.predictor import open_predictor, save_predictor
+from vsa.category.task import CategoryTask, make_task, require_labels
 from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError, NotApplicable
@@ -17,7 +18,6 @@ from vsa.study.category.results import (
     hits,
     record,
 )
-from vsa.study.category.task import CategoryTask, make_task, require_labels
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
 

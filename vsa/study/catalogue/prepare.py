@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.selection import SelectionSettings, select
+from vsa.category.task import make_task, require_labels
 from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
 from vsa.data.images import load_images
 from vsa.data.load import load_dataset
@@ -18,7 +19,6 @@ from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError, NotApplicable
-from vsa.study.category.task import make_task, require_labels
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import Run
 from vsa.study.simulate.clicks import pvlog_statistics, simulate_pvlog

@@ -20,6 +20,7 @@ from vsa.category.model import CategoryNet, predict
 from vsa.category.predictor import CategoryPredictor
 from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
 from vsa.category.settings import ClassifierSettings
+from vsa.category.task import CategoryTask
 from vsa.category.train import train_classifier
 from vsa.data.images import load_images
 from vsa.data.schema import Dataset
@@ -30,7 +31,6 @@ from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import Versions, checksum, key, libraries
 from vsa.runtime.seeds import generator
-from vsa.study.category.task import CategoryTask
 from vsa.study.run import Run
 from vsa.study.settings import CategorySettings
 

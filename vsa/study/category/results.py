@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.fusion import FusionChoice
+from vsa.category.task import CategoryTask
 from vsa.metrics import (
     accuracy_at_k,
     confusion,
@@ -16,7 +17,6 @@ from vsa.metrics import (
     reliability,
 )
 from vsa.study.category.experiment import SeedResult, fuse_with, gather_evidence, growing_references
-from vsa.study.category.task import CategoryTask
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger

@@ -28,26 +28,24 @@ from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.mining import (
     FeaturePair,
-    FusedDistance,
     Mining,
     Pages,
-    choose_thresholds,
     make_pages,
-    mine,
     shuffle_clicks,
 )
-from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
+from vsa.embedding.recipe import train_stages
+from vsa.embedding.task import EmbeddingTask, mine_clicks
+from vsa.embedding.train import find_trouble, train_boxes_supervised
 from vsa.embedding.triplets import TripletSource, from_clicks, from_labels
 from vsa.models import backbones, embedder
 from vsa.models.backbones import BACKBONES
 from vsa.models.embedder import Embedder
 from vsa.runtime import training
-from vsa.runtime.atomic import atomic_file, replace_dir
+from vsa.runtime.atomic import replace_dir
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import Versions, checksum, key, libraries, state_digest
-from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
 from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
@@ -55,7 +53,6 @@ from vsa.study.embedding.detector import detect, make_detector, train_detector
 from vsa.study.embedding.jobs import HALF, JUDGED, Answer, Job, make_card, read_job, save_job, slug
 from vsa.study.embedding.published import publish
 from vsa.study.embedding.retrieval import Ranking, rank
-from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import (
     CATEGORY,
     CONSTANT_BOX,
@@ -327,28 +324,12 @@ class Lab:
         net = self.new_net() if variant.start == CATEGORY else self.net(variant.start)
         source = self.source(variant)
         logs, trouble = [], self._trouble_of_start(name)
-        for number, stage in enumerate(variant.stages):
-            stage_file = draft / f"stage-{number}.pth"
-            log_file = draft / f"stage-{number}.parquet"
-            if stage_file.is_file():
-                net.load_state_dict(torch.load(stage_file, weights_only=True))
-                log = pd.read_parquet(log_file)
-            else:
-                log = train_stage(
-                    net,
-                    make_stage(stage, variant.loss, settings),
-                    source,
-                    self.task.images,
-                    self.device,
-                    # batches of a later stage differ from those of the stage it continues
-                    int(generator(self.seed, "stage", stage).integers(2**31)),
-                    draft / f"stage-{number}-checkpoint.pth",
-                    f"{name}, seed {self.seed}: {stage}",
-                )
-                log.to_parquet(log_file)
-                with atomic_file(stage_file) as whole:
-                    torch.save(net.state_dict(), whole)
-                (draft / f"stage-{number}-checkpoint.pth").unlink(missing_ok=True)
+        stages = {stage: make_stage(stage, variant.loss, settings) for stage in variant.stages}
+        title = f"{name}, seed {self.seed}"
+        images = self.task.images
+        for stage, log in train_stages(
+            net, stages, source, images, self.device, self.seed, draft, title
+        ).items():
             logs.append(log.assign(stage=stage))
             trouble += [f"{stage}: {problem}" for problem in find_trouble(log)]
         log = pd.concat(logs, ignore_index=True)
@@ -451,10 +432,4 @@ class Lab:
         return make_pages(self.relog(noise_click_rate), self.task.queries, self.task.catalogue)
 
     def _mine(self, pages: Pages) -> Mining:
-        started = time.perf_counter()
-        task = self.task
-        parts = [task.local, self.category_features]
-        distance = FusedDistance(parts, pages, self.seed)
-        val, learn = (mine(pages.of(task.rows(s)), distance) for s in ("val", "train"))
-        thresholds = choose_thresholds(val, *task.products)
-        return Mining(learn, val, thresholds, time.perf_counter() - started)
+        return mine_clicks(self.task, self.category_features, self.seed, pages)

@@ -7,13 +7,13 @@ from functools import cached_property
 
 import numpy as np
 
+from vsa.embedding.task import EmbeddingTask
 from vsa.metrics import average_precision, box_iou, identical_recall_at_k
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import baselines
 from vsa.study.embedding.jobs import Job, Judged
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.published import find_published
-from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import in_notebook, in_study
 
 

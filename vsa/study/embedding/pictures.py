@@ -10,12 +10,12 @@ from torch import nn
 
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
+from vsa.embedding.task import EmbeddingTask
 from vsa.metrics import box_iou
 from vsa.runtime.device import Device
 from vsa.runtime.seeds import generator
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import Outcome, test_answer
-from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import JOINT
 
 _PATCH_SHARE = 0.25

@@ -10,18 +10,18 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from vsa.category import task as category_task
 from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
+from vsa.embedding import task as embedding_task
+from vsa.embedding.task import EmbeddingTask
 from vsa.embedding.train import Images
 from vsa.runtime.device import Device, pick_device
 from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
-from vsa.study.category import task as category_task
 from vsa.study.category.experiment import run_seeds
-from vsa.study.embedding import task as embedding_task
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.published import FOLDER
 from vsa.study.embedding.slices import StudyJob, pick, plan
-from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.run import Run
 from vsa.study.simulate.clicks import simulate_pvlog
 

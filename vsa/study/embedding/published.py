@@ -26,12 +26,12 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.schema import BOX
+from vsa.embedding.task import EmbeddingTask
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import key
 from vsa.study.embedding.jobs import Job, Judged, slug
 from vsa.study.embedding.retrieval import N_RESULTS
-from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import variants
 from vsa.study.ledger import environment
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vsa.embedding.losses import LOSSES, PAPER
+from vsa.embedding.recipe import FEATURES, SOFT_BOXES, STEEP_BOXES, make_stages
 from vsa.embedding.train import Stage
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import baselines
@@ -57,70 +58,28 @@ class Variant:
 
 
 def make_stage(key: str, loss: str, settings: EmbeddingStudySettings) -> Stage:
-    """One stage of a variant.
-
-    The paper trains both branches together from the triplet loss and says no more. Learned
-    together from the start, boxes grow to the whole image (variant `PLAIN_JOINT`); so boxes are
-    learned first, behind frozen features, with a soft mask that lets far edges pull, then with a
-    steep one; then both are.
-    """
-    s = settings
-    low, high = s.slopes
-    features = Stage("features", s.n_steps, s.n_triplets, loss, s.margin, s.learning_rate)
-    boxes = Stage(
-        "boxes",
-        s.n_box_steps[0],
-        s.n_triplets,
-        PAPER,
-        s.box_margin,
-        0.0,
-        s.box_learning_rate,
-        low,
-        s.size_priors[0],
-        s.expected_side,
-    )
-    joint = Stage(
-        "both",
-        s.n_joint_steps,
-        s.n_triplets,
-        loss,
-        s.margin,
-        s.joint_learning_rate,
-        s.joint_box_learning_rate,
-        (high[1], high[1]),
-        s.size_priors[2],
-        s.expected_side,
-    )
-    replace = dataclasses.replace
-    stages = {
-        "features": features,
-        "boxes, soft": boxes,
-        "boxes, steep": replace(
-            boxes,
-            n_steps=s.n_box_steps[1],
-            box_learning_rate=s.box_learning_rate / 2,
-            slope=high,
-            size_prior=s.size_priors[1],
-        ),
-        "joint": joint,
-        "plain joint": replace(
+    """One stage of a variant: of the recipe, or what it is compared with."""
+    s, stages = settings, make_stages(loss, settings)
+    features, joint = stages[FEATURES], stages["joint"]
+    others = {
+        "plain joint": dataclasses.replace(
             joint,
             n_steps=s.n_steps,
             learning_rate=s.learning_rate,
             box_learning_rate=s.learning_rate,
             size_prior=0.0,
         ),
-        "more features": replace(
+        "more features": dataclasses.replace(
             features, n_steps=s.n_joint_steps, learning_rate=s.joint_learning_rate
         ),
-        "matched features": replace(
+        "matched features": dataclasses.replace(
             features, n_steps=s.n_matched_steps, learning_rate=s.joint_learning_rate
         ),
     }
-    return stages[key]
+    return (stages | others)[key]
 
 
-_CHAIN = ("boxes, soft", "boxes, steep", "joint")
+_CHAIN = (SOFT_BOXES, STEEP_BOXES, "joint")
 
 _NOTEBOOK = (
     Variant(CATEGORY_TRIPLETS, "categories"),

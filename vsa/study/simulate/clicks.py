@@ -19,18 +19,50 @@ examine neighbouring ranks together, and come back. A query of unknown product y
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 
+from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
+from vsa.data.images import load_images
+from vsa.data.schema import PVLOG, Dataset, check
+from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
 from vsa.study.simulate.settings import ClickSettings
 
 VERSION = 1
+USUAL = ClickSettings()
 EXPLORATION = 0.1  # noise on the scores, in standard deviations of the query's best scores
 _LIFT = 1000.0  # more than any score or disturbance
 _CHUNK_QUERIES = 256
 _FIRST_DAY = np.datetime64("2018-01-01", "us")
 _N_DAYS = 28
+
+
+def with_clicks(shop: Dataset, *, seed: int = 0, settings: ClickSettings = USUAL) -> Dataset:
+    """A shop with simulated page views and clicks, as `vsa.train` learns from.
+
+    Pages are those of a weak engine (``weak_features``) over the whole catalogue, for all queries
+    whose product is known. Raises InputError for a shop that has clicks, or that knows no products.
+    """
+    if shop.pvlog is not None:
+        raise InputError("the shop has page views of its own", cure="Learn from these")
+    queries = shop.queries.dropna(subset="product_id")
+    if not shop.has_identities or queries.empty:
+        raise InputError(
+            "clicks cannot be simulated: the products on the photos are not known",
+            cure="Give queries their product_id",
+            file=shop.root,
+        )
+    tables = queries, shop.catalogue
+    asked, offered = (
+        weak_features(load_images(shop.root, table.path.tolist(), DESCRIPTOR_PX))
+        for table in tables
+    )
+    pvlog = simulate_pvlog(*tables, asked, offered, settings, seed)
+    simulated = [*shop.simulated, "page views and clicks: a model picks from a weak engine's list"]
+    return dataclasses.replace(shop, pvlog=check(pvlog, PVLOG, "pvlog"), simulated=simulated)
 
 
 def simulate_pvlog(

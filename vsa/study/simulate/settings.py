@@ -19,8 +19,8 @@ class SyntheticSize:
 class ClickSettings:
     """Click model of the simulated page-view log (see ``vsa.study.simulate.clicks``)."""
 
-    n_results: Count  # results listed per session
-    n_sessions_per_query: Count
-    position_bias: NotNegative  # P(examine rank r) = r ** -position_bias
-    noise_click_rate: Share  # P(click | examined, not identical)
-    max_clicks: Count  # a shopper stops after one or two identical results
+    n_results: Count = 60  # results listed per session
+    n_sessions_per_query: Count = 4
+    position_bias: NotNegative = 0.5  # P(examine rank r) = r ** -position_bias
+    noise_click_rate: Share = 0.02  # P(click | examined, not identical)
+    max_clicks: Count = 2  # a shopper stops after one or two identical results

@@ -73,13 +73,15 @@ def make_task(dataset: Dataset, kept_image_ids: pd.Series) -> CategoryTask:
     )
 
 
-def require_labels(task: CategoryTask) -> None:
-    """Raise NotApplicable, with the reason, if the task cannot be learned or judged."""
+def require_labels(task: CategoryTask, *, judged: bool = True) -> None:
+    """Raise NotApplicable, with the reason, if there is nothing to learn from or to choose by.
+
+    And, where the task is to be `judged`, if there is nothing to judge it by.
+    """
     parts = {
         "training image": task.reference[task.reference.is_training],
         "validation query": task.val,
-        "test query": task.test,
-    }
+    } | ({"test query": task.test} if judged else {})
     if len(task.categories) < 2:
         raise NotApplicable("Category prediction: there is one category only.")
     for name, table in parts.items():

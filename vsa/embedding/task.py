@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +11,15 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.schema import BOX, SPLITS
-from vsa.embedding.mining import FeaturePair, Pages, make_pages
+from vsa.embedding.mining import (
+    FeaturePair,
+    FusedDistance,
+    Mining,
+    Pages,
+    choose_thresholds,
+    make_pages,
+    mine,
+)
 from vsa.embedding.train import Images
 from vsa.runtime.errors import NotApplicable
 
@@ -79,17 +89,38 @@ def make_task(
     pvlog: pd.DataFrame | None,
     images: Images,
     local: FeaturePair,
+    splits: Sequence[str] = SPLITS,
 ) -> EmbeddingTask:
     """Check that there is something to learn and to judge; raises NotApplicable with the reason.
 
-    `queries` hold known products only, in the order of the images and of `local`.
+    `queries` hold known products only, in the order of the images and of `local`; `splits` are
+    those that must have some.
     """
     if pvlog is None:
         raise NotApplicable("Click-mined training: products are not known.")
     task = EmbeddingTask(queries, catalogue, images, make_pages(pvlog, queries, catalogue), local)
-    for split in SPLITS:
+    for split in splits:
         if not len(task.rows(split)):
             raise NotApplicable(f"Click-mined training: no {split} query shows a product for sale.")
     if not task.pages.of(task.rows("train")).clicked.any():
         raise NotApplicable("Click-mined training: no training query was ever clicked for.")
     return task
+
+
+def mine_clicks(
+    task: EmbeddingTask, features: FeaturePair, seed: int, pages: Pages | None = None
+) -> Mining:
+    """Triplets of the training clicks, filtered by thresholds that validation clicks choose.
+
+    Parameters
+    ----------
+    features : of a network trained before, of queries and of the catalogue; dist fuses them with
+        the task's own descriptors.
+    pages : in place of the task's.
+    """
+    started = time.perf_counter()
+    pages = task.pages if pages is None else pages
+    distance = FusedDistance([task.local, features], pages, seed)
+    val, learn = (mine(pages.of(task.rows(split)), distance) for split in ("val", "train"))
+    thresholds = choose_thresholds(val, *task.products)
+    return Mining(learn, val, thresholds, time.perf_counter() - started)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import vsa
+from vsa.runtime.deadline import Stopped, time_limit
+from vsa.runtime.errors import InputError
+from vsa.study.simulate.clicks import with_clicks
+
+SMALL = {
+    "category.store_px": 40,
+    "category.crop_px": 32,
+    "category.n_steps": 3,
+    "category.batch_size": 8,
+    "embedding.image_px": 32,
+    "embedding.feature_dim": 16,
+    "embedding.n_triplets": 4,
+    "embedding.n_steps": 2,
+    "embedding.n_box_steps": [2, 2],
+    "embedding.n_joint_steps": 2,
+}
+USUAL = {"backbone": "googlenet_4a", "pretrained": False, "settings": SMALL}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VSA_ARTIFACTS_DIR", str(tmp_path_factory.mktemp("artifacts")))
+        size = {"n_products_per_category": 4, "image_px": 32}
+        yield vsa.load_dataset("synthetic", settings=size)
+
+
+@pytest.fixture(scope="module")
+def clicked(shop):
+    return with_clicks(shop)
+
+
+def test_a_shop_is_learned_from_built_and_searched(clicked, tmp_path):
+    model = vsa.train(clicked, **USUAL)
+    assert model.image_px == 32
+    assert model.category.categories == clicked.categories
+    vsa.build(clicked, model, out=tmp_path / "my.engine", selection=None)
+    engine = vsa.VisualSearch.open(tmp_path / "my.engine")
+    found = engine.search(clicked.root / clicked.catalogue.path[0])
+    assert len(found.results) > 0
+    engine.close()
+
+
+def test_the_same_seed_gives_the_same_models(clicked):
+    one, two = (vsa.train(clicked, **USUAL, seed=3) for _ in range(2))
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, two.network.state_dict()[name]), name
+
+
+def test_test_photos_are_not_looked_at(clicked):
+    import dataclasses
+
+    is_test = clicked.queries.split == "test"
+    spoilt = clicked.queries.copy()
+    paths = spoilt.path[is_test].to_numpy()
+    spoilt.loc[is_test, "path"] = np.roll(paths, 1)
+    other = dataclasses.replace(clicked, queries=spoilt)
+    one, two = (vsa.train(shop, **USUAL) for shop in (clicked, other))
+    assert one.category.choice == two.category.choice
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, two.network.state_dict()[name]), name
+
+
+def test_an_interrupted_training_goes_on_and_gives_the_same(clicked, tmp_path):
+    whole = vsa.train(clicked, **USUAL)
+    for _ in range(20):
+        try:
+            with time_limit(0):
+                cut = vsa.train(clicked, **USUAL, folder=tmp_path)
+            break
+        except Stopped:
+            continue
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, cut.network.state_dict()[name]), name
+
+
+def test_a_shop_without_clicks_is_told_of_the_simulator(shop):
+    with pytest.raises(InputError, match=r"no page views.*with_clicks\(shop\)"):
+        vsa.train(shop, **USUAL)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"loss": "pper"}, "unknown loss 'pper'. Did you mean paper"),
+        ({"backbone": "googlenet_4b"}, "unknown backbone 'googlenet_4b'. Did you mean"),
+        ({"settings": {"embedding.margn": 1}}, "Did you mean embedding.margin"),
+        ({"settings": {"embedding.margin": -1}}, "greater than 0"),
+        ({"settings": {"category.architecture": "resnet18"}}, "Pass backbone="),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told_before_any_work(clicked, changed, told):
+    with pytest.raises(InputError) as failure:
+        vsa.train(clicked, **(USUAL | changed))
+    assert told in str(failure.value)
+
+
+def test_a_shop_of_one_category_cannot_teach_it(clicked):
+    import dataclasses
+
+    one = dataclasses.replace(
+        clicked,
+        catalogue=clicked.catalogue.assign(category="things"),
+        queries=clicked.queries.assign(category="things"),
+    )
+    with pytest.raises(InputError, match="there is one category only"):
+        vsa.train(one, **USUAL)
+
+
+def test_clicks_are_simulated_once_and_only_where_products_are_known(clicked, shop):
+    import dataclasses
+
+    with pytest.raises(InputError, match="page views of its own"):
+        with_clicks(clicked)
+    with pytest.raises(InputError, match="products on the photos are not known"):
+        with_clicks(dataclasses.replace(shop, has_identities=False))

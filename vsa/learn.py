@@ -1,0 +1,235 @@
+"""The LEARN path: a shop and its click log → trained models, of which `vsa.build` makes an engine.
+
+pictures with categories → classifier → page views → triplets → joint network
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from vsa.category import model
+from vsa.category import task as category_task
+from vsa.category import train as train_category
+from vsa.category.fusion import choose_fusion
+from vsa.category.model import predict
+from vsa.category.predictor import CategoryPredictor
+from vsa.category.search import nearest_references
+from vsa.category.settings import ClassifierSettings
+from vsa.category.task import CategoryTask
+from vsa.category.train import train_classifier
+from vsa.data import descriptors
+from vsa.data import images as squares
+from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
+from vsa.data.images import load_images
+from vsa.data.load import fingerprint_dataset
+from vsa.data.schema import Dataset
+from vsa.embedding import joint, mining
+from vsa.embedding import task as embedding_task
+from vsa.embedding import train as train_joint
+from vsa.embedding.joint import JointNet
+from vsa.embedding.losses import LOSSES
+from vsa.embedding.recipe import make_stages, train_stages
+from vsa.embedding.settings import EmbeddingSettings
+from vsa.embedding.task import EmbeddingTask, mine_clicks
+from vsa.embedding.train import Images
+from vsa.embedding.triplets import from_clicks
+from vsa.models.backbones import BACKBONES
+from vsa.models.embedder import Embedder
+from vsa.runtime import training
+from vsa.runtime.device import Device, pick_device
+from vsa.runtime.errors import InputError, NotApplicable
+from vsa.runtime.fingerprint import key, libraries
+from vsa.runtime.settings import change_settings
+from vsa.trained import TrainedModels
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningSettings:
+    """Of the classifier, and of the network that is trained from clicks."""
+
+    category: ClassifierSettings = field(default_factory=ClassifierSettings)
+    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+
+
+def train(
+    shop: Dataset,
+    *,
+    loss: str = "paper",
+    backbone: str = "googlenet",
+    pretrained: bool = True,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+) -> TrainedModels:
+    """Train the stages of a search on a shop and its click log (paper sections 3.1 and 3.2).
+
+    The classifier is trained first; its features help to filter the clicks, and its weights are
+    what the joint network starts from. λ, the fusion's weight, ε and γ are chosen on ``val``
+    queries; photos of ``test`` are never looked at. No ranker is trained, which would need a log of
+    purchases.
+
+    Parameters
+    ----------
+    shop : with categories, products of the ``val`` queries, and page views (``shop.pvlog``).
+    loss : a name of `vsa.losses`.
+    backbone : a name of `vsa.backbones`, of both networks.
+    pretrained : start from ImageNet weights, as photographs ask for.
+    settings : what is to differ from the defaults, by dotted names such as
+        ``{"embedding.margin": 0.3, "category.n_steps": 200}``, see `LearningSettings`.
+    seed : ≥ 0.
+    folder : where finished stages and checkpoints are kept, so that a training that was
+        interrupted goes on; without one it starts anew.
+
+    Returns
+    -------
+    `vsa.TrainedModels`, for `vsa.build`.
+
+    Raises
+    ------
+    InputError for a shop without clicks, or that lacks what training or choosing needs, for an
+    unknown loss, backbone or setting, and for weights that are not at hand.
+
+    Examples
+    --------
+    >>> from vsa.study.simulate.clicks import with_clicks
+    >>> shop = with_clicks(vsa.load_dataset("synthetic"))  # doctest: +SKIP
+    >>> model = vsa.train(shop, backbone="googlenet_4a", pretrained=False)  # doctest: +SKIP
+    >>> vsa.build(shop, model, out="my.engine")  # doctest: +SKIP
+    """
+    chosen = _settings(backbone, pretrained, settings or {})
+    _ = LOSSES[loss], BACKBONES[backbone]
+    if shop.pvlog is None:
+        raise InputError(
+            f"the shop {shop.name!r} has no page views and clicks to learn from",
+            cure="Add a pvlog.csv, or simulate them: vsa.study.simulate.clicks.with_clicks(shop)",
+        )
+    device = pick_device()
+    with TemporaryDirectory() as temporary:
+        place = Path(folder or temporary)
+        try:
+            labels = category_task.make_task(shop, shop.catalogue.image_id)
+            category_task.require_labels(labels, judged=False)
+            task = _embedding_task(shop, chosen.embedding.image_px)
+            place /= _key(shop, chosen, loss, seed, device)
+            place.mkdir(parents=True, exist_ok=True)
+            category = _learn_categories(shop, labels, chosen.category, device, seed, place)
+            network = _learn_from_clicks(
+                task, category, chosen.embedding, loss, device, seed, place
+            )
+        except NotApplicable as reason:
+            raise InputError(
+                str(reason), cure="Add what is lacking, or train on another shop", file=shop.root
+            ) from None
+    return TrainedModels(category, network, chosen.embedding.image_px)
+
+
+def _settings(backbone: str, pretrained: bool, changes: Mapping[str, Any]) -> LearningSettings:
+    for name in changes:
+        if name.rpartition(".")[2] in ("architecture", "pretrained"):
+            raise InputError(
+                f"{name} is no setting here", cure="Pass backbone=... and pretrained=..."
+            )
+    usual = LearningSettings(
+        category=ClassifierSettings(architecture=backbone, pretrained=pretrained),
+        embedding=EmbeddingSettings(architecture=backbone, pretrained=pretrained),
+    )
+    return change_settings(usual, changes)
+
+
+def _embedding_task(shop: Dataset, size_px: int) -> EmbeddingTask:
+    known = shop.queries[shop.queries.split != "test"].dropna(subset="product_id")
+    queries = known.reset_index(drop=True)
+    catalogue = shop.catalogue.reset_index(drop=True)
+    paths = [table.path.tolist() for table in (queries, catalogue)]
+    images = Images(*(load_images(shop.root, some, size_px) for some in paths))
+    asked, offered = (weak_features(load_images(shop.root, p, DESCRIPTOR_PX)) for p in paths)
+    return embedding_task.make_task(
+        queries, catalogue, shop.pvlog, images, (asked, offered), ("train", "val")
+    )
+
+
+def _learn_categories(
+    shop: Dataset,
+    task: CategoryTask,
+    settings: ClassifierSettings,
+    device: Device,
+    seed: int,
+    place: Path,
+) -> CategoryPredictor:
+    reference, val = (
+        load_images(shop.root, table.path.tolist(), settings.store_px)
+        for table in (task.reference, task.val)
+    )
+    chosen = np.flatnonzero(task.reference.is_training)
+    labels = task.labels(task.reference)
+    net, _ = train_classifier(
+        reference[chosen],
+        labels[chosen],
+        len(task.categories),
+        settings,
+        device,
+        seed,
+        "train classifier",
+        place / "classifier-checkpoint.pth",
+    )
+    _, features = predict(net, reference, settings.crop_px, device, description="references")
+    probabilities, asked = predict(
+        net, val, settings.crop_px, device, description="validation photos"
+    )
+    distances, rows = nearest_references(asked, features)
+    return CategoryPredictor(
+        net,
+        settings.store_px,
+        settings.crop_px,
+        device,
+        list(task.categories),
+        task.reference[["id", "path", "category"]],
+        features,
+        choose_fusion(probabilities, distances, labels[rows], task.labels(task.val)),
+    )
+
+
+def _learn_from_clicks(
+    task: EmbeddingTask,
+    category: CategoryPredictor,
+    settings: EmbeddingSettings,
+    loss: str,
+    device: Device,
+    seed: int,
+    place: Path,
+) -> JointNet:
+    torch.manual_seed(seed)
+    net = JointNet(settings.architecture, settings.feature_dim, frozen_norm=settings.pretrained)
+    net.load_backbone(category.net.backbone.state_dict())
+    net.to(device.device, memory_format=device.memory_format)
+    embed = Embedder(net.backbone, image_px=settings.image_px, name="classifier", device=device)
+    before = embed.embed(task.images.queries), embed.embed(task.images.catalogue)
+    mined = mine_clicks(task, before, seed)
+    source = from_clicks(mined.filtered, len(task.queries), len(task.catalogue))
+    stages = make_stages(loss, settings)
+    train_stages(net, stages, source, task.images, device, seed, place, "train")
+    return net.eval()
+
+
+def _key(shop: Dataset, settings: LearningSettings, loss: str, seed: int, device: Device) -> str:
+    """A folder of checkpoints is that of one shop, settings and code."""
+    methods = (squares, descriptors, training, model, train_category, joint, mining, train_joint)
+    return key(
+        {
+            **{method.__name__: method.VERSION for method in methods},
+            "loss": LOSSES.identity(loss),
+            "backbone": BACKBONES.identity(settings.category.architecture),
+            **libraries("torch", "torchvision"),
+        },
+        settings=[settings.category, settings.embedding],
+        shop=fingerprint_dataset(shop, shop.name),
+        seed=seed,
+        device=repr(device),
+    )
