@@ -6,6 +6,7 @@ from vsa.runtime.errors import NotApplicable
 from vsa.runtime.run import make_run
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import gather
+from vsa.study.embedding.reading import reading
 from vsa.study.embedding.results import record
 from vsa.study.embedding.retrieval import N_RESULTS, rank
 from vsa.study.embedding.task import make_task
@@ -21,7 +22,8 @@ from vsa.study.embedding.variants import (
     UNTRAINED,
     VARIANTS,
 )
-from vsa.study.ledger.ledger import Ledger, tables
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.tables import tables
 
 
 def test_names_are_unique_and_every_start_exists():
@@ -119,7 +121,10 @@ def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
     assert lacks["C2"] == ["clicks − ImageNet", "3 training seeds"]
     assert "mask − no mask, same compute" in lacks["C3"]
     assert "reproduced**" not in text.replace("not reproduced", "")
-    assert "(not measured in this run)" in tables(ledger, "sensitivity: slope k")
+    assert "(not measured in this run)" in str(tables(ledger, "sensitivity: slope k"))
+    told = reading(ledger)
+    assert "Does masking pay?" in told
+    assert "`make study` does): clicks − ImageNet" in told
 
 
 def _no_network(*arguments, **options):

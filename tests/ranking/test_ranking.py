@@ -247,6 +247,8 @@ def test_the_experiments_become_records_and_a_claim(lab):
     oracle = ledger.value(ledger.section, "own order", ORACLE, "conversion rate")
     assert oracle > ledger.value(ledger.section, "own order", LR, "conversion rate")
     assert set(judge.points("own order")) > set(judge.points("appearance kept"))
+    assert judge.reading().count("**GBDT + LR**") == 4
+    assert "not compared" not in judge.reading()
 
 
 def test_simulated_signals_are_named_in_every_table(lab):

@@ -13,7 +13,7 @@ from vsa.study.index import benchmark
 from vsa.study.index.benchmark import compare, fastest, make_items, make_queries, make_truth
 from vsa.study.index.experiment import IndexLab
 from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS
-from vsa.study.index.results import IndexJudge, repeats
+from vsa.study.index.results import IndexJudge, reading, repeats
 from vsa.study.index.task import Asked, IndexTask
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.simulate.growth import make_growth
@@ -136,6 +136,10 @@ def test_growth_within_one_index_is_told_apart_from_that_with_shards(lab):
         for n in ("1,000", "4,000")
     ]
     assert exponents[0] == pytest.approx(1.0)
+    told = reading(ledger, curves)
+    assert told.startswith("- At 4,000 items the index finds ")
+    grown = f"as items to the power of {exponents[1]:.2f}"
+    assert f"Latency of vsa, 500 to 4,000 items, grows faster than the catalogue: {grown}." in told
     assert exponents[1] > 1.5
 
 

@@ -15,12 +15,13 @@ from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
 from vsa.data.load import load
 from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
-from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError, NotApplicable
 from vsa.runtime.run import Run
 from vsa.study.category.task import make_task, require_labels
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.predecessors import made_by
 from vsa.study.simulate.clicks import pvlog_statistics, simulate_pvlog
 
 DESCRIPTOR_PX = 64  # classical descriptors, hashes and quality are computed at this size
@@ -98,11 +99,7 @@ def open_shop(run: Run) -> Shop:
 
     Raises InputError if notebook 01 has not run on these tables, or if a file of it is damaged.
     """
-    tables = settled(run.artifacts / "tables")
-    if not tables.is_dir():
-        raise InputError(
-            "the catalogue is not prepared", cure="Run notebook 01_catalogue first", file=tables
-        )
+    tables = made_by("01_catalogue", run, run.artifacts / "tables")
     check_manifest(tables)
     dataset = load(run.dataset, run.profile, run.seed)
     selection = pd.read_parquet(tables / "selection.parquet")

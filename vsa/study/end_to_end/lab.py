@@ -18,6 +18,7 @@ from vsa.category.predictor import CategoryPrediction, open_predictor
 from vsa.data.images import load_images
 from vsa.embedding.extract import describe
 from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, engine_folder, likely_categories
+from vsa.ranking.serve import ranker_folder
 from vsa.runtime.device import pick_device
 from vsa.runtime.progress import progress
 from vsa.runtime.run import Run
@@ -31,6 +32,8 @@ from vsa.study.end_to_end.naive import NaivePipeline
 from vsa.study.end_to_end.publish import publish
 from vsa.study.index.prepare import index_task
 from vsa.study.index.task import IndexTask
+from vsa.study.predecessors import made_by
+from vsa.study.ranking.prepare import can_be_ranked
 from vsa.study.simulate.growth import make_growth
 from vsa.study.simulate.signals import simulate_signals
 
@@ -299,9 +302,17 @@ class EndToEnd:
 
 
 def open_end_to_end(run: Run, shop: Shop) -> EndToEnd:
-    """Where notebook 06 experiments; raises NotApplicable where there are no features."""
+    """Where notebook 06 experiments.
+
+    Raises NotApplicable where there are no features, and InputError where notebook 02 or 05 left
+    nothing that the engine could open.
+    """
     lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
-    return EndToEnd(run, shop, lab, index_task(run, shop, lab))
+    made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
+    task = index_task(run, shop, lab)
+    if can_be_ranked(task):
+        made_by("05_quality_rerank", run, ranker_folder(run))
+    return EndToEnd(run, shop, lab, task)
 
 
 def _padded(products: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from vsa.ranking.serve import QualityRanker
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.sentences import bullets
 from vsa.study.ledger.timing import measure
 from vsa.study.ranking.experiment import SHUFFLED, UNKNOWN, Outcome, RankLab
 from vsa.study.simulate.shoppers import NAMES
@@ -33,6 +34,7 @@ from vsa.study.simulate.shoppers import NAMES
 N_BINS = 15
 _WANTED_SEEDS = 3
 _OWN, _KEPT, _GAIN = "own order", "appearance kept", "gain over appearance only"
+_OVER_OTHERS, _SIMPLER = "GBDT + LR over others", (BEST_SELLERS, EBAY, LR, GBDT)
 _IMPORTANCE = "importance for GBDT + LR"
 
 
@@ -90,10 +92,17 @@ class RankJudge:
             one, other = (o.over_shoppers(o.recall[1]) for o in (outcome, before))
             lost = self._paired(paired_difference, one, other)
             self._note(title, name, "Identical Recall@1 difference", lost)
-        for name in (BEST_SELLERS, EBAY, LR, GBDT):
+        for name in _SIMPLER:
             gain = self._difference(lab.blended[GBDT_LR], lab.blended[name])
-            title = self.title("GBDT + LR over others")
+            title = self.title(_OVER_OTHERS)
             self._note(title, f"over {name}", "conversion rate difference", gain)
+
+    def reading(self) -> str:
+        """Whether the paper's ranker converts more than simpler ones, in sentences of Markdown."""
+        title, metric = self.title(_OVER_OTHERS), "conversion rate difference"
+        return bullets(
+            self.ledger.compare(title, f"over {name}", metric, GBDT_LR, name) for name in _SIMPLER
+        )
 
     def segments(self) -> None:
         """The gain of GBDT + LR, for each user portrait."""
