@@ -52,11 +52,13 @@ def source(*objects: Any) -> Source:
     Private functions of the same module that they call follow them. Raises TypeError for what has
     no source in Python.
     """
-    wanted, parts = list(objects), []
+    wanted, parts, module = list(objects), [], ""
     for thing in wanted:  # grows
         code = _code(thing)
-        parts.append(code if thing not in objects else f"# {thing.__module__}\n{code}")
         wanted += [helper for helper in _helpers(thing, code) if helper not in wanted]
+        heading = f"# {thing.__module__}\n" if thing.__module__ != module else ""
+        parts.append(heading + code)
+        module = thing.__module__
     return Source("\n\n".join(parts))
 
 

@@ -14,11 +14,11 @@ METRIC = get_metric("Accuracy@1 difference")
     [
         (
             Interval(0.031, 0.012, 0.05, 50),
-            "**fusion** beats **model** by 3.1 points of Accuracy@1 (95 % interval +1.2 to +5.0).",
+            "**fusion** beats **model** by 3.1 points of Accuracy@1 (95 % interval 1.2 to 5.0).",
         ),
         (
             Interval(-0.031, -0.05, -0.012, 50),
-            "**model** beats **fusion** by 3.1 points of Accuracy@1 (95 % interval −5.0 to −1.2).",
+            "**model** beats **fusion** by 3.1 points of Accuracy@1 (95 % interval 1.2 to 5.0).",
         ),
         (
             Interval(0.031, -0.012, 0.05, 50),
@@ -40,7 +40,7 @@ def test_an_interval_that_touches_zero_is_not_sure(low):
 def test_small_rates_keep_their_digits():
     rate = get_metric("conversion rate difference")
     told = difference_sentence("a", "b", Interval(0.0012, 0.0004, 0.002, 9), rate)
-    assert "by 0.12 points of conversion rate (95 % interval +0.04 to +0.20)" in told
+    assert "by 0.12 points of conversion rate (95 % interval 0.04 to 0.20)" in told
 
 
 def test_only_differences_are_told_so():

@@ -29,6 +29,13 @@ def test_the_best_of_each_metric_is_marked_by_the_registrys_direction(ledger):
     assert plain.endswith("* the best of its metric")
 
 
+def test_rows_that_are_no_rivals_are_not_ranked(ledger):
+    for stage, value in (("search", 1.0), ("re-rank", 2.0)):
+        ledger.record("stages", stage, "query latency", value)
+    assert "<b>" in tables(ledger, "stages")._repr_html_()
+    assert "<b>" not in tables(ledger, "stages", mark=False)._repr_html_()
+
+
 def test_values_that_print_alike_share_the_mark(ledger):
     for name, value in (("a", 0.70001), ("b", 0.70002), ("c", 0.1)):
         ledger.record("accuracy", name, "Accuracy@1", value)

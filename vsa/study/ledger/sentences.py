@@ -21,19 +21,21 @@ def difference_sentence(first: str, second: str, difference: Interval, metric: M
         raise ValueError(f"{metric.name!r} is no difference")
     name = metric.name.removesuffix(" difference")
     digits = 2 if metric.format == "+.4f" else 1
-    value, low, high = (
-        f"{100 * number:+.{digits}f}".replace("-", "−")
-        for number in (difference.value, difference.low, difference.high)
-    )
-    interval = f"95 % interval {low} to {high}"
-    if difference.low <= 0 <= difference.high:
+    parts = [100 * part for part in (difference.value, difference.low, difference.high)]
+    if parts[1] <= 0 <= parts[2]:
+        value, low, high = (f"{part:+.{digits}f}".replace("-", "−") for part in parts)
         return (
             f"No sure difference in {name} between **{first}** and **{second}**: "
-            f"{value} points ({interval})."
+            f"{value} points (95 % interval {low} to {high})."
         )
-    first_wins = (difference.low > 0) == (metric.direction == "higher")
+    first_wins = (parts[1] > 0) == (metric.direction == "higher")
     winner, loser = (first, second) if first_wins else (second, first)
-    return f"**{winner}** beats **{loser}** by {value[1:]} points of {name} ({interval})."
+    bounds = sorted(abs(part) for part in parts[1:])  # both on one side of zero
+    value, low, high = (f"{part:.{digits}f}" for part in (abs(parts[0]), *bounds))
+    return (
+        f"**{winner}** beats **{loser}** by {value} points of {name} "
+        f"(95 % interval {low} to {high})."
+    )
 
 
 def not_compared(first: str, second: str) -> str:

@@ -31,7 +31,7 @@ class Table:
             stars = [" *" if (row, column) in self.best else "  " for row in marked.index]
             marked[column] = marked[column] + stars  # numbers stay below each other
         heading = f"{self.title}\n" if self.title else ""
-        return heading + (marked.to_string() if len(marked) else _ABSENT)
+        return heading + (marked.to_string(index_names=False) if len(marked) else _ABSENT)
 
     def html(self) -> str:
         """One table that scrolls within its own width."""
@@ -76,21 +76,23 @@ def as_table(frame: pd.DataFrame, title: str = "") -> Tables:
     return Tables((Table(frame.astype(str), title),))
 
 
-def tables(ledger: Ledger, *experiments: str) -> Tables:
+def tables(ledger: Ledger, *experiments: str, mark: bool = True) -> Tables:
     """Recorded experiments, one below the other; says so of what was not measured.
 
     The best value of each metric, by the registry's direction and as printed, is marked: bold, or
-    by a star. Rows that are differences or ratios of two methods are not ranked.
+    by a star. Rows that are differences or ratios of two methods are not ranked; `mark` is False
+    where rows are no rivals either, such as stages or seeds.
     """
-    return Tables(tuple(_table(ledger, experiment) for experiment in experiments))
+    return Tables(tuple(_table(ledger, experiment, mark) for experiment in experiments))
 
 
-def _table(ledger: Ledger, experiment: str) -> Table:
+def _table(ledger: Ledger, experiment: str, mark: bool) -> Table:
     try:
         cells, values = (ledger.table(experiment, as_text=text) for text in (True, False))
     except InputError:
         return Table(pd.DataFrame(), experiment)
-    best = {(row, str(metric)) for metric in values for row in _best(str(metric), values[metric])}
+    metrics = map(str, values if mark else ())
+    best = {(row, metric) for metric in metrics for row in _best(metric, values[metric])}
     if len(cells.columns) == 1 and cells.index.str.contains(" | ", regex=False).all():
         heading = _heading(cells.columns[0])
         return Table(
