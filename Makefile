@@ -1,12 +1,14 @@
 # make reproduce                      the synthetic shop at the laptop profile
 # make reproduce DATASET=grocery PROFILE=smoke SEED=1
 # make reproduce DATASET='folder:my shop'
+# make reproduce SET='embedding.margin=0.3 clicks.noise_click_rate=0.1'   a run of its own
 # make app                            search by photo, in a browser
 # make study                          more seeds and variants of notebook 03 than reproduce trains
 # make test                           linters, types, unit tests, notebooks
 export DATASET ?= synthetic
 export PROFILE ?= laptop
 export SEED ?= 0
+export SET ?=
 export RUN ?= all
 export N ?= 10000000
 PYTHON ?= python3
@@ -34,10 +36,11 @@ SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 .DELETE_ON_ERROR:
 
 reproduce: $(READY)
-	@$(BIN)/vsa reproduce --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED"
+	@$(BIN)/vsa reproduce --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED" \
+		--set "$$SET"
 
 study: $(READY)  ## every variant of notebook 03 with every seed; hours, resumable
-	@$(BIN)/vsa study --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED"
+	@$(BIN)/vsa study --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED" --set "$$SET"
 
 test: $(READY)
 	$(BIN)/ruff check .

@@ -7,17 +7,18 @@
 import sys
 
 from vsa.runtime.paths import NOTEBOOKS, ROOT
-from vsa.runtime.run import make_run
+from vsa.study.run import make_run
 from vsa.study.pipeline import CHECKOUT_LINK, REPORTS_LINK
 from vsa.study.sources import sources
 
-RUN = make_run(config["dataset"], config["profile"], config["seed"])
+RUN = make_run(config["dataset"], config["profile"], config["seed"], config["overrides"])
 PYTHON = sys.executable
 # exec: no shell stands between Snakemake and the process that watches it.
 # 2>&1: Snakemake's standard error is its log, which vsa keeps apart.
 EXECUTE = (
     "exec {PYTHON:q} -m vsa.cli notebook {input.notebook:q} {output:q}"
-    " --dataset {params.dataset:q} --profile {params.profile:q} --seed {params.seed} 2>&1"
+    " --dataset {params.dataset:q} --profile {params.profile:q} --seed {params.seed}"
+    " --set={params.overrides:q} 2>&1"
 )
 
 
@@ -28,8 +29,11 @@ def as_it_is(text):
 
 PARAMETERS = {
     "dataset": as_it_is(RUN.dataset),
-    "profile": RUN.profile.name,
+    "profile": RUN.profile,
     "seed": RUN.seed,
+    "overrides": as_it_is(RUN.overrides),
+    "settings": as_it_is(repr(RUN.settings)),
+    "plugins": config["plugins"],
 }
 
 

@@ -15,11 +15,11 @@ import pandas as pd
 
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import make_run
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.index.experiment import IndexLab
 from vsa.study.index.prepare import index_lab
 from vsa.study.index.scale import compare_shards
+from vsa.study.run import make_run
 
 _SHARD = 25_000_000  # features of so many are in memory at once while a shard is built
 

@@ -32,15 +32,16 @@ from vsa.embedding.joint import JointNet
 from vsa.embedding.mining import Triplets
 from vsa.embedding.train import Images, train_stage
 from vsa.embedding.triplets import from_clicks
+from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD
 from vsa.runtime.atomic import atomic_file
-from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.paths import reports_dir
-from vsa.runtime.profiles import CategorySettings, EmbeddingSettings, get_profile
 from vsa.runtime.threads import POLICIES
 from vsa.study.embedding.variants import make_stage
 from vsa.study.ledger.environment import commit, machine, versions
+from vsa.study.run import make_run
+from vsa.study.settings import CategorySettings, EmbeddingStudySettings
 from vsa.study.simulate.synthetic.shop import render_shop
 
 N_ROUNDS = 7
@@ -196,7 +197,7 @@ class PlainPictures(torch.utils.data.Dataset):
             return self.transform(picture.convert("RGB"))
 
 
-def triplet_training_ratio(settings: EmbeddingSettings, device: Device) -> dict[str, float]:
+def triplet_training_ratio(settings: EmbeddingStudySettings, device: Device) -> dict[str, float]:
     """Time of a plain loop's step of m triplets over that of `train_stage`, median of rounds."""
     rng = np.random.default_rng(0)
     size, m, n_steps = settings.image_px, settings.n_triplets, 8
@@ -250,15 +251,18 @@ def rendering_speed(image_px: int) -> float:
 
 def main() -> None:
     """Run everything, print it, store it."""
-    device, profile = pick_device(), get_profile("laptop")
+    device = pick_device()
+    rendered, photographs = (
+        make_run(name, "laptop", 0).settings for name in ("synthetic", "grocery")
+    )
     results: dict[str, dict[str, float]] = {}
-    for settings in (profile.category_scratch, profile.category_pretrained):
+    for settings in (rendered.category, photographs.category):
         name = f"{settings.architecture}, {settings.crop_px} px, batch {settings.batch_size}"
         results[f"training step: {name}"] = step_ratio(settings, device)
         results[f"waiting for data: {name}"] = {"share": waiting_share(settings, device)}
-        if settings is profile.category_scratch:
+        if settings is rendered.category:
             results[f"training beside itself, CPU: {name}"] = beside_itself()
-    for settings in (profile.embedding_scratch, profile.embedding_pretrained):
+    for settings in (rendered.embedding, photographs.embedding):
         name = f"{settings.architecture}, {settings.image_px} px, {settings.n_triplets} triplets"
         results[f"triplet training: {name}"] = triplet_training_ratio(settings, device)
     results["renderer, 64 px, one process"] = {"images_per_s": rendering_speed(64)}
@@ -277,4 +281,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    take_steps(get_profile("laptop").category_scratch) if sys.argv[1:] == ["steps"] else main()
+    if sys.argv[1:] == ["steps"]:
+        take_steps(make_run("synthetic", "laptop", 0).settings.category)
+    else:
+        main()

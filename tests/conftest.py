@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 import vsa  # noqa: F401 (before a test imports torch: its threads then wait as the product's do)
 
-PARAMETERS = 'dataset = "synthetic"\nprofile = "smoke"\nseed = 0'
+PARAMETERS = 'dataset = "synthetic"\nprofile = "smoke"\nseed = 0\noverrides = ""'
 
 WriteNotebook = Callable[..., Path]
 

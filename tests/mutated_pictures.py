@@ -19,7 +19,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from vsa.data.images import ImageError, decode, upright_size
+from vsa.data.decoding import ImageError, decode, upright_size
 
 _WIDTH, _HEIGHT = 61, 43  # found again in the files' headers
 _SIDES = (0, 1, 2, 300, 5000, 9999, 10_001, 16_383, 32_767, 65_535, 2**24 - 1, 2**31 - 1, 2**32 - 1)

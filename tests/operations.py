@@ -23,14 +23,15 @@ from vsa.category.fusion import FusionChoice
 from vsa.category.predictor import save_predictor
 from vsa.data.fetch import unpack_zip
 from vsa.data.images import load_images
-from vsa.embedding.extract import Description
 from vsa.index import build
 from vsa.index import shards as shards_module
 from vsa.index.build import build_index
-from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.index import Index
 from vsa.index.model import change_facts
+from vsa.index.request import SearchParams
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.index.tuning import Trial
+from vsa.models.embedder import EMBEDDERS, Embedder
 from vsa.ranking.features import Filling
 from vsa.ranking.forest import Forest
 from vsa.ranking.models import LeafTable
@@ -38,16 +39,16 @@ from vsa.ranking.serve import QualityRanker, open_ranker, save_ranker
 from vsa.runtime import atomic
 from vsa.runtime.atomic import atomic_dir, atomic_file, replace_dir, settled
 from vsa.runtime.checked import check_manifest, write_manifest
-from vsa.runtime.run import Run, make_run
 from vsa.study.end_to_end import publish as publishing
 from vsa.study.figures.grids import image_grid
 from vsa.study.figures.style import read_figures, save_figure
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.metrics_file import read_metrics
 from vsa.study.ledger.reporting import write_report
+from vsa.study.run import Run, make_run
 
 OLD, NEW = 1, 2
-ALL = Knobs(10**6, 10**6)
+ALL = SearchParams(10**6, 10**6)
 PHOTO = unit(np.random.default_rng(9), 1)[0]
 
 
@@ -128,29 +129,29 @@ def read_archive(place: Path) -> object:
 
 
 def index(place: Path, state: int) -> None:
-    build_index(place / "index", _features(state), n_bits=64, knobs=ALL)
+    build_index(place / "index", _features(state), n_bits=64, params=ALL)
 
 
 def read_index(place: Path) -> object:
-    with BinaryIndex(place / "index") as opened:
+    with Index.open(place / "index") as opened:
         opened.verify()
-        hits = opened.search(PHOTO, 1000)
+        hits = opened.search_one(PHOTO, 1000)
         return hits.ids.tolist(), hits.similarity.round(3).tolist()
 
 
-def _open_for(place: Path) -> BinaryIndex:
+def _open_for(place: Path) -> Index:
     if not (place / "index").exists():
         index(place, OLD)
-    return BinaryIndex(place / "index", writable=True)
+    return Index.open(place / "index", writable=True)
 
 
 def changes(place: Path, state: int) -> None:
     with _open_for(place) as opened:
         if state == NEW:
-            if 0 in opened.search(PHOTO, 1000).ids:
-                opened.delete(np.arange(5))
-            if 100 not in opened.search(PHOTO, 1000).ids:
-                opened.add(np.arange(100, 110), unit(np.random.default_rng(3), 10))
+            if 0 in opened.search_one(PHOTO, 1000).ids:
+                opened.remove(np.arange(5))
+            if 100 not in opened.search_one(PHOTO, 1000).ids:
+                opened.add(unit(np.random.default_rng(3), 10), np.arange(100, 110))
 
 
 def read_changes(place: Path) -> object:
@@ -167,28 +168,28 @@ def compaction(place: Path, state: int) -> None:
 
 
 def read_compaction(place: Path) -> object:
-    with BinaryIndex(place / "index") as opened:
+    with Index.open(place / "index") as opened:
         return [*read_changes(place), opened.stats()["changes since"]]
 
 
 def facts(place: Path, state: int) -> None:
     if not (place / "index").exists():
         index(place, OLD)
-    change_facts(place / "index", knobs={"n_probe": state, "n_candidates": 1000})
+    change_facts(place / "index", params={"n_probe": state, "n_candidates": 1000})
 
 
 def read_facts(place: Path) -> object:
-    with BinaryIndex(place / "index") as opened:
-        return opened.knobs.n_probe
+    with Index.open(place / "index") as opened:
+        return opened.params.n_probe
 
 
 def shards(place: Path, state: int) -> None:
-    build_shards(place / "shards", 2, _features(state), knobs=ALL)
+    build_shards(place / "shards", 2, _features(state), params=ALL)
 
 
 def read_shards(place: Path) -> object:
     opened = ShardedIndex.open(place / "shards")
-    hits = opened.search(PHOTO, 1000)
+    hits = opened.search_one(PHOTO, 1000)
     opened.close()
     assert not hits.is_partial
     return hits.ids.tolist(), hits.similarity.round(3).tolist()
@@ -197,11 +198,13 @@ def read_shards(place: Path) -> object:
 # An index of pictures: a network that takes no time --------------------------------------------
 
 
-def _mean_colours(net, images, device, **options) -> Description:
-    flat = np.ones((len(images), DIM))
-    flat[:, :8] = images.reshape(len(images), -1)[:, :8]
-    features = (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float32)
-    return Description(features, np.zeros((len(images), 4), np.float32))
+def _first_pixels() -> Embedder:
+    def vectors(pictures: torch.Tensor) -> torch.Tensor:
+        flat = torch.ones(len(pictures), DIM)
+        flat[:, :8] = pictures.permute(0, 2, 3, 1).reshape(len(pictures), -1)[:, :8]
+        return flat
+
+    return Embedder(vectors, image_px=4, mean=(0.0,) * 3, std=(1 / 255,) * 3)
 
 
 def _prepare_pictures(place: Path, state: int) -> Path:
@@ -276,7 +279,7 @@ def engine(place: Path, state: int) -> None:
 def read_engine(place: Path) -> object:
     found = settled(place / "engine")
     check_manifest(found)
-    with BinaryIndex(found / "index") as opened:
+    with Index.open(found / "index") as opened:
         opened.verify()
         return len(opened)
 
@@ -379,19 +382,17 @@ def read(name: str, place: Path) -> list[object]:
 @contextmanager
 def _lightly(operation: Operation) -> Iterator[None]:
     """Networks, trained models and settings that take no time; the system that is asked for."""
-    net = SimpleNamespace(head=SimpleNamespace(out_features=DIM), state_dict=dict)
     instead = [
         (build, "train_model", lambda *_, **__: _MODEL),
         (shards_module, "train_model", lambda *_, **__: _MODEL),
-        (pictures, "imagenet_network", lambda device: net),
-        (pictures, "describe", _mean_colours),
-        (pictures, "_SIZE_PX", 4),
-        (pictures, "choose_knobs", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
-        (publishing, "choose_knobs", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
+        (pictures, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
+        (publishing, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
     ]
     if not operation.exchanges:
         instead.append((atomic, "_exchange", lambda *_: False))
     with ExitStack() as stack:
+        entries = {pictures.DEFAULT_EMBEDDER: _first_pixels}
+        stack.enter_context(mock.patch.dict(EMBEDDERS._entries, entries))
         for module, attribute, value in instead:
             stack.enter_context(mock.patch.object(module, attribute, value))
         yield

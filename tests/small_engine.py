@@ -18,8 +18,8 @@ from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.engine import engine_folder
 from vsa.runtime.device import pick_device
-from vsa.runtime.profiles import get_profile
 from vsa.study.end_to_end.publish import publish
+from vsa.study.run import make_run
 
 NAMES = ["bags", "shoes", "toys"]
 N_ITEMS = 90
@@ -39,16 +39,18 @@ def small_shop(root: Path) -> SimpleNamespace:
 
     Picture i is item i, and lies at ``root / f"{i}.png"``.
     """
-    run = SimpleNamespace(artifacts=root, dataset="synthetic", profile=get_profile("smoke"))
+    run = SimpleNamespace(
+        artifacts=root, dataset="synthetic", settings=make_run("synthetic", "smoke", 0).settings
+    )
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     pictures = rng.integers(0, 256, (N_ITEMS, 4, 4, 3), np.uint8).repeat(16, 1).repeat(16, 2)
-    settings, device = run.profile.embedding_scratch, pick_device()
+    settings, device = run.settings.embedding, pick_device()
     net = JointNet(settings.architecture, settings.feature_dim)
     batch = torch.from_numpy(pictures).permute(0, 3, 1, 2)
     for _ in range(20):  # norms that fit the pictures, so that features differ
         net.embed(batch, net.locate(batch), 30.0)
-    category = shaken(CategoryNet(run.profile.category_scratch.architecture, 3, pretrained=False))
+    category = shaken(CategoryNet(run.settings.category.architecture, 3, pretrained=False))
     reference = pd.DataFrame({"id": ["a", "b", "c"], "path": ["", "", ""], "category": NAMES})
     directions = np.eye(3, category.head.in_features, dtype=np.float32)
     save_predictor(

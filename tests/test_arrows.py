@@ -9,7 +9,6 @@ MAY_POINT_AT_THE_STUDY = {"vsa/__init__.py", "vsa/cli.py"}
 STILL_DO = {
     "vsa/app.py",  # opens a run, and names the simulated shoppers
     "vsa/category/predictor.py",  # is saved from an experiment's task and result
-    "vsa/data/load.py",  # knows the rendered shop
     "vsa/engine.py",  # asks the profile for the classifier's settings
     "vsa/ranking/blend.py",  # averages over the simulated shoppers
     "vsa/ranking/features.py",

@@ -23,8 +23,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--dataset", "shoes"], "unknown data set 'shoes'. Choose one of synthetic,"),
-        (["--profile", "huge"], "unknown profile 'huge'. Choose one of smoke,"),
+        (["--dataset", "shoes"], "unknown data set 'shoes'. Choose one of grocery,"),
+        (["--profile", "huge"], "unknown profile 'huge'. Choose one of full,"),
         (["--seed", "-1"], "seed -1 is not a whole number"),
         (["--dataset", "folder:no such place"], "no such"),
         (["--until", "99_end"], "no notebook '99_end'. Choose one of"),
@@ -142,7 +142,7 @@ def test_output_that_cannot_be_written_is_told():
 def test_an_interrupted_command_ends_without_a_word(tmp_path):
     code = "import vsa.cli, vsa.study.pipeline as p, os, signal\n"
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background, too
-    code += "p.reproduce = lambda *_: os.kill(os.getpid(), signal.SIGINT)\nvsa.cli.main()"
+    code += "p.reproduce = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\nvsa.cli.main()"
     command = [sys.executable, "-c", code, "reproduce"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 130

@@ -15,7 +15,8 @@ from PIL import Image
 from small_engine import N_ITEMS, NAMES, shaken, small_shop
 from torch import nn
 
-from vsa.data.images import ImageError, load_image, load_squares
+from vsa.data.decoding import ImageError
+from vsa.data.images import load_image, load_squares
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.engine import STAGES, Stages, VisualSearch, likely_categories

@@ -51,10 +51,10 @@ def test_opens_with_prose_and_takes_the_parameters_of_a_smoke_run(path):
     first = nbformat.read(path, as_version=4).cells[0]
     assert first.cell_type == "markdown"
     assert first.source.startswith("# ")
-    assert read_parameters(path) == {"dataset": "synthetic", "profile": "smoke", "seed": 0}
-    assert any(
-        f'start(dataset, profile, seed, "{path.stem}")' in c.source for c in code_cells(path)
-    )
+    taken = {"dataset": "synthetic", "profile": "smoke", "seed": 0, "overrides": ""}
+    assert read_parameters(path) == taken
+    begins = f'start(dataset, profile, seed, overrides, "{path.stem}")'
+    assert any(begins in cell.source for cell in code_cells(path))
 
 
 @every_notebook

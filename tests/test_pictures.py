@@ -11,28 +11,30 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from vsa import cli, pictures
-from vsa.data.images import ImageError
-from vsa.embedding.joint import JointNet
-from vsa.pictures import Pictures, build
+from vsa.data.decoding import ImageError
+from vsa.models.backbones import make_backbone
+from vsa.models.embedder import EMBEDDERS, Embedder
+from vsa.pictures import DEFAULT_EMBEDDER, Pictures, build
 from vsa.runtime.errors import InputError
 
 
-def _small_network(device):
+def _small():
     torch.manual_seed(0)
-    net = JointNet("mobilenet_v2", 1280)
-    net.head = nn.Linear(1280, 1280, bias=False)
-    nn.init.eye_(net.head.weight)
-    return net.to(device.device, memory_format=device.memory_format).eval()
+    return Embedder(make_backbone("mobilenet_v2", pretrained=False)[0], image_px=64)
+
+
+def register(monkeypatch, entry, name=DEFAULT_EMBEDDER):
+    """Let an embedder be known for as long as a test takes."""
+    monkeypatch.setitem(EMBEDDERS._entries, name, entry)
+    monkeypatch.setitem(EMBEDDERS._versions, name, 1)
 
 
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
     """A folder of twelve different pictures, one of them in a folder of its own."""
-    monkeypatch.setattr(pictures, "imagenet_network", _small_network)
-    monkeypatch.setattr(pictures, "_SIZE_PX", 64)
+    register(monkeypatch, _small)
     folder = tmp_path / "shop"
     (folder / "more").mkdir(parents=True)
     for number in range(12):
@@ -105,14 +107,14 @@ def test_an_interrupted_build_goes_on(shop, tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "_CHUNK", 4)
     calls = []
 
-    def describe(net, images, *args, **options):
+    def embed(embedder, images, **options):
         calls.append(len(images))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(net, images, *args, **options)
+        return real(embedder, images, **options)
 
-    real = pictures.describe
-    monkeypatch.setattr(pictures, "describe", describe)
+    real = Embedder.embed
+    monkeypatch.setattr(Embedder, "embed", embed)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "index", shop)
     assert not (tmp_path / "index").exists()
@@ -152,29 +154,109 @@ def test_kept_parts_are_of_the_pictures_they_were_made_of(shop, tmp_path, monkey
 def test_another_network_describes_anew(shop, tmp_path, monkeypatch):
     calls = []
 
-    def describe(net, images, *args, **options):
+    def embed(embedder, images, **options):
         calls.append(len(images))
-        return real(net, images, *args, **options)
+        return real(embedder, images, **options)
 
     def fail(*_, **__):
         raise KeyboardInterrupt
 
-    real = pictures.describe
-    monkeypatch.setattr(pictures, "describe", describe)
+    real = Embedder.embed
+    monkeypatch.setattr(Embedder, "embed", embed)
     with monkeypatch.context() as broken:
         broken.setattr(pictures, "write_index", fail)
         with pytest.raises(KeyboardInterrupt):
             build(tmp_path / "index", shop)
 
-    def other_network(device):
-        net = _small_network(device)
-        with torch.no_grad():
-            net.backbone.features[0][0].weight += 0.01
-        return net
-
-    monkeypatch.setattr(pictures, "imagenet_network", other_network)
+    register(monkeypatch, _other)
     build(tmp_path / "index", shop)
     assert calls == [12, 12]
+
+
+def _other():
+    """As `_small`, with one weight a little different."""
+    embedder = _small()
+    with torch.no_grad():
+        embedder.network.features[0][0].weight[0, 0, 0, 0] += 0.01
+    return embedder
+
+
+def _colours():
+    return Embedder(lambda pictures: pictures.mean((2, 3)), image_px=16)
+
+
+def test_an_index_is_asked_by_the_embedder_that_made_it(shop, tmp_path, monkeypatch):
+    """A registered one of 3 dimensions; of a photo, the feature is that of the indexed picture."""
+    register(monkeypatch, _colours, "colours")
+    assert (
+        run(monkeypatch, "index", "build", tmp_path / "index", shop, "--embedder", "colours") == 0
+    )
+    with Pictures(tmp_path / "index", writable=True) as own:
+        assert own.index.facts["embedder"]["name"] == "colours"
+        assert (own.embedder.dim, own.embedder.image_px) == (3, 16)
+        _paint(shop / "12.png", 12)
+        assert own.add(shop).counts == counts(added=1, unchanged=12)
+        assert own.search(shop / "12.png", 1).name.tolist() == ["12.png"]
+
+
+def test_another_embedder_of_the_same_name_is_refused(shop, tmp_path, monkeypatch, capsys):
+    index = tmp_path / "index"
+    build(index, shop)
+    _paint(shop / "12.png", 12)
+    for other in (_other, _colours):
+        register(monkeypatch, other)
+        for command in (["search", index, shop / "00.png"], ["index", "add", index, shop]):
+            assert run(monkeypatch, *command) == 2
+            assert "is not the one that made the index" in capsys.readouterr().err
+    register(monkeypatch, _small)
+    with Pictures(index, writable=True) as own:
+        assert own.add(shop).counts == counts(added=1, unchanged=12), "nothing was added before"
+
+
+def test_an_embedder_of_another_dimension_is_refused_whatever_it_says_it_is(
+    shop, tmp_path, monkeypatch
+):
+    build(tmp_path / "index", shop)
+    with Pictures(tmp_path / "index") as own:
+        identity = own.embedder.identity
+    monkeypatch.setattr(Embedder, "identity", identity)
+    register(monkeypatch, _colours)
+    with Pictures(tmp_path / "index") as own, pytest.raises(InputError, match="3-d, and not"):
+        own.search(shop / "00.png")
+
+
+def test_an_index_whose_embedder_is_gone_says_so_and_can_still_be_pruned(
+    shop, tmp_path, monkeypatch, capsys
+):
+    index = tmp_path / "index"
+    with monkeypatch.context() as plugged_in:
+        register(plugged_in, _colours, "colours")
+        build(index, shop, embedder="colours")
+    for command in (["search", index, shop / "00.png"], ["index", "add", index, shop]):
+        assert run(monkeypatch, *command) == 2
+        message = capsys.readouterr().err
+        assert "made by the embedder 'colours', which is not there" in message
+        assert "VSA_PLUGINS" in message
+    assert run(monkeypatch, "index", "delete", index, "03.png") == 0
+
+
+def test_an_unknown_embedder_makes_nothing(shop, tmp_path, monkeypatch, capsys):
+    arguments = ["index", "build", tmp_path / "index", shop, "--embedder", "mobilenet_v4"]
+    assert run(monkeypatch, *arguments) == 2
+    assert "Did you mean mobilenet_v" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+
+
+def test_absent_weights_are_reported(shop, tmp_path, monkeypatch):
+    monkeypatch.delitem(EMBEDDERS._entries, DEFAULT_EMBEDDER)
+    monkeypatch.setenv("VSA_WEIGHTS_DIR", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", _no_network)
+    with pytest.raises(InputError, match="no usable ImageNet weights of mobilenet_v2"):
+        build(tmp_path / "index", shop)
+
+
+def _no_network(*_, **__):
+    raise OSError("no network")
 
 
 def test_pictures_that_were_only_touched_or_moved_are_left_as_they_are(shop, tmp_path, monkeypatch):

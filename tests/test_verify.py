@@ -7,9 +7,9 @@ from small_engine import small_shop
 
 from vsa.engine import VisualSearch, engine_folder
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import make_run
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.reporting import write_report
+from vsa.study.run import make_run
 from vsa.verify import verify
 
 

@@ -7,20 +7,67 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.registry import announce
 from vsa.runtime.threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
+    from vsa.data.datasets import DATASETS as datasets
+    from vsa.data.datasets import DataSource
+    from vsa.data.load import load_dataset
+    from vsa.data.schema import Dataset
+    from vsa.index.codec import CODECS as codecs
+    from vsa.index.index import Index
+    from vsa.index.request import SearchParams
+    from vsa.models.backbones import BACKBONES as backbones
+    from vsa.models.backbones import Backbone
+    from vsa.models.embedder import EMBEDDERS as embedders
+    from vsa.models.embedder import Embedder
+    from vsa.study.embedding.baselines import BASELINES as baselines
+    from vsa.study.index.peers import PEERS as peers
     from vsa.study.pipeline import reproduce
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "NotebookError", "reproduce"]
+__all__ = [
+    "Backbone",
+    "DataSource",
+    "Dataset",
+    "Embedder",
+    "Index",
+    "InputError",
+    "NotebookError",
+    "SearchParams",
+    "backbones",
+    "baselines",
+    "codecs",
+    "datasets",
+    "embedders",
+    "load_dataset",
+    "peers",
+    "reproduce",
+]
 
 let_waiting_threads_sleep()  # whatever in this package loads torch is imported after this
 
 # public name → module, and the name there where it is another one
 _PLACES = {
+    "DataSource": "vsa.data.datasets",
+    "Dataset": "vsa.data.schema",
+    "datasets": "vsa.data.datasets:DATASETS",
+    "load_dataset": "vsa.data.load",
+    "Index": "vsa.index.index",
+    "SearchParams": "vsa.index.request",
+    "codecs": "vsa.index.codec:CODECS",
+    "peers": "vsa.study.index.peers:PEERS",
+    "Backbone": "vsa.models.backbones",
+    "Embedder": "vsa.models.embedder",
+    "backbones": "vsa.models.backbones:BACKBONES",
+    "baselines": "vsa.study.embedding.baselines:BASELINES",
+    "embedders": "vsa.models.embedder:EMBEDDERS",
     "reproduce": "vsa.study.pipeline",
 }
+
+# What the study adds to the system, as anybody's plug-in does
+announce("datasets", "synthetic", "vsa.study.simulate.dataset:SYNTHETIC")
 
 
 def __getattr__(name: str) -> Any:

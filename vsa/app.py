@@ -21,12 +21,13 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.predictor import CategoryPrediction
-from vsa.data.images import ImageError, Source, decode
+from vsa.data.decoding import ImageError, Source, decode
+from vsa.data.names import FOLDER_PREFIX
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
-from vsa.runtime.run import FOLDER_PREFIX, make_run
 from vsa.study.catalogue.prepare import open_shop
+from vsa.study.run import make_run
 from vsa.study.simulate.shoppers import NAMES as SEGMENTS
 
 _LOG = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ import typer
 
 from vsa.runtime.errors import InputError, NotApplicable, NotebookError
 from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
-from vsa.runtime.run import make_run
 from vsa.runtime.system import refusals_explained
 from vsa.runtime.threads import n_threads
 from vsa.study import pipeline
+from vsa.study.run import make_run
 
 if TYPE_CHECKING:
     from vsa.pictures import Taken
@@ -38,6 +38,7 @@ _Pictures = Annotated[Path, typer.Argument(help="folder of pictures, searched th
 _Dataset = Annotated[str, typer.Option(help="synthetic, grocery, clothing or folder:PATH")]
 _Profile = Annotated[str, typer.Option(help="smoke, laptop or full")]
 _Seed = Annotated[int, typer.Option(help="whole number ≥ 0")]
+_Set = Annotated[str, typer.Option("--set", help="settings to change: 'embedding.margin=0.3 …'")]
 
 
 @app.command()
@@ -45,20 +46,26 @@ def reproduce(
     dataset: _Dataset = "synthetic",
     profile: _Profile = "laptop",
     seed: _Seed = 0,
+    changes: _Set = "",
     until: Annotated[str | None, typer.Option(help="last notebook, e.g. 01_catalogue")] = None,
 ) -> None:
     """Run the notebooks whose inputs changed, then write the report."""
     print(f"vsa: {dataset}, {profile}, seed {seed}", file=sys.stderr, flush=True)
-    made = pipeline.reproduce(dataset, profile, seed, until)
+    made = pipeline.reproduce(dataset, profile, seed, until, set=changes)
     shown = relative_to_root(made) if made.is_relative_to(ROOT) else made
     print(f"vsa: see {shown}", file=sys.stderr)
 
 
 @app.command()
-def study(dataset: _Dataset = "synthetic", profile: _Profile = "laptop", seed: _Seed = 0) -> None:
+def study(
+    dataset: _Dataset = "synthetic",
+    profile: _Profile = "laptop",
+    seed: _Seed = 0,
+    changes: _Set = "",
+) -> None:
     """Train all variants of notebook 03 with all seeds; go on where an earlier study ended."""
-    run = make_run(dataset, profile, seed)
-    pipeline.reproduce(dataset, profile, seed, until="02_category_fusion")
+    run = make_run(dataset, profile, seed, changes)
+    pipeline.reproduce(dataset, profile, seed, until="02_category_fusion", set=changes)
     from vsa.study.embedding.prepare import run_study
 
     try:
@@ -67,7 +74,7 @@ def study(dataset: _Dataset = "synthetic", profile: _Profile = "laptop", seed: _
         print(f"vsa: {reason}", file=sys.stderr)
     # executed again, the notebook reads all that the study has trained
     (run.artifacts / "notebooks" / "03_click_mined_training.ipynb").unlink(missing_ok=True)
-    reproduce(dataset, profile, seed)
+    reproduce(dataset, profile, seed, changes)
 
 
 @app.command()
@@ -90,18 +97,24 @@ def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'al
     published = [
         folder
         for folder in all_folders
-        if not folder.name.endswith("-smoke") and not folder.name.startswith("folder-")
+        if "-smoke" not in folder.name and not folder.name.startswith("folder-")
     ]
     if run == "all" and published:
         update_readme(ROOT / "README.md", published)
 
 
 @index_app.command("build")
-def index_build(index: _Index, pictures: _Pictures) -> None:
-    """Index all pictures below a folder, by ImageNet features; go on where it was interrupted."""
+def index_build(
+    index: _Index,
+    pictures: _Pictures,
+    embedder: Annotated[
+        str, typer.Option(help="one of yours, by its name (VSA_PLUGINS), or of torchvision's")
+    ] = "mobilenet_v2",
+) -> None:
+    """Index all pictures below a folder, by an embedder; go on where it was interrupted."""
     from vsa import pictures as own
 
-    _account(own.build(index, pictures), index)
+    _account(own.build(index, pictures, embedder=embedder), index)
 
 
 @index_app.command("add")
@@ -131,27 +144,27 @@ def index_delete(index: _Index, names: list[str]) -> None:
 @index_app.command("compact")
 def index_compact(index: _Index) -> None:
     """Fold all changes into the base; searches may go on."""
-    from vsa.index.index import BinaryIndex
+    from vsa.index.index import Index
 
-    with BinaryIndex(index, writable=True) as whole:
+    with Index.open(index, writable=True) as whole:
         whole.compact()
 
 
 @index_app.command("stats")
 def index_stats(index: _Index) -> None:
     """What the index holds."""
-    from vsa.index.index import BinaryIndex
+    from vsa.index.index import Index
 
-    with BinaryIndex(index) as whole:
+    with Index.open(index) as whole:
         _tell(whole.stats())
 
 
 @index_app.command("verify")
 def index_verify(index: _Index) -> None:
     """Check every byte of the index."""
-    from vsa.index.index import BinaryIndex
+    from vsa.index.index import Index
 
-    with BinaryIndex(index) as whole:
+    with Index.open(index) as whole:
         whole.verify()
     print("the index is whole")
 
@@ -190,10 +203,11 @@ def notebook(
     dataset: _Dataset = "synthetic",
     profile: _Profile = "laptop",
     seed: _Seed = 0,
+    changes: _Set = "",
 ) -> None:
     """Execute one notebook (the Snakefile's rules call this)."""
     pipeline.end_with_pipeline()
-    run = make_run(dataset, profile, seed)
+    run = make_run(dataset, profile, seed, changes)
     from vsa.study.notebook import execute
 
     execute(path.resolve(), run, output.resolve())

@@ -25,19 +25,21 @@ import torch
 from PIL import Image
 
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor, open_predictor
-from vsa.data.images import Source, load_squares
+from vsa.data.decoding import Source
+from vsa.data.images import load_squares
 from vsa.data.schema import QUALITY
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
-from vsa.index.index import BinaryIndex, best, check_request
+from vsa.index.hits import best
+from vsa.index.index import Index
+from vsa.index.request import check_request
 from vsa.ranking.serve import QualityRanker, open_ranker, ranker_folder
 from vsa.runtime.atomic import settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
-from vsa.runtime.run import Run
-from vsa.study.category.experiment import settings_for
+from vsa.study.run import Run
 
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 PAGE = 60  # results by appearance that quality re-orders
@@ -83,7 +85,7 @@ class VisualSearch:
     category: CategoryPredictor
     network: JointNet
     image_px: int
-    index: BinaryIndex
+    index: Index
     catalogue: pa.Table  # row i is the index's item i; mapped
     ranker: QualityRanker | None  # None where nothing is known of quality
     # first come, first served; more searches at once than there are cores would slow all of them
@@ -99,7 +101,7 @@ class VisualSearch:
         """
         folder, device = settled(folder or engine_folder(run)), pick_device()
         predictor = open_predictor(
-            run.artifacts / "category" / "predictor", settings_for(run), device
+            run.artifacts / "category" / "predictor", run.settings.category, device
         )
         if not (folder / "card.json").is_file():
             raise InputError(
@@ -119,7 +121,7 @@ class VisualSearch:
             replace(predictor, net=ready(predictor.net, device)),
             ready(network, device),
             card["image_px"],
-            BinaryIndex(folder / "index"),
+            Index.open(folder / "index"),
             catalogue,
             opened,
         )
@@ -151,7 +153,7 @@ class VisualSearch:
         ------
         ImageError for a photo that cannot be used; InputError for a box that is none, and k < 1.
         """
-        check_request(k, self.index.knobs)
+        check_request(k, self.index.params)
         given: _Box = check_box(box) if box is not None else "own" if stages.box else None
         turn = self.searching.submit(self._search, photo, k, given, stages, segment, _Clock())
         return turn.result()
@@ -203,10 +205,10 @@ class VisualSearch:
         stages: Stages,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ids, int64 (n,), and similarities, float32 (n,), best first."""
-        index, knobs = self.index, self.index.knobs
-        n_candidates = check_request(k, knobs)
+        index, params = self.index, self.index.params
+        n_candidates = check_request(k, params)
         wanted = likely_categories(category, index.categories) if stages.category else None
-        found = index.candidates(feature, n_candidates, knobs.n_probe, wanted)
+        found = index.candidates(feature, n_candidates, params.n_probe, wanted)
         if stages.refine:
             hits = best([found], k, n_candidates)
             return hits.ids, hits.similarity

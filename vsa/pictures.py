@@ -1,7 +1,7 @@
 """An index over a folder of one's own pictures, for the command line.
 
-Features are ImageNet's (MobileNetV2 at 224 pixels): what a shop has before it has clicks. The
-offline and the online path describe a picture by the same function.
+Features are an embedder's, by default ImageNet's (MobileNetV2 at 224 pixels): what a shop has
+before it has clicks. The index keeps which it was: that one describes what is added or asked for.
 """
 
 from __future__ import annotations
@@ -21,27 +21,23 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 import PIL
-import torch
-from torch import nn
 
-from vsa.data.images import FORMATS, ImageError, Source, load_image
+from vsa.data.decoding import FORMATS, ImageError, Source
+from vsa.data.images import load_image
 from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, as_text, list_pictures
-from vsa.embedding.extract import describe
-from vsa.embedding.joint import JointNet
 from vsa.index.build import replaced_index, write_index
-from vsa.index.index import BinaryIndex
+from vsa.index.index import Index
 from vsa.index.model import change_facts
-from vsa.index.tuning import choose_knobs
-from vsa.runtime.atomic import atomic_file
-from vsa.runtime.backbones import make_backbone
+from vsa.index.tuning import choose_params
+from vsa.models.embedder import Embedder, is_known
+from vsa.runtime.atomic import atomic_file, settled
 from vsa.runtime.checked import flush
 from vsa.runtime.checked_table import read_checked_table, write_checked_table
-from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint, state_digest
+from vsa.runtime.fingerprint import fingerprint
 from vsa.runtime.progress import progress
 
-_SIZE_PX = 224
+DEFAULT_EMBEDDER = "mobilenet_v2"
 _CHUNK = 256
 _NAMES, LEFT_OUT = "pictures.parquet", "left-out.csv"
 _COLUMNS = ["id", "name", "stamp", "digest", "source"]
@@ -66,19 +62,18 @@ class Pictures:
 
     def __init__(self, folder: str | Path, *, writable: bool = False) -> None:
         """Open an index that `build` made; raises InputError if there is none."""
-        self.index = BinaryIndex(folder, writable=writable)
-        self.folder = self.index.folder
+        self.index = Index.open(folder, writable=writable)
+        self.folder = settled(Path(folder))
         self._read: tuple[object, pd.DataFrame] | None = None
         try:
-            if _NAMES not in self.index.facts.get("tables", ()):
+            facts = self.index.facts
+            if _NAMES not in facts.get("tables", ()) or "embedder" not in facts:
                 raise InputError(
                     "this index is not one of pictures, or of an earlier version of vsa",
                     cure="Make one with `vsa index build INDEX PICTURES`",
                     file=folder,
                 )
             self._table()
-            self.device = pick_device()
-            self.net = imagenet_network(self.device)
         except BaseException:
             self.index.close()
             raise
@@ -89,10 +84,33 @@ class Pictures:
     def __exit__(self, *_: object) -> None:
         self.index.close()
 
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The embedder that made the index; raises InputError if it is not to be had any more."""
+        made_by = self.index.facts["embedder"]
+        name = made_by["name"]
+        if not is_known(name):
+            raise InputError(
+                f"the index was made by the embedder {name!r}, which is not there",
+                cure="Name the file that registers it in VSA_PLUGINS, or install its package; or "
+                "build the index again with another one",
+                file=self.folder,
+            )
+        found = Embedder.from_pretrained(name)
+        known, wanted = self.index.model.codec.dim, f"{made_by['identity']}, {made_by['dim']}-d"
+        if (found.identity, found.dim) != (made_by["identity"], known):
+            raise InputError(
+                f"the embedder {name!r} is not the one that made the index: "
+                f"{found.identity}, {found.dim}-d, and not {wanted}",
+                cure="Bring back its weights, its source and its settings, or build the index "
+                "again: features of two embedders cannot be compared",
+                file=self.folder,
+            )
+        return found
+
     def search(self, photo: Source, k: int = 10) -> pd.DataFrame:
         """The `k` most similar pictures: columns ``name`` and ``similarity``; raises ImageError."""
-        image = load_image(photo, _SIZE_PX)
-        hits = self.index.search(describe(self.net, image[None], self.device).features[0], k)
+        hits = self.index.search_one(self.embedder(photo), k)
         names = self._table().set_index("id").name.reindex(hits.ids)  # written before the items
         found = pd.DataFrame({"name": names.to_numpy(), "similarity": hits.similarity})
         return found.dropna(ignore_index=True)
@@ -105,6 +123,7 @@ class Pictures:
         those of this folder are to take their places.
         """
         self.index.require_writable()
+        embedder = self.embedder
         found, table = list_pictures(pictures), self._table().copy()
         listed = found.pictures
         known = table.set_index("name").reindex(listed.name)
@@ -115,7 +134,7 @@ class Pictures:
         if not replace:
             self._refuse_clashes(listed[(is_there & (known.source != source)).to_numpy()], digests)
         table.loc[table.name.isin(listed.name[same]), "source"] = source  # it may have been moved
-        work = _Work(self.net, self.device, source, digests)
+        work = _Work(embedder, source, digests)
         fresh, features, touched, unreadable = work.describe(listed[~same])
         ids = fresh.id.to_numpy(np.int64)
         old = self.index.current().contains(ids)
@@ -126,7 +145,7 @@ class Pictures:
             places = np.flatnonzero(chosen)
             for start in range(0, len(places), _CHUNK):
                 part = places[start : start + _CHUNK]
-                call(ids[part], features[part])
+                call(features[part], ids[part])
         self._write([others, touched, fresh])
         n_same = int(same.sum()) + len(touched)
         taken = _taken(found, unreadable, int((~old).sum()), int(old.sum()), n_same)
@@ -144,7 +163,7 @@ class Pictures:
             )
         gone = table.name.isin(names)
         ids = table.id[gone].to_numpy(np.int64)
-        self.index.delete(ids[self.index.current().contains(ids)])
+        self.index.remove(ids[self.index.current().contains(ids)])
         self._write([table[~gone]])
 
     def _refuse_clashes(self, listed: pd.DataFrame, digests: Mapping[str, str]) -> None:
@@ -186,11 +205,12 @@ class Pictures:
         flush(self.folder)
 
 
-def build(folder: str | Path, pictures: str | Path) -> Taken:
+def build(folder: str | Path, pictures: str | Path, *, embedder: str = DEFAULT_EMBEDDER) -> Taken:
     """Index all pictures below a folder; what an interrupted build has described is kept.
 
-    Raises InputError if there are none, if the weights of the network are not at hand, or, before
-    anything is described, if an index cannot be made there.
+    `embedder` is a name that `Embedder.from_pretrained` knows. Raises InputError if there are no
+    pictures, if the embedder is not to be had, or, before anything is described, if an index cannot
+    be made there.
     """
     found = list_pictures(pictures)
     if not len(found.pictures):
@@ -205,11 +225,9 @@ def build(folder: str | Path, pictures: str | Path) -> Taken:
             "the index would replace the pictures", cure="Name another folder", file=folder
         )
     with replaced_index(whole) as draft:
-        device = pick_device()
+        described_by = Embedder.from_pretrained(embedder)
         parts = whole.with_name(f".{whole.name}-parts")
-        work = _Work(
-            imagenet_network(device), device, as_text(os.fsencode(found.folder)), {}, parts
-        )
+        work = _Work(described_by, as_text(os.fsencode(found.folder)), {}, parts)
         readable, features, _, unreadable = work.describe(found.pictures)
         if not len(readable):
             name, reason = unreadable.name.iloc[0], unreadable.reason.iloc[0]
@@ -222,32 +240,28 @@ def build(folder: str | Path, pictures: str | Path) -> Taken:
         write_checked_table(draft / _NAMES, readable[_COLUMNS])
         taken = _taken(found, unreadable, len(readable))
         taken.left_out.to_csv(draft / LEFT_OUT, index=False)
-        with BinaryIndex(draft) as index:
+        with Index.open(draft) as index:
             # no picture is held out: each finds itself, and 19 others that count
             some = features[:: max(1, len(features) // _N_TUNING)]
-            knobs = choose_knobs(index, some, k=min(20, len(features))).knobs
-        change_facts(draft, knobs=asdict(knobs), tables=[_NAMES], notes=[LEFT_OUT])
+            params = choose_params(index, some, k=min(20, len(features))).params
+        made_by = {
+            "name": embedder,
+            "image_px": described_by.image_px,
+            "dim": described_by.dim,
+            "identity": described_by.identity,
+        }
+        change_facts(
+            draft, params=asdict(params), tables=[_NAMES], notes=[LEFT_OUT], embedder=made_by
+        )
     shutil.rmtree(parts, ignore_errors=True)
     return taken
-
-
-def imagenet_network(device: Device) -> JointNet:
-    """MobileNetV2 with ImageNet weights, from pictures to its pooled feature, 1280-d."""
-    backbone, size = make_backbone("mobilenet_v2", pretrained=True)
-    net = JointNet("mobilenet_v2", size)
-    net.load_backbone(backbone.state_dict())
-    net.head = nn.Linear(size, size, bias=False)
-    with torch.no_grad():
-        nn.init.eye_(net.head.weight)
-    return net.to(device.device, memory_format=device.memory_format).eval()
 
 
 @dataclass(frozen=True)
 class _Work:
     """Describing pictures of one folder."""
 
-    net: JointNet
-    device: Device
+    embedder: Embedder
     source: str
     known: Mapping[str, str]  # name → digest: the same content is not described again
     parts: Path | None = None  # where finished chunks are kept until all are done
@@ -259,7 +273,7 @@ class _Work:
 
         The rest has columns name, what and reason.
         """
-        rows, features = [], [np.empty((0, self.net.head.out_features), np.float32)]
+        rows, features = [], [np.empty((0, self.embedder.dim), np.float32)]
         for start in progress(range(0, len(listed), _CHUNK), "describe pictures"):
             chunk = listed.iloc[start : start + _CHUNK]
             made = self._chunk(chunk)
@@ -273,10 +287,6 @@ class _Work:
         is_same = (table.reason == "") & ~is_new
         return table[is_new], np.concatenate(features), table[is_same], bad
 
-    @cached_property
-    def _network(self) -> str:
-        return state_digest(self.net.state_dict())
-
     def _chunk(self, chunk: pd.DataFrame) -> Mapping[str, Any]:
         """Digest of each picture, or the reason why it has none; features of those described."""
         if self.parts is None:
@@ -285,8 +295,7 @@ class _Work:
             source=self.source,
             names=chunk.name.tolist(),
             stamps=chunk.stamp.tolist(),
-            size_px=_SIZE_PX,
-            network=self._network,
+            embedder=self.embedder.identity,
             formats=FORMATS,  # what could not be read may be once there is a decoder for it
             pillow=PIL.__version__,
         )
@@ -301,11 +310,13 @@ class _Work:
     def _make(self, chunk: pd.DataFrame) -> dict[str, np.ndarray]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             known = chunk.name.map(self.known)
-            read = list(pool.map(_read_picture, chunk.path, known))
+            size_px = [self.embedder.image_px] * len(chunk)
+            read = list(pool.map(_read_picture, chunk.path, known, size_px))
         images = [image for image, _, _ in read if image is not None]
-        stacked = np.stack(images) if images else np.empty((0, _SIZE_PX, _SIZE_PX, 3), np.uint8)
+        blank = np.empty((0, self.embedder.image_px, self.embedder.image_px, 3), np.uint8)
+        stacked = np.stack(images) if images else blank
         return {
-            "features": describe(self.net, stacked, self.device, batch_size=32).features,
+            "features": self.embedder.embed(stacked, batch_size=32, description="describe"),
             "digest": np.array([digest for _, digest, _ in read], str),
             "reason": np.array([reason for _, _, reason in read], str),
         }
@@ -314,12 +325,12 @@ class _Work:
 _SAID = ("digest", "reason")
 
 
-def _read_picture(path: Path, known: str) -> tuple[np.ndarray | None, str, str]:
+def _read_picture(path: Path, known: str, size_px: int) -> tuple[np.ndarray | None, str, str]:
     """Image, unless its digest is known; digest; why there is neither."""
     try:
         content = _content(path)
         digest = _digest(content)
-        image = None if digest == known else load_image(content, _SIZE_PX)
+        image = None if digest == known else load_image(content, size_px)
         return image, digest, ""
     except ImageError as error:
         return None, "", error.reason

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from vsa.index.index import BinaryIndex
+from vsa.index.index import Index
 from vsa.runtime.atomic import settled
 from vsa.runtime.checked import INDEX, MANIFEST, check_manifest
 from vsa.runtime.errors import InputError
@@ -59,5 +59,5 @@ def _checks(place: Path) -> list[tuple[Path, Callable[[Path], object]]]:
 
 
 def _check_index(folder: Path) -> None:
-    with BinaryIndex(folder) as index:
+    with Index.open(folder) as index:
         index.verify()

@@ -7,10 +7,10 @@ import torch
 from vsa.category.model import CategoryNet, predict
 from vsa.category.train import crop_batches, train_classifier
 from vsa.runtime.device import pick_device
-from vsa.runtime.profiles import get_profile
+from vsa.study.run import make_run
 
 TINY = dataclasses.replace(
-    get_profile("smoke").category_scratch,
+    make_run("synthetic", "smoke", 0).settings.category,
     architecture="resnet18",
     store_px=36,
     crop_px=32,

@@ -580,6 +580,12 @@ def test_mistakes_in_the_log(shop, row, column, cell):
     refused(shop, "pvlog.csv", row)
 
 
+def test_a_place_on_a_page_is_taken_once(shop):
+    write(shop / "pvlog.csv", with_cell(PVLOG, 3, "rank", "1"))
+    problem = refused(shop, "pvlog.csv", 3).problem
+    assert problem == "session_id s1, rank 1 occurs in an earlier row too"
+
+
 def test_an_empty_log_is_a_mistake(shop):
     write(shop / "pvlog.csv", PVLOG[:1])
     refused(shop, "pvlog.csv", None)

@@ -1,16 +1,20 @@
+import doctest
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vsa.data.load import load
+import vsa
+from vsa.data import load as load_module
+from vsa.data.load import fingerprint_dataset, load_dataset
 from vsa.data.public import PUBLIC, load_public
 from vsa.data.stable import stable_hash, stable_position, stable_sample
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import get_profile
+from vsa.study.simulate.settings import SyntheticSize
 
-SMOKE = get_profile("smoke")
+SMOKE = {"max_images_per_table": 400}
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def shop(tmp_path):
 
 def test_a_folder_is_loaded_and_checked_and_decoded(shop):
     (shop / "b.png").write_text("broken")
-    dataset = load(f"folder:{shop}", SMOKE, 0)
+    dataset = load_dataset(f"folder:{shop}")
     assert dataset.catalogue.image_id.tolist() == ["a.png", "c.png"]
     assert dataset.rejected["id"].tolist() == ["b.png"]
     assert len(dataset.queries) == 3
@@ -39,7 +43,7 @@ def test_a_folder_is_loaded_and_checked_and_decoded(shop):
 
 def test_images_that_cannot_be_used_are_told(shop):
     (shop / "b.png").write_text("broken")
-    assert load(f"folder:{shop}", SMOKE, 0).notes == [
+    assert load_dataset(f"folder:{shop}").notes == [
         "3 of 3 queries show a product of the catalogue",
         "warning: listed images that cannot be used: 1 not an image, such as 'b.png'",
     ]
@@ -47,9 +51,9 @@ def test_images_that_cannot_be_used_are_told(shop):
 
 def test_identities_are_known_only_if_an_image_shows_them(shop):
     (shop / "queries.csv").write_text("image_path,product_id\nx.png,A\ny.png,Y\nz.png,Z\n")
-    assert load(f"folder:{shop}", SMOKE, 0).has_identities
+    assert load_dataset(f"folder:{shop}").has_identities
     (shop / "a.png").write_text("broken")
-    dataset = load(f"folder:{shop}", SMOKE, 0)
+    dataset = load_dataset(f"folder:{shop}")
     assert not dataset.has_identities
     assert dataset.notes[-1].startswith("warning: NO query shows a product of a catalogue image")
 
@@ -57,7 +61,7 @@ def test_identities_are_known_only_if_an_image_shows_them(shop):
 def test_a_split_without_a_readable_image_is_refused(shop):
     (shop / "x.png").write_text("broken")
     with pytest.raises(InputError, match=r"queries, 1 could not be read") as caught:
-        load(f"folder:{shop}", SMOKE, 0)
+        load_dataset(f"folder:{shop}")
     assert caught.value.file == shop
 
 
@@ -65,34 +69,97 @@ def test_a_catalogue_without_a_readable_image_is_refused(shop):
     for name in "abc":
         (shop / f"{name}.png").unlink()
     with pytest.raises(InputError):
-        load(f"folder:{shop}", SMOKE, 0)
+        load_dataset(f"folder:{shop}")
 
 
-@pytest.mark.parametrize("name", ["", "imagenet", "Grocery", "folder"])
-def test_unknown_names_are_refused(name):
-    with pytest.raises(InputError, match="synthetic, grocery, clothing, or folder:PATH"):
-        load(name, SMOKE, 0)
+def test_a_folder_is_named_from_where_one_stands(shop, monkeypatch):
+    monkeypatch.chdir(shop.parent)
+    assert vsa.load_dataset("folder:shop").root == shop
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "0", True, None])
+def test_a_seed_is_a_whole_number(shop, seed):
+    with pytest.raises(InputError, match="whole number ≥ 0"):
+        load_dataset(f"folder:{shop}", seed=seed)
+
+
+@pytest.mark.parametrize("name", ["", "imagenet"])
+def test_an_unknown_name_is_answered_with_all(name):
+    with pytest.raises(InputError, match="unknown data set") as caught:
+        load_dataset(name)
+    for known in ("synthetic", "grocery", "clothing", "folder:PATH"):
+        assert known in caught.value.cure
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match=r"Did you mean grocery\?$"):
+        load_dataset("Grocery")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("synthetic", {"image_pix": 64}, "unknown setting 'image_pix'. Did you mean image_px?"),
+        ("synthetic", {"image_px": 0}, "image_px is 0"),
+        ("synthetic", SyntheticSize(n_products_per_category=0), "n_products_per_category is 0"),
+        ("grocery", {"max_images_per_table": "all"}, "max_images_per_table is 'all'"),
+        ("grocery", {"image_px": 64}, "unknown setting 'image_px'"),
+        ("grocery", 400, "not settings"),
+        ("folder:.", {"image_px": 64}, "There is none to choose from"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(name, settings, told):
+    with pytest.raises(InputError) as caught:
+        load_dataset(name, settings=settings)
+    assert told in str(caught.value)
+
+
+def test_the_example_in_the_docstring(tmp_path):
+    assert doctest.testmod(load_module).failed == 0
+
+
+def test_a_fingerprint_changes_with_all_that_a_run_rests_on(shop):
+    def mark():
+        return fingerprint_dataset(load_dataset(f"folder:{shop}"), "mine v1")
+
+    marks = [mark()]
+    assert mark() == marks[0]
+    assert fingerprint_dataset(load_dataset(f"folder:{shop}"), "mine v2") != marks[0]
+    Image.new("RGB", (9, 9)).save(shop / "a.png")
+    marks.append(mark())
+    (shop / "b.png").unlink()
+    marks.append(mark())
+    Image.new("RGB", (8, 8)).save(shop / "b.png")
+    marks.append(mark())
+    text = (shop / "catalogue.csv").read_text()
+    (shop / "catalogue.csv").write_text(text.replace("c.png,C", "c.png,B"))
+    marks.append(mark())
+    (shop / "pvlog.csv").write_text(
+        "session_id,query_id,rank,image_id,clicked\ns,x.png,1,a.png,1\n"
+    )
+    marks.append(mark())
+    assert len(set(marks)) == len(marks)
 
 
 def test_an_absent_public_data_set_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("VSA_DATA_DIR", str(tmp_path))
     with pytest.raises(InputError, match="make data DATASET=clothing"):
-        load("clothing", SMOKE, 0)
+        load_dataset("clothing")
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_smoke_keeps_some_of_every_category(name):
     if not PUBLIC[name].folder.is_dir():
         pytest.skip(f"{name} is not in VSA_DATA_DIR")
-    small = load(name, SMOKE, 0)
+    small = load_dataset(name, settings=SMOKE)
     whole = load_public(name)
-    assert len(small.catalogue) == len(small.queries) == SMOKE.max_images_per_table
+    assert len(small.catalogue) == len(small.queries) == SMOKE["max_images_per_table"]
     assert small.rejected.empty
     assert set(small.catalogue.leaf) == set(whole.catalogue.leaf)
     assert (small.catalogue.source == "main").sum() == (whole.catalogue.source == "main").sum()
     strata = ["split", "category"]
     assert set(small.queries.groupby(strata).groups) == set(whole.queries.groupby(strata).groups)
-    assert load(name, SMOKE, 1).queries.equals(small.queries)
+    assert load_dataset(name, seed=1, settings=SMOKE).queries.equals(small.queries)
 
 
 # ---------------------------------------------------------------- stable choices

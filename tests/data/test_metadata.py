@@ -10,7 +10,7 @@ import pytest
 from mutated_pictures import encode
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
-from vsa.data.images import ImageError, decode, upright_size
+from vsa.data.decoding import ImageError, decode, upright_size
 
 RUBBISH = b"\xff\0rubbish" * 4
 _exif = Image.Exif()

@@ -12,7 +12,7 @@ import mutated_pictures
 import numpy as np
 import pytest
 
-from vsa.data.images import MAX_PIXELS, decode
+from vsa.data.decoding import MAX_PIXELS, decode
 
 REASONS = {"decoded", "not an image", "damaged", "truncated", "too large", "empty file"}
 N_SAMPLE, N_ALL = 500, 10_000

@@ -53,8 +53,8 @@ def refused(table: pd.DataFrame, schema=CATALOGUE) -> InputError:
         ({"leaf": ["1", "2", ""]}, 4, "leaf is empty", "Write a name"),
         (
             {"image_id": ["a", "b", "b"]},
-            3,
-            "image_id 'b' occurs in another row too (2 rows have problems)",
+            4,
+            "image_id b occurs in an earlier row too",
             "Keep one of the rows",
         ),
         (

@@ -10,9 +10,9 @@ import torch
 from vsa.data.schema import BOX
 from vsa.embedding.train import Images
 from vsa.runtime.device import Device
-from vsa.runtime.profiles import get_profile
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.task import make_task
+from vsa.study.run import make_run
 
 PX = 32
 N_PRODUCTS, N_PICTURES = 12, 3
@@ -82,13 +82,13 @@ def task():
 def settings():
     import dataclasses
 
-    smoke = get_profile("smoke").embedding_scratch
+    smoke = make_run("synthetic", "smoke", 0).settings.embedding
     return dataclasses.replace(smoke, image_px=PX, feature_dim=16, n_triplets=4)
 
 
 @pytest.fixture(scope="session")
 def make_lab(task, settings, device):
-    from vsa.runtime.backbones import make_backbone
+    from vsa.models.backbones import make_backbone
 
     torch.manual_seed(0)
     backbone, _ = make_backbone(settings.architecture, pretrained=False)

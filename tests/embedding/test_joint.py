@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from vsa.embedding.joint import MIN_SIDE, JointNet, Localiser, soft_mask
-from vsa.runtime.backbones import make_backbone
+from vsa.models.backbones import make_backbone
 
 ARCHITECTURES = ("googlenet", "googlenet_4a", "resnet18", "resnet50", "mobilenet_v2")
 

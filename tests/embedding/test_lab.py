@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from vsa.runtime.errors import NotApplicable
-from vsa.runtime.run import make_run
+from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import gather
 from vsa.study.embedding.reading import reading
@@ -12,23 +12,22 @@ from vsa.study.embedding.retrieval import N_RESULTS, rank
 from vsa.study.embedding.task import make_task
 from vsa.study.embedding.variants import (
     CATEGORY,
-    HISTOGRAM,
-    IMAGENET,
     JOINT,
-    NOTEBOOK,
     PER_QUERY,
     SHARED,
-    STUDY,
-    UNTRAINED,
     VARIANTS,
+    in_notebook,
+    in_study,
+    untrained,
 )
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.tables import tables
+from vsa.study.run import make_run
 
 
 def test_names_are_unique_and_every_start_exists():
-    assert len(set(STUDY)) == len(STUDY)
-    assert set(NOTEBOOK) <= set(STUDY)
+    assert len(set(in_study())) == len(in_study())
+    assert set(in_notebook()) <= set(in_study())
     starts = {variant.start for variant in VARIANTS.values()}
     assert starts <= {CATEGORY, *VARIANTS}
 
@@ -61,7 +60,7 @@ def test_a_finished_job_is_read_back(make_lab, tmp_path, monkeypatch):
 def test_what_a_job_rests_on_names_its_folder(make_lab, tmp_path):
     lab, other = make_lab(tmp_path), make_lab(tmp_path, seed=1)
     assert lab.path(PER_QUERY) == make_lab(tmp_path).path(PER_QUERY)
-    assert len({lab.path(name) for name in STUDY}) == len(STUDY)
+    assert len({lab.path(name) for name in in_study()}) == len(in_study())
     assert lab.path(PER_QUERY) != other.path(PER_QUERY)
 
 
@@ -101,13 +100,13 @@ def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
     labs[0].run("δ = 0.2")
     outcome = gather(labs)
     assert IMAGENET in outcome.left_out
-    assert {name for name in NOTEBOOK if name in outcome} == set(NOTEBOOK) - {IMAGENET}
+    assert {name for name in in_notebook() if name in outcome} == set(in_notebook()) - {IMAGENET}
     assert outcome.seeds(SHARED) == [0, 1]
     assert outcome.seeds(SHARED, PER_QUERY) == [0]
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
     record(ledger, labs, outcome, n_resamples=50)
     features = ledger.table("features")
-    assert set(UNTRAINED) - {IMAGENET} < set(features.index)
+    assert set(untrained()) - {IMAGENET} < set(features.index)
     recall = [f"Identical Recall@{k}" for k in (1, 5, 20)]
     assert (features[recall].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None), "recall grows with k"
     parts = ledger.table("by identical images on offer")

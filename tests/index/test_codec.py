@@ -4,7 +4,16 @@ import faiss
 import numpy as np
 import pytest
 
-from vsa.index.codec import Codec, check_features, itq, learned_hash, random_rotation
+import vsa
+from vsa.index.codec import (
+    CODECS,
+    Codec,
+    check_features,
+    itq,
+    learned_hash,
+    make_codec,
+    random_rotation,
+)
 from vsa.runtime.errors import InputError
 
 
@@ -66,7 +75,7 @@ def test_a_learned_hash_tells_its_labels_apart(features, labels):
         found = index.search(codec.encode(features[:200]), 10)[1]
         return (labels[200:][found] == labels[:200, None]).mean()
 
-    learned = learned_hash(features[200:], labels[200:], 16, 0)
+    learned = learned_hash(features[200:], 16, 0, labels[200:])
     assert purity(learned) > purity(random_rotation(features, 16, 0)) + 0.05
 
 
@@ -117,3 +126,91 @@ def test_features_are_checked_and_rounded():
     ):
         with pytest.raises(InputError, match=text):
             check_features(bad, 2)
+
+
+# Registered ------------------------------------------------------------------------------------
+
+
+class Odd:
+    """A codec that encodes as it is told."""
+
+    def __init__(self, encode=None, n_bits=64, dim=32):
+        self.n_bits, self.dim = n_bits, dim
+        self.encode = encode or (lambda x: np.zeros((len(x), n_bits // 8), np.uint8))
+
+
+def registered(monkeypatch, make):
+    monkeypatch.setitem(CODECS._entries, "odd", make)
+    monkeypatch.setitem(CODECS._versions, "odd", 1)
+
+
+def test_ours_are_registered():
+    assert list(CODECS)[:3] == ["rotation", "itq", "learned hash"]
+    assert vsa.codecs is CODECS
+
+
+@pytest.mark.parametrize("name", ["rotation", "itq", "learned hash"])
+def test_a_registered_codec_is_made_by_its_name(features, labels, name):
+    made = make_codec(name, features, 32, 0, labels)
+    assert made.encode(features).shape == (2000, 4)
+    assert (made.n_bits, made.dim) == (32, 32)
+
+
+def test_somebody_elses_codec_may_be_any_object(features, monkeypatch):
+    seen = []
+
+    def encode(x):
+        seen.append(x.dtype)
+        return np.packbits(x[:, :8] ** 2 > 0.01, axis=1)
+
+    registered(monkeypatch, lambda *_, **__: Odd(encode, 8))
+    made = make_codec("odd", features, 8, 0)
+    assert made.encode(features.astype(np.float16)).shape == (2000, 1)
+    assert set(seen) == {np.dtype(np.float32)}
+    registered(monkeypatch, lambda x, n, s, labels=None: Codec(np.eye(n, 32), np.zeros(n)))
+    affine = make_codec("odd", features, 8, 0)
+    assert type(affine) is Codec  # an index on disk can keep it
+    assert affine.weight.dtype == affine.bias.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (None, "returned NoneType, without 'encode'"),
+        (Odd(n_bits=128), "makes 128 bits of 32 dimensions, where 64 of 32"),
+        (Odd(dim=16), "makes 64 bits of 16 dimensions"),
+        (Odd(lambda x: np.zeros((len(x), 8))), r"encodes as float64 \(3, 8\)"),
+        (Odd(lambda x: np.zeros((len(x), 64), np.uint8)), r"not as uint8 \(3, 8\)"),
+        (Odd(lambda x: np.zeros((1, 8), np.uint8)), r"encodes as uint8 \(1, 8\)"),
+        (Odd(lambda x: x.tolist()), "encodes as <class 'list'>"),
+        (Codec(np.ones((64, 32)), np.ones(63)), r"bias \(63,\)"),
+        (Codec(np.ones(64), np.ones(64)), "is no"),
+        (Codec(np.full((64, 32), np.nan), np.ones(64)), "not finite"),
+        (Codec(np.ones((32, 64)), np.ones(32)), "makes 32 bits of 64 dimensions"),
+    ],
+)
+def test_a_codec_that_does_not_encode_is_told_by_its_name(features, monkeypatch, made, text):
+    registered(monkeypatch, lambda *_, **__: made)
+    with pytest.raises(InputError, match=f"codec 'odd' {text}|codec 'odd' .*{text}") as caught:
+        make_codec("odd", features, 64, 0)
+    assert "Codec(weight, bias)" in caught.value.cure
+
+
+def test_a_codec_that_fails_later_is_told_too(features, monkeypatch):
+    broken = Odd(lambda x: np.zeros((min(len(x), 5), 8), np.uint8))
+    registered(monkeypatch, lambda *_, **__: broken)
+    made = make_codec("odd", features, 64, 0)
+    with pytest.raises(InputError, match=r"encodes as uint8 \(5, 8\), not as uint8 \(9, 8\)"):
+        made.encode(features[:9])
+
+
+@pytest.mark.parametrize("entry", [3, lambda features: None, lambda f, n_bits, seed: None])
+def test_what_cannot_be_called_as_a_codec_is_not_registered(entry):
+    with pytest.raises(InputError, match="cannot be called"):
+        CODECS.register("mine", entry)
+    assert "mine" not in CODECS
+
+
+def test_a_misspelt_codec_is_answered_with_the_nearest(features):
+    with pytest.raises(InputError, match="Did you mean learned hash"):
+        make_codec("learned-hash", features, 64, 0)

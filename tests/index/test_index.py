@@ -13,19 +13,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from random_features import DIM, NAMES, unit
 
 from vsa.index.build import build_index
-from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.index import Index
+from vsa.index.request import SearchParams
 from vsa.runtime.errors import InputError
 
-ALL = Knobs(n_probe=10**6, n_candidates=10**6)
+ALL = SearchParams(n_probe=10**6, n_candidates=10**6)
 
 
-def oracle(index, items, query, k, knobs, categories=None):
+def oracle(index, items, query, k, params, categories=None):
     """What a search must find, by definition: items are id → (feature, category)."""
     model = index.model
     stored = query.astype(np.float16)
     code = model.codec.encode(stored[None])[0]
     wanted = None if categories is None else model.lists.category_codes(categories)
-    runs = model.lists.probe(stored.astype("f4"), code, knobs.n_probe, wanted)
+    runs = model.lists.probe(stored.astype("f4"), code, params.n_probe, wanted)
     probed = {number for first, end in runs for number in range(first, end)}
     passed = []
     for id_, (feature, category) in items.items():
@@ -36,13 +37,13 @@ def oracle(index, items, query, k, knobs, categories=None):
             bits = int(np.unpackbits(own[0] ^ code).sum())
             similarity = float(feature.astype(np.float32) @ stored.astype(np.float32))
             passed.append((bits, id_, similarity))
-    passed = sorted(passed)[: max(k, knobs.n_candidates)]
+    passed = sorted(passed)[: max(k, params.n_candidates)]
     return sorted(((-s, id_) for _, id_, s in passed))[:k]
 
 
-def check(index, items, query, k, knobs, categories=None):
-    hits = index.search(query, k, knobs=knobs, categories=categories)
-    expected = oracle(index, items, query, k, knobs, categories)
+def check(index, items, query, k, params, categories=None):
+    hits = index.search_one(query, k, params, categories=categories)
+    expected = oracle(index, items, query, k, params, categories)
     assert len(hits.ids) == len(expected)
     np.testing.assert_allclose(-hits.similarity, [s for s, _ in expected], atol=1e-6)
     assert len(set(hits.ids.tolist())) == len(hits.ids)
@@ -63,23 +64,25 @@ def shop(tmp_path):
     return tmp_path / "index", items
 
 
-@pytest.mark.parametrize("knobs", [ALL, Knobs(5, 10), Knobs(1, 1), Knobs(20, 50)])
+@pytest.mark.parametrize(
+    "params", [ALL, SearchParams(5, 10), SearchParams(1, 1), SearchParams(20, 50)]
+)
 @pytest.mark.parametrize("categories", [None, ["bags"], ["toys", "shoes"]])
-def test_search_is_what_its_definition_says(shop, knobs, categories):
+def test_search_is_what_its_definition_says(shop, params, categories):
     folder, items = shop
     rng = np.random.default_rng(1)
-    with BinaryIndex(folder) as index:
+    with Index.open(folder) as index:
         for query in unit(rng, 10):
-            check(index, items, query, 7, knobs, categories)
+            check(index, items, query, 7, params, categories)
 
 
 def test_all_lists_and_candidates_give_the_exact_ranking(shop):
     folder, items = shop
     ids = np.array(list(items))
     features = np.stack([f for f, _ in items.values()]).astype(np.float16).astype(np.float32)
-    with BinaryIndex(folder) as index:
+    with Index.open(folder) as index:
         for query in unit(np.random.default_rng(2), 10):
-            found = index.search(query, 20, knobs=ALL)
+            found = index.search_one(query, 20, params=ALL)
             exact = ids[np.argsort(-features @ query.astype(np.float16).astype(np.float32))[:20]]
             assert found.ids.tolist() == exact.tolist()
 
@@ -88,15 +91,27 @@ def test_ties_go_to_the_lower_id(tmp_path):
     same = np.tile(unit(np.random.default_rng(0), 1), (50, 1))
     ids = np.random.default_rng(1).permutation(50)
     build_index(tmp_path / "index", same, ids, n_bits=64)
-    with BinaryIndex(tmp_path / "index", writable=True) as index:
-        assert index.search(same[0], 5, knobs=Knobs(1, 5)).ids.tolist() == [0, 1, 2, 3, 4]
-        index.delete(np.array([1]))
-        index.add(np.array([-3]), same[:1])
-        assert index.search(same[0], 5, knobs=Knobs(1, 5)).ids.tolist() == [-3, 0, 2, 3, 4]
+    with Index.open(tmp_path / "index", writable=True) as index:
+        assert index.search_one(same[0], 5, params=SearchParams(1, 5)).ids.tolist() == [
+            0,
+            1,
+            2,
+            3,
+            4,
+        ]
+        index.remove(np.array([1]))
+        index.add(same[:1], np.array([-3]))
+        assert index.search_one(same[0], 5, params=SearchParams(1, 5)).ids.tolist() == [
+            -3,
+            0,
+            2,
+            3,
+            4,
+        ]
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Random adds, deletes, updates, compactions and reopenings, with a search after each."""
+    """Random adds, removals, updates, compactions and reopenings, with a search after each."""
 
     @initialize(n=st.integers(1, 40), seed=st.integers(0, 2**16))
     def build(self, n, seed):
@@ -107,8 +122,8 @@ class Interleavings(RuleBasedStateMachine):
         build_index(self.folder, features, np.arange(n), categories, n_bits=64, seed=seed)
         self.items = {i: (features[i], str(categories[i])) for i in range(n)}
         self.known = sorted(set(categories.tolist()))
-        self.index = BinaryIndex(self.folder, writable=True)
-        self.reader = BinaryIndex(self.folder)
+        self.index = Index.open(self.folder, writable=True)
+        self.reader = Index.open(self.folder)
 
     def fresh(self, ids):
         features = unit(self.rng, len(ids))
@@ -123,20 +138,20 @@ class Interleavings(RuleBasedStateMachine):
     def add(self, n):
         ids = np.setdiff1d(self.rng.integers(0, 200, n), list(self.items))
         features, categories = self.fresh(ids)
-        self.index.add(ids, features, categories)
+        self.index.add(features, ids, categories)
         self.items |= dict(zip(ids.tolist(), zip(features, categories, strict=True), strict=True))
 
     @rule(n=st.integers(0, 20))
     def update(self, n):
         ids = self.some(n)
         features, categories = self.fresh(ids)
-        self.index.update(ids, features, categories)
+        self.index.update(features, ids, categories)
         self.items |= dict(zip(ids.tolist(), zip(features, categories, strict=True), strict=True))
 
     @rule(n=st.integers(0, 20))
-    def delete(self, n):
+    def remove(self, n):
         ids = self.some(n)
-        self.index.delete(ids)
+        self.index.remove(ids)
         for id_ in ids.tolist():
             del self.items[id_]
 
@@ -147,16 +162,16 @@ class Interleavings(RuleBasedStateMachine):
     @rule()
     def reopen(self):
         self.index.close()
-        self.index = BinaryIndex(self.folder, writable=True)
+        self.index = Index.open(self.folder, writable=True)
 
     @invariant()
     def searches_agree(self):
-        knobs = Knobs(int(self.rng.integers(1, 20)), int(self.rng.integers(1, 60)))
+        params = SearchParams(int(self.rng.integers(1, 20)), int(self.rng.integers(1, 60)))
         query = unit(self.rng, 1)[0]
         for index in (self.index, self.reader):
             assert len(index) == len(self.items)
-            check(index, self.items, query, 5, knobs)
-            check(index, self.items, query, 5, knobs, self.known[:1])
+            check(index, self.items, query, 5, params)
+            check(index, self.items, query, 5, params, self.known[:1])
 
     def teardown(self):
         if hasattr(self, "index"):
@@ -181,23 +196,23 @@ def test_searches_go_on_while_the_index_is_written_and_compacted(shop):
     query, failures, stop = unit(rng, 1)[0], [], threading.Event()
 
     def ask():
-        with BinaryIndex(folder) as index:
+        with Index.open(folder) as index:
             while not stop.is_set():
                 try:
-                    hits = index.search(query, 10, knobs=ALL)
+                    hits = index.search_one(query, 10, params=ALL)
                     assert len(hits.ids) == 10
                     assert (np.diff(hits.similarity) <= 0).all()
                 except Exception as error:
                     failures.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
-    with BinaryIndex(folder, writable=True) as index:
+    with Index.open(folder, writable=True) as index:
         for thread in threads:
             thread.start()
         for start in range(20_000, 20_600, 50):
             ids = np.arange(start, start + 50)
-            index.add(ids, unit(rng, 50), rng.choice(NAMES, 50))
-            index.delete(ids[::2])
+            index.add(unit(rng, 50), ids, rng.choice(NAMES, 50))
+            index.remove(ids[::2])
             index.compact()
         assert len(index) == len(items) + 300
     stop.set()
@@ -208,9 +223,9 @@ def test_searches_go_on_while_the_index_is_written_and_compacted(shop):
 
 def test_a_reader_keeps_its_state_while_the_base_is_replaced(shop):
     folder, items = shop
-    with BinaryIndex(folder) as reader, BinaryIndex(folder, writable=True) as writer:
+    with Index.open(folder) as reader, Index.open(folder, writable=True) as writer:
         view = reader.current()
-        writer.delete(np.array(sorted(items)[:200]))
+        writer.remove(np.array(sorted(items)[:200]))
         writer.compact()
         assert len(view) == 300
         assert len(view.base.features) == 300  # removed from the folder, still mapped
@@ -220,30 +235,32 @@ def test_a_reader_keeps_its_state_while_the_base_is_replaced(shop):
 
 def test_an_index_may_become_empty_and_be_filled_again(shop):
     folder, items = shop
-    with BinaryIndex(folder, writable=True) as index:
-        index.delete(np.array(list(items)))
+    with Index.open(folder, writable=True) as index:
+        index.remove(np.array(list(items)))
         index.compact()
         assert len(index) == 0
-        assert index.search(unit(np.random.default_rng(0), 1)[0], 5).ids.shape == (0,)
-        index.add(np.array([7]), unit(np.random.default_rng(0), 1), ["bags"])
-        assert index.search(unit(np.random.default_rng(1), 1)[0], 5, knobs=ALL).ids.tolist() == [7]
+        assert index.search_one(unit(np.random.default_rng(0), 1)[0], 5).ids.shape == (0,)
+        index.add(unit(np.random.default_rng(0), 1), np.array([7]), ["bags"])
+        assert index.search_one(
+            unit(np.random.default_rng(1), 1)[0], 5, params=ALL
+        ).ids.tolist() == [7]
         index.verify()
 
 
 def test_a_category_without_items_gives_no_results(shop):
     folder, items = shop
     bags = [id_ for id_, (_, category) in items.items() if category == "bags"]
-    with BinaryIndex(folder, writable=True) as index:
-        index.delete(np.array(bags))
+    with Index.open(folder, writable=True) as index:
+        index.remove(np.array(bags))
         query = unit(np.random.default_rng(0), 1)[0]
-        assert index.search(query, 5, categories=["bags"]).ids.shape == (0,)
+        assert index.search_one(query, 5, categories=["bags"]).ids.shape == (0,)
 
 
 def test_k_beyond_the_catalogue_gives_what_there_is(shop):
     folder, items = shop
-    with BinaryIndex(folder) as index:
+    with Index.open(folder) as index:
         query = unit(np.random.default_rng(0), 1)[0]
-        assert sorted(index.search(query, 10**4, knobs=ALL).ids.tolist()) == sorted(items)
+        assert sorted(index.search_one(query, 10**4, params=ALL).ids.tolist()) == sorted(items)
 
 
 QUERY = np.zeros(DIM, np.float32)
@@ -253,24 +270,24 @@ QUERY = np.zeros(DIM, np.float32)
     ("call", "text"),
     [
         (lambda i: i.search(QUERY, 0), "k = 0"),
-        (lambda i: i.search(QUERY, 5, knobs=Knobs(0, 5)), "visits no list"),
+        (lambda i: i.search(QUERY, 5, params=SearchParams(0, 5)), "visits no list"),
         (lambda i: i.search(np.zeros(DIM + 1, np.float32)), r"not \(n, 16\)"),
         (lambda i: i.search(np.full(DIM, np.nan, np.float32)), "NaN or infinity"),
         (lambda i: i.search(np.full(DIM, np.inf, np.float32)), "NaN or infinity"),
         (lambda i: i.search(np.zeros(DIM, int)), "features are int"),
         (lambda i: i.search(np.full(DIM, 1e6, np.float32)), "float16"),
         (lambda i: i.search(QUERY, categories=["hats"]), "no category 'hats'"),
-        (lambda i: i.add(np.array([1, 1]), np.zeros((2, DIM))), "given twice"),
-        (lambda i: i.add(np.array([1.5]), np.zeros((1, DIM))), "whole numbers"),
-        (lambda i: i.add(np.array([1, 2]), np.zeros((1, DIM))), "as many"),
-        (lambda i: i.add(np.array([10**6]), np.zeros((1, DIM)), ["hats"]), "no category"),
-        (lambda i: i.delete(np.array([10**6])), "does not have item 1000000"),
-        (lambda i: i.update(np.array([10**6]), np.zeros((1, DIM)), ["bags"]), "does not have"),
+        (lambda i: i.add(np.zeros((2, DIM)), np.array([1, 1])), "given twice"),
+        (lambda i: i.add(np.zeros((1, DIM)), np.array([1.5])), "whole numbers"),
+        (lambda i: i.add(np.zeros((1, DIM)), np.array([1, 2])), "as many"),
+        (lambda i: i.add(np.zeros((1, DIM)), np.array([10**6]), ["hats"]), "no category"),
+        (lambda i: i.remove(np.array([10**6])), "does not have item 1000000"),
+        (lambda i: i.update(np.zeros((1, DIM)), np.array([10**6]), ["bags"]), "does not have"),
     ],
 )
 def test_bad_requests_are_refused_and_change_nothing(shop, call, text):
     folder, items = shop
-    with BinaryIndex(folder, writable=True) as index:
+    with Index.open(folder, writable=True) as index:
         with pytest.raises(InputError, match=text):
             call(index)
         assert len(index) == len(items)
@@ -279,9 +296,9 @@ def test_bad_requests_are_refused_and_change_nothing(shop, call, text):
 def test_an_item_cannot_be_added_twice(shop):
     folder, items = shop
     known = next(iter(items))
-    with BinaryIndex(folder, writable=True) as index:
+    with Index.open(folder, writable=True) as index:
         with pytest.raises(InputError, match="already has item"):
-            index.add(np.array([10**6, known]), np.zeros((2, DIM)), ["bags", "bags"])
+            index.add(np.zeros((2, DIM)), np.array([10**6, known]), ["bags", "bags"])
         assert len(index) == len(items)
 
 

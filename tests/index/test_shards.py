@@ -5,7 +5,8 @@ import pytest
 from random_features import DIM, NAMES, unit
 
 from vsa.index.build import build_index, n_lists_for, train_model
-from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.index import Index
+from vsa.index.request import SearchParams
 from vsa.index.shards import ShardedIndex, build_shards, shard_of
 from vsa.runtime.errors import InputError
 
@@ -22,19 +23,21 @@ def both(tmp_path_factory):
     model = train_model(features, categories, n_lists=n_lists_for(N))
     build_index(folder / "one", features, ids, categories, model=model)
     build_shards(folder / "many", 3, features, ids, categories)
-    one, many = BinaryIndex(folder / "one"), ShardedIndex.open(folder / "many", 2)
+    one, many = Index.open(folder / "one"), ShardedIndex.open(folder / "many", 2)
     yield one, many, features
     one.close()
     many.close()
 
 
-@pytest.mark.parametrize("knobs", [Knobs(3, 10), Knobs(10, 100), Knobs(10**6, 10**6)])
+@pytest.mark.parametrize(
+    "params", [SearchParams(3, 10), SearchParams(10, 100), SearchParams(10**6, 10**6)]
+)
 @pytest.mark.parametrize("categories", [None, [NAMES[1]], NAMES[:2]])
-def test_results_are_those_of_one_index(both, knobs, categories):
+def test_results_are_those_of_one_index(both, params, categories):
     one, many, features = both
     for query in (*unit(np.random.default_rng(1), 20), features[100]):
-        first = one.search(query, 10, knobs=knobs, categories=categories)
-        second = many.search(query, 10, knobs=knobs, categories=categories)
+        first = one.search_one(query, 10, params, categories=categories)
+        second = many.search_one(query, 10, params, categories=categories)
         np.testing.assert_array_equal(first.ids, second.ids)
         np.testing.assert_array_equal(first.similarity, second.similarity)
         assert not second.is_partial
@@ -57,14 +60,14 @@ class Replica:
 def guarded(both):
     _, many, _ = both
     shards = [[Replica(searcher) for searcher in replicas] for replicas in many.shards]
-    index = ShardedIndex(shards, many.model, many.knobs)
+    index = ShardedIndex(shards, many.model, many.params)
     yield index
     index.close()
 
 
 def test_replicas_share_the_traffic(guarded):
     for query in unit(np.random.default_rng(1), 10):
-        guarded.search(query, 5)
+        guarded.search_one(query, 5)
     assert [[r.n_asked for r in replicas] for replicas in guarded.shards] == [[5, 5]] * 3
 
 
@@ -72,8 +75,10 @@ def test_a_failing_replica_is_passed_over(both, guarded, caplog):
     one, _, _ = both
     guarded.shards[1][0].fails = True
     for query in unit(np.random.default_rng(1), 10):
-        hits = guarded.search(query, 5, knobs=Knobs(3, 50))
-        assert hits.ids.tolist() == one.search(query, 5, knobs=Knobs(3, 50)).ids.tolist()
+        hits = guarded.search_one(query, 5, params=SearchParams(3, 50))
+        assert (
+            hits.ids.tolist() == one.search_one(query, 5, params=SearchParams(3, 50)).ids.tolist()
+        )
         assert not hits.is_partial
     assert guarded.shards[1][0].n_asked == 1  # it rests after that
     assert "shard 1: replica 0 failed" in caplog.text
@@ -84,11 +89,11 @@ def test_a_replica_that_has_recovered_is_asked_again(guarded, monkeypatch):
     guarded.shards[1][0].fails = True
     query = unit(np.random.default_rng(1), 1)[0]
     for _ in range(2):
-        guarded.search(query, 5)
+        guarded.search_one(query, 5)
     guarded.shards[1][0].fails = False
     before = guarded.shards[1][0].n_asked
     for _ in range(4):
-        guarded.search(query, 5)
+        guarded.search_one(query, 5)
     assert guarded.shards[1][0].n_asked == before + 2
 
 
@@ -96,9 +101,9 @@ def test_a_dead_shard_gives_a_partial_answer_that_says_so(both, guarded):
     one, _, _ = both
     for replica in guarded.shards[2]:
         replica.fails = True
-    query, everything = unit(np.random.default_rng(1), 1)[0], Knobs(10**6, 10**6)
-    hits = guarded.search(query, N, knobs=everything)
-    whole = one.search(query, N, knobs=everything).ids
+    query, everything = unit(np.random.default_rng(1), 1)[0], SearchParams(10**6, 10**6)
+    hits = guarded.search_one(query, N, params=everything)
+    whole = one.search_one(query, N, params=everything).ids
     assert hits.missing_shards == (2,)
     assert hits.ids.tolist() == whole[shard_of(whole, 3) != 2].tolist()
 
@@ -106,7 +111,7 @@ def test_a_dead_shard_gives_a_partial_answer_that_says_so(both, guarded):
 def test_no_shard_left_gives_nothing_and_says_so(guarded):
     for replica in (r for replicas in guarded.shards for r in replicas):
         replica.fails = True
-    hits = guarded.search(unit(np.random.default_rng(1), 1)[0], 5)
+    hits = guarded.search_one(unit(np.random.default_rng(1), 1)[0], 5)
     assert hits.missing_shards == (0, 1, 2)
     assert len(hits.ids) == 0
 
@@ -118,7 +123,7 @@ def test_a_bad_request_is_nobodys_failure(guarded):
         ({"feature": np.zeros(DIM, np.float32), "categories": ["hats"]}, "no category"),
     ):
         with pytest.raises(InputError, match=text):
-            guarded.search(**arguments)
+            guarded.search_one(**arguments)
     assert sum(r.n_asked for replicas in guarded.shards for r in replicas) == 0
 
 

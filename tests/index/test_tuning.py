@@ -1,12 +1,13 @@
-"""The knobs are the least that reach a recall."""
+"""The parameters are the least that reach a recall."""
 
 import numpy as np
 import pytest
 from random_features import unit
 
 from vsa.index.build import build_index
-from vsa.index.index import BinaryIndex, Knobs
-from vsa.index.tuning import choose_knobs, exact_similarities, try_knobs
+from vsa.index.index import Index
+from vsa.index.request import SearchParams
+from vsa.index.tuning import choose_params, exact_similarities, try_params
 from vsa.runtime.errors import InputError
 
 
@@ -14,9 +15,9 @@ from vsa.runtime.errors import InputError
 def index(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuning") / "index"
     build_index(folder, unit(np.random.default_rng(0), 3000), n_bits=64)
-    with BinaryIndex(folder, writable=True) as index:
-        index.delete(np.arange(0, 3000, 3))
-        index.add(np.arange(5000, 5100), unit(np.random.default_rng(1), 100))
+    with Index.open(folder, writable=True) as index:
+        index.remove(np.arange(0, 3000, 3))
+        index.add(unit(np.random.default_rng(1), 100), np.arange(5000, 5100))
         yield index
 
 
@@ -25,28 +26,28 @@ def test_exact_similarities_are_those_of_all_live_items(index, monkeypatch):
     queries = unit(np.random.default_rng(2), 7)
     exact = exact_similarities(index, queries, 9)
     for row, query in enumerate(queries):
-        hits = index.search(query, 9, knobs=Knobs(10**6, 10**6))
+        hits = index.search_one(query, 9, params=SearchParams(10**6, 10**6))
         np.testing.assert_allclose(exact[row], hits.similarity, atol=1e-6)
     assert np.isinf(exact_similarities(index, queries[:1], 2200)[0, 2100:]).all()
 
 
 @pytest.mark.parametrize("recall", [0.5, 0.9, 0.99])
-def test_the_chosen_knobs_reach_the_recall_on_other_queries(index, recall):
-    chosen = choose_knobs(index, unit(np.random.default_rng(3), 60), recall, k=10)
+def test_the_chosen_parameters_reach_the_recall_on_other_queries(index, recall):
+    chosen = choose_params(index, unit(np.random.default_rng(3), 60), recall, k=10)
     assert chosen.recall >= recall
     others = unit(np.random.default_rng(4), 60)
-    again = try_knobs(index, others, exact_similarities(index, others, 10), chosen.knobs)
+    again = try_params(index, others, exact_similarities(index, others, 10), chosen.params)
     assert again.recall >= recall - 0.07
-    assert chosen.knobs.n_probe < len(index.model.lists) or recall > 0.9
+    assert chosen.params.n_probe < len(index.model.lists) or recall > 0.9
 
 
 def test_less_recall_costs_less(index):
     queries = unit(np.random.default_rng(3), 60)
-    low, high = (choose_knobs(index, queries, recall, k=10).knobs for recall in (0.5, 0.99))
+    low, high = (choose_params(index, queries, recall, k=10).params for recall in (0.5, 0.99))
     assert low.n_probe * low.n_candidates < high.n_probe * high.n_candidates
 
 
 @pytest.mark.parametrize("recall", [0, 1.2])
 def test_a_recall_is_a_share(index, recall):
     with pytest.raises(InputError, match="cannot be wanted"):
-        choose_knobs(index, unit(np.random.default_rng(3), 3), recall)
+        choose_params(index, unit(np.random.default_rng(3), 3), recall)

@@ -21,12 +21,12 @@ from vsa.ranking.forest import grow_forest
 from vsa.ranking.models import APPEARANCE, GBDT_LR, LR, make_rankers, observations
 from vsa.ranking.serve import open_ranker, save_ranker
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import RankingSettings
-from vsa.runtime.run import make_run
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ranking.experiment import ORACLE, SHUFFLED, RankLab
 from vsa.study.ranking.results import RankJudge, calibration_error
 from vsa.study.ranking.task import Pages, RankTask, relevance_of
+from vsa.study.run import make_run
+from vsa.study.settings import RankingSettings
 from vsa.study.simulate.shoppers import IDENTICAL, NAMES, conversion_rate
 
 SETTINGS = RankingSettings(n_sessions=60, n_trees=20, depth=3, n_seeds=3)

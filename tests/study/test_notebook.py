@@ -10,12 +10,11 @@ import nbformat
 import pytest
 
 from vsa.runtime.errors import InputError, NotebookError
-from vsa.runtime.profiles import get_profile
-from vsa.runtime.run import Run
 from vsa.study import notebook as executor
 from vsa.study.notebook import execute, read_parameters, refresh
+from vsa.study.run import make_run
 
-RUN = Run("grocery", get_profile("smoke"), 7)
+RUN = make_run("grocery", "smoke", 7)
 
 
 def printed(path: Path) -> str:
@@ -102,7 +101,7 @@ def test_a_failing_cell_is_named_and_shown(tmp_path, write_notebook):
 def test_bad_input_found_in_a_cell_is_one_paragraph(tmp_path, write_notebook):
     source = write_notebook(
         tmp_path / "a.ipynb",
-        "from vsa.runtime.run import make_run\nmake_run('shoes', profile, seed)",
+        "from vsa.study.run import make_run\nmake_run('shoes', profile, seed)",
     )
     with pytest.raises(NotebookError, match=r"^a: unknown data set 'shoes'\. Choose") as caught:
         execute(source, RUN, tmp_path / "out.ipynb")

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from vsa.runtime.paths import ROOT
-from vsa.runtime.run import make_run
 from vsa.study import pipeline
+from vsa.study.run import make_run
 
 RUN = "synthetic-smoke"
 THIRD, FOURTH = "03_click_mined_training", "04_binary_index"
@@ -25,7 +25,7 @@ FIFTH, SIXTH = "05_quality_rerank", "06_end_to_end"
 # Each notebook notes that it ran, and by which process; the second waits for leave.
 BODY = """\
 import os, pathlib, time
-from vsa.runtime.run import make_run
+from vsa.study.run import make_run
 run = make_run(dataset, profile, seed)
 root = pathlib.Path.cwd().parent
 with open(root / "diary", "a") as diary:

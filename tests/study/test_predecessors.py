@@ -1,9 +1,9 @@
 import pytest
 
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import make_run
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.predecessors import made_by
+from vsa.study.run import make_run
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from vsa.category.search import vote
-from vsa.runtime.run import make_run
 from vsa.study import shown
 from vsa.study.figures.style import new_figure, read_figures, worded
 from vsa.study.ledger.bootstrap import Interval, mean_interval
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import make_run
 from vsa.study.shown import show, source
 
 

@@ -35,7 +35,7 @@ def test_templates_and_values_count_and_what_is_imported_late():
     assert "vsa/study/ledger/claims.yaml" in names(WIDEST)
     report = names(ROOT / "vsa" / "study" / "ledger" / "reporting" / "__init__.py")
     assert "vsa/study/ledger/reporting/templates/style.css" in report
-    assert "vsa/study/simulate/synthetic/shop.py" in names(ROOT / "vsa" / "data" / "load.py")
+    assert "vsa/study/simulate/synthetic/shop.py" in names(NOTEBOOKS / "01_catalogue.ipynb")
 
 
 def test_what_has_nothing_to_do_with_it_does_not_count():

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD, make_backbone
+from vsa.models.backbones import make_backbone
+from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.progress import progress

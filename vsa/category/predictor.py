@@ -15,11 +15,11 @@ import torch
 from vsa.category.fusion import FusionChoice, fuse
 from vsa.category.model import CategoryNet, predict
 from vsa.category.search import N_NEIGHBOURS, vote
+from vsa.category.settings import ClassifierSettings
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import CategorySettings
 from vsa.study.category.experiment import SeedResult
 from vsa.study.category.task import CategoryTask
 
@@ -47,7 +47,7 @@ class CategoryPredictor:
     """A trained classifier, its reference set, and the chosen λ and weight."""
 
     net: CategoryNet
-    settings: CategorySettings
+    settings: ClassifierSettings
     device: Device
     categories: list[str]
     reference: pd.DataFrame  # id, path, category
@@ -100,7 +100,7 @@ def save_predictor(
         (draft / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
 
 
-def open_predictor(folder: Path, settings: CategorySettings, device: Device) -> CategoryPredictor:
+def open_predictor(folder: Path, settings: ClassifierSettings, device: Device) -> CategoryPredictor:
     """Open what `save_predictor` published; reference features are memory-mapped.
 
     Raises InputError if there is nothing, or if a file of it is missing or damaged.

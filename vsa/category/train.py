@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from vsa.category.model import CategoryNet
+from vsa.category.settings import ClassifierSettings
 from vsa.runtime.batches import prefetch, to_tensor
 from vsa.runtime.device import Device
-from vsa.runtime.profiles import CategorySettings
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 
@@ -22,7 +22,7 @@ def train_classifier(
     images: np.ndarray,
     labels: np.ndarray,
     n_classes: int,
-    settings: CategorySettings,
+    settings: ClassifierSettings,
     device: Device,
     seed: int,
     description: str = "train",
@@ -72,7 +72,7 @@ def train_classifier(
 
 
 def crop_batches(
-    images: np.ndarray, labels: np.ndarray, settings: CategorySettings, seed: int
+    images: np.ndarray, labels: np.ndarray, settings: ClassifierSettings, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """``n_steps`` batches of random crops and mirror images, epoch after shuffled epoch."""
     rng = generator(seed, "category batches")

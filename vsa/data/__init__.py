@@ -1,1 +1,1 @@
-"""What goes in: tables and their schema, image decoding, data sets, click simulator."""
+"""What goes in: tables and their schema, image decoding, data sets by name, your own folder."""

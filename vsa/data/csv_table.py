@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,13 +30,15 @@ _NUMBER = re.compile(r"([+\u2212-]?)[^\d.,+\u2212-]*(\d(?:[\d\s.,'\u2019]*\d)?)[
 def read_csv(
     file: Path, columns: Mapping[str, bool], verbatim: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Exactly `columns` (name → whether it is required) as trimmed text, NaN where empty.
+    """Exactly `columns` (name → whether its cells must be filled) as trimmed text, NaN where empty.
 
     Text is in Unicode's form NFC, so that what looks alike is alike, but for the columns
     `verbatim`.
 
-    Raises InputError for a missing or unknown column, a row of another length, no rows, quotes
-    that do not match, or text that is not UTF-8 (with or without a byte order mark).
+    Read by the standard library: pandas fills up rows that are too short, and cannot tell the row
+    of a quote that does not match. Raises InputError for a missing or unknown column, an empty
+    cell, a row of another length, no rows, such quotes, or text that is not UTF-8 (with or without
+    a byte order mark).
     """
     header, *rows = _records(file)
     layout = "Columns, separated by commas: " + ", ".join(
@@ -69,7 +71,14 @@ def read_csv(
             for name in columns
         }
     )
-    for name in columns:
+    for name, required in columns.items():
+        if required and table[name].isna().any():
+            raise InputError(
+                f"column {name!r} is empty",
+                cure="Fill it in every row",
+                file=file,
+                row=int(table[name].isna().argmax()) + 2,
+            )
         if name not in verbatim:
             table[name] = table[name].str.normalize("NFC")
     return table
@@ -110,33 +119,6 @@ def convert(
 def numbers(cells: pd.Series, file: Path) -> list[float]:
     """Finite numbers, NaN where empty; raises InputError naming the row."""
     return convert(cells, _finite, _plain_number, file)
-
-
-def require(table: pd.DataFrame, columns: Sequence[str], file: Path) -> None:
-    """Raise InputError naming the first row where one of `columns` is empty."""
-    empty = table[list(columns)].isna()
-    for column in columns:
-        if empty[column].any():
-            raise InputError(
-                f"column {column!r} is empty",
-                cure="Fill it in every row",
-                file=file,
-                row=int(empty[column].argmax()) + 2,
-            )
-
-
-def require_unique(table: pd.DataFrame, columns: Sequence[str], file: Path) -> None:
-    """Raise InputError naming the first row that repeats an earlier one in `columns`."""
-    repeated = table.duplicated(list(columns))
-    if repeated.any():
-        i = int(repeated.argmax())
-        values = ", ".join(f"{name} {table[name].iloc[i]}" for name in columns)
-        raise InputError(
-            f"{values} occurs in an earlier row too",
-            cure="Keep one of the rows",
-            file=file,
-            row=i + 2,
-        )
 
 
 def _records(file: Path) -> list[list[str]]:

@@ -23,11 +23,9 @@ from vsa.data.csv_table import (
     convert,
     numbers,
     read_csv,
-    require,
-    require_unique,
     rows_of,
 )
-from vsa.data.images import ImageError, upright_size
+from vsa.data.decoding import ImageError, upright_size
 from vsa.data.matching import match_notes, nearest
 from vsa.data.schema import (
     BOX,
@@ -44,7 +42,7 @@ from vsa.data.stable import stable_hash
 from vsa.runtime.errors import InputError
 from vsa.runtime.markup import escape_markdown
 
-# column → whether it must be there
+# column → whether it must be there, and filled in every row
 _CATALOGUE_CSV = {
     **dict.fromkeys(["image_path", "product_id", "category"], True),
     **dict.fromkeys(["leaf", "source", *QUALITY], False),
@@ -98,7 +96,6 @@ def load_folder(path: str | Path) -> Dataset:
         root=root,
         catalogue=catalogue,
         queries=queries,
-        rejected=pd.DataFrame(columns=["table", "id", "path", "reason"], dtype="str"),
         pvlog=pvlog,
         title=root.name,
         source=f"the folder {root.name}",
@@ -117,10 +114,8 @@ def load_folder(path: str | Path) -> Dataset:
 def _read_catalogue(root: Path) -> pd.DataFrame:
     file = root / "catalogue.csv"
     table = read_csv(file, _CATALOGUE_CSV, verbatim=["image_path"])
-    require(table, ["image_path", "product_id", "category"], file)
     table["path"] = _image_paths(table.image_path, root, file)
     table["image_id"] = table.path.map(_nfc)
-    require_unique(table, ["image_id"], file)
     for column in QUALITY:
         table[column] = numbers(table[column], file)
     table["leaf"] = table.leaf.fillna(table.category)
@@ -132,10 +127,8 @@ def _read_catalogue(root: Path) -> pd.DataFrame:
 def _read_queries(root: Path, categories: Collection[str]) -> pd.DataFrame:
     file = root / "queries.csv"
     table = read_csv(file, _QUERIES_CSV, verbatim=["image_path"])
-    require(table, ["image_path"], file)
     table["path"] = _image_paths(table.image_path, root, file)
     table["query_id"] = table.path.map(_nfc)
-    require_unique(table, ["query_id"], file)
     for row, category in rows_of(table.category):
         if category not in categories:
             raise InputError(
@@ -149,7 +142,6 @@ def _read_queries(root: Path, categories: Collection[str]) -> pd.DataFrame:
     table["split"] = _meant(table.split, _SPLIT_WORDS, QUERIES, file)
     if table.split.isna().all():
         table["split"] = _assign_splits(table)
-    require(table, ["split"], file)
     table = check(table[list(QUERIES.columns)], QUERIES, file)
     for split in SPLITS:
         if not (table.split == split).any():
@@ -164,7 +156,6 @@ def _read_queries(root: Path, categories: Collection[str]) -> pd.DataFrame:
 
 def _read_pvlog(file: Path, query_ids: Collection[str], image_ids: Collection[str]) -> pd.DataFrame:
     table = read_csv(file, _PVLOG_CSV)
-    require(table, list(_PVLOG_CSV), file)
     for column, known, other in (
         ("query_id", query_ids, "queries.csv"),
         ("image_id", image_ids, "catalogue.csv"),
@@ -180,7 +171,6 @@ def _read_pvlog(file: Path, query_ids: Collection[str], image_ids: Collection[st
                 )
     table["rank"] = convert(table["rank"], _rank, _expected(PVLOG, "rank"), file)
     table["clicked"] = _meant(table.clicked, _TRUTH, PVLOG, file)
-    require_unique(table, ["session_id", "rank"], file)
     table["timestamp"] = pd.Timestamp(0) + pd.to_timedelta(table.index, unit="s")
     return check(table[list(PVLOG.columns)], PVLOG, file)
 

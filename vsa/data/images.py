@@ -1,120 +1,18 @@
-"""Image decoding and the image store: the one way by which pixels enter, offline and online.
-
-A shop's uploads are of every kind: rotated phone photos, CMYK scans, animations, half files. Each
-becomes an upright RGB image, or an ImageError whose ``reason`` says in a few words why not.
-Decoding runs in threads: the decoders release the interpreter lock, and unlike processes threads
-need no start-up, no pickling and no guarded ``__main__``.
-"""
+"""Images as squares, which is what networks and descriptors take; and the store of them."""
 
 from __future__ import annotations
 
-import ctypes
-import dataclasses
-import io
-import logging
-import os
-import stat
-import sys
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-import pandas as pd
-import PIL
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH
+from PIL import Image
 
-from vsa.data import metadata
-from vsa.data.schema import Dataset
+from vsa.data.decoding import Source, decode
+from vsa.data.files import fingerprint_files, in_threads
 from vsa.runtime.atomic import atomic_file
-from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint
-from vsa.runtime.paths import artifacts_dir
-from vsa.runtime.progress import progress
 
-# A file's path, its bytes, a file opened as binary (what its `read()` gives), or Pillow's image.
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image
-
-FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG: MPO too
-try:
-    import pillow_heif
-except ImportError:
-    pass
-else:
-    pillow_heif.register_heif_opener()
-    FORMATS += ("HEIF",)
-MAX_PIXELS = 100_000_000  # 300 MB decoded: more than most cameras take, less than a bomb
-_MAX_BYTES = 8 * MAX_PIXELS  # of a file that is held in memory: 16-bit RGBA, uncompressed
-_REJECT_PX = 32  # every byte of a file is read at this size too, and JPEG decodes quicker
-_BAND_PX = 1 << 20  # of a wide grey image that are in doubles at a time
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
-
-_T = TypeVar("_T")
-
-# Pillow logs what it finds odd in a file; with no handler at all that lands on standard error.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-# And libtiff prints there by itself, until it is told not to: once, as Pillow does with warnings.
-# Pillow's own library leads to it, unless it is built in, as on Windows.
-with suppress(OSError, AttributeError):
-    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
-
-
-_NO_HEIF = "HEIC without pillow-heif"
-_CURES = {
-    "too large": f"Give one of at most {MAX_PIXELS // 10**6} million pixels",
-    _NO_HEIF: "Install it: `pip install pillow-heif`; or give a JPEG",
-}
-
-
-class ImageError(InputError):
-    """An image that cannot be used. ``reason`` is short and stable, to be counted and compared.
-
-    It is one of: missing, a directory, not a regular file, unreadable, empty file, not an image,
-    too large, truncated, damaged, HEIC without pillow-heif.
-    """
-
-    def __init__(self, reason: str, *, file: str | Path | None = None) -> None:
-        super().__init__(
-            f"the image cannot be used: {reason}",
-            cure=_CURES.get(reason, f"Give a complete image, as {', '.join(FORMATS)}"),
-            file=file,
-        )
-        self.reason = reason
-
-
-def decode(
-    source: Source, *, max_pixels: int = MAX_PIXELS, min_px: int | None = None
-) -> Image.Image:
-    """Decode a file, its bytes, or an image opened by Pillow to an upright RGB image.
-
-    EXIF orientation is applied, transparency lies on white, 16-bit and wider greys are scaled,
-    and of an animation the first frame is taken. With `min_px` a JPEG may come out at a half, a
-    quarter or an eighth of its size, its shorter side still at least `min_px`: later stages
-    resize anyway. An image of more than `max_pixels` is refused by its header, undecoded. Text,
-    colour profile and other metadata never spoil a picture, however large or damaged they are.
-    A binary file object is read from where it stands to its end, and is left open.
-
-    Raises ImageError, and nothing else, for whatever is wrong with an image; InputError for a
-    `source` that is none of these.
-    """
-    with _quiet():
-        return _decode(source, max_pixels, min_px)
-
-
-def upright_size(source: Source) -> tuple[int, int]:
-    """Width and height of ``decode(source)``, for files from the header: no pixel is decoded.
-
-    Raises ImageError where the header says that there is no such image.
-    """
-    with _quiet():
-        if isinstance(source, Image.Image):
-            return _decode(source, MAX_PIXELS, None).size
-        return _read(source, MAX_PIXELS, _upright_size)
+VERSION = 1  # raise it when a decoded picture becomes another square
 
 
 def load_image(source: Source, size_px: int) -> np.ndarray:
@@ -123,8 +21,7 @@ def load_image(source: Source, size_px: int) -> np.ndarray:
     The whole picture is squashed into the square, so that fractional boxes stay valid.
     Raises ImageError.
     """
-    with _quiet():
-        return _to_square(source, size_px)
+    return _square(decode(source, min_px=size_px), size_px)
 
 
 def load_squares(source: Source, sizes_px: Sequence[int]) -> list[np.ndarray]:
@@ -133,9 +30,8 @@ def load_squares(source: Source, sizes_px: Sequence[int]) -> list[np.ndarray]:
     Of a large JPEG, the smaller sizes come from what the largest needs, so that pixels may differ
     a little from those of `load_image`, which decodes no more than its own size needs.
     """
-    with _quiet():
-        image = _decode(source, MAX_PIXELS, max(sizes_px))
-        return [_squashed(image, size_px) for size_px in sizes_px]
+    image = decode(source, min_px=max(sizes_px))
+    return [_square(image, size_px) for size_px in sizes_px]
 
 
 def load_images(
@@ -148,8 +44,8 @@ def load_images(
     """Images `root`/`paths` as uint8 of shape (n, size_px, size_px, 3), decoded in parallel.
 
     With `cache` a folder, they are kept there as one file, used again while the images (by path,
-    size and time of change) and this module are the same, and returned as a read-only memory
-    map. Raises ImageError naming the first file that cannot be decoded.
+    size and time of change) and the versions of decoding and squaring are the same, and returned
+    as a read-only memory map. Raises ImageError naming the first file that cannot be decoded.
     """
     files = [Path(root, path) for path in paths]
     shape = (len(files), size_px, size_px, 3)
@@ -157,308 +53,21 @@ def load_images(
         images = np.empty(shape, np.uint8)
         _fill(images, files, description)
         return images
-    target = cache / f"images-{size_px}px-{fingerprint_files(files, size_px=size_px)}.npy"
+    key = fingerprint_files(files, squares=VERSION, size_px=size_px)
+    target = cache / f"images-{size_px}px-{key}.npy"
     if not target.exists():
         with atomic_file(target) as draft:
             _fill(np.lib.format.open_memmap(draft, "w+", np.uint8, shape), files, description)
     return np.load(target, mmap_mode="r")
 
 
-def reject_unreadable(dataset: Dataset) -> Dataset:
-    """Decode every image; move the rows that cannot be read to ``rejected``.
-
-    Page views of a rejected image or query go too. The outcome is kept under the artifacts
-    folder until a file, by path, size and time of change, is another. Raises InputError if
-    nothing readable remains of a table that had rows.
-    """
-    paths = pd.concat([dataset.catalogue.path, dataset.queries.path])
-    reasons = _unreadable(dataset.root, sorted(paths.unique()))
-    if not reasons:
-        return dataset
-    catalogue, no_images = _split(dataset, "catalogue", "image_id", reasons)
-    queries, no_queries = _split(dataset, "queries", "query_id", reasons)
-    rejected = [part for part in (dataset.rejected, no_images, no_queries) if len(part)]
-    pvlog = dataset.pvlog
-    if pvlog is not None:
-        gone = pvlog.query_id.isin(no_queries.id) | pvlog.image_id.isin(no_images.id)
-        pvlog = pvlog[~gone].reset_index(drop=True)
-    return dataclasses.replace(
-        dataset,
-        catalogue=catalogue,
-        queries=queries,
-        pvlog=pvlog,
-        rejected=pd.concat(rejected, ignore_index=True),
-    )
-
-
-_quiet_lock = threading.Lock()
-_n_quiet = 0  # threads that are in `_quiet`
-_filters = warnings.catch_warnings()  # what the first of them found
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Warnings about odd files are neither shown nor raised.
-
-    The filter is the process's, and threads may overlap: the first sets it, the last restores it.
-    """
-    global _n_quiet, _filters
-    with _quiet_lock:
-        if not _n_quiet:
-            _filters = warnings.catch_warnings()
-            _filters.__enter__()
-            warnings.simplefilter("ignore")
-        _n_quiet += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _n_quiet -= 1
-            if not _n_quiet:
-                _filters.__exit__(None, None, None)
-
-
-def _decode(source: Source, max_pixels: int, min_px: int | None) -> Image.Image:
-    def load(image: Image.Image) -> Image.Image:
-        if min_px is not None:
-            image.draft(None, (min_px, min_px))
-        image.load()
-        return _upright_rgb(image)
-
-    if not isinstance(source, Image.Image):
-        return _read(source, max_pixels, load)
-    with _refused():
-        _check_size(source, max_pixels)
-        return _upright_rgb(source.copy())
-
-
-def _read(source: Source, max_pixels: int, use: Callable[[Image.Image], _T]) -> _T:
-    """``use`` of the opened image; if that fails, of what its file is without metadata."""
-    with _refused(source), _open(source) as file:
-        head = file.read(12)
-        if metadata.is_png(head):
-            return _use(io.BytesIO(metadata.sound_png(_contents(file))), max_pixels, use)
-        try:
-            return _use(file, max_pixels, use)
-        except ImageError:
-            raise
-        except Exception:
-            if _is_heif(head):
-                raise ImageError(_NO_HEIF) from None
-            with suppress(Exception):
-                data = _contents(file)
-                bare = metadata.without_metadata(data)
-                if bare != data:
-                    return _use(io.BytesIO(bare), max_pixels, use)
-            raise  # what was wrong at first
-
-
-def _use(file: BinaryIO, max_pixels: int, use: Callable[[Image.Image], _T]) -> _T:
-    with Image.open(file, formats=FORMATS) as image:
-        _check_size(image, max_pixels)
-        return use(image)
-
-
-def _is_heif(head: bytes) -> bool:
-    brands = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-    return "HEIF" not in FORMATS and head[4:8] == b"ftyp" and head[8:12] in brands
-
-
-@contextmanager
-def _refused(source: Source | None = None) -> Iterator[None]:
-    """Whatever goes wrong is an ImageError that names the file."""
-    file = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-    try:
-        yield
-    except ImageError as error:
-        raise ImageError(error.reason, file=file) from None
-    except InputError:
-        raise
-    except Exception as error:  # parsers of hostile bytes raise anything: struct, zlib, index ...
-        raise ImageError(_reason(error), file=file) from error
-
-
-def _open(source: Source) -> BinaryIO:
-    if isinstance(source, str | os.PathLike):
-        return _open_path(source)
-    data = source if isinstance(source, bytes | bytearray | memoryview) else _all_of(source)
-    if not data:
-        raise ImageError("empty file")
-    return io.BytesIO(data)
-
-
-def _open_path(path: str | os.PathLike[str]) -> BinaryIO:
-    try:
-        status = os.stat(path)
-    except PermissionError:
-        raise
-    except (OSError, ValueError):  # also a name that is too long, or holds a null character
-        raise ImageError("missing") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError("a directory")
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError("not a regular file")
-    if status.st_size == 0:
-        raise ImageError("empty file")
-    return open(path, "rb")
-
-
-def _all_of(source: Any) -> bytes:
-    """What is left to read of a binary file object."""
-    data = None
-    if hasattr(source, "read") and not isinstance(source, io.TextIOBase):
-        try:
-            data = source.read()
-        except Exception as error:  # closed, say
-            raise ImageError("unreadable") from error
-    if not isinstance(data, bytes):
-        raise InputError(
-            f"an image cannot be read from {type(source).__name__!r}",
-            cure="Give a path, the bytes of a file, a file opened as binary, or a Pillow image",
-        )
-    return data
-
-
-def _contents(file: BinaryIO) -> bytes:
-    if file.seek(0, os.SEEK_END) > _MAX_BYTES:
-        raise ImageError("too large")
-    file.seek(0)
-    return file.read()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"
-    if isinstance(error, Image.DecompressionBombError):
-        return "too large"
-    if isinstance(error, PermissionError):
-        return "unreadable"
-    return "truncated" if "truncated" in str(error).lower() else "damaged"
-
-
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    # Not left to Pillow's own limit, which is global, and which anyone may have switched off.
-    if image.width * image.height > max_pixels:
-        raise ImageError("too large")
-    # libtiff holds a whole tile, which can be larger than the image.
-    tags = getattr(image, "tag_v2", {})
-    if tags.get(TILEWIDTH, 1) * tags.get(TILELENGTH, 1) > MAX_PIXELS:
-        raise ImageError("too large")
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    tag, orientation = ExifTags.Base.Orientation, None
-    if tag not in getattr(image, "tag_v2", ()):  # Pillow turns a TIFF by its tag, and says so
-        with suppress(Exception):  # damaged EXIF does not spoil the size
-            # Not its own `getexif`: that of PNG decodes the pixels in search of one.
-            orientation = Image.Image.getexif(image).get(tag)
-    return image.size[::-1] if orientation in _SIDEWAYS else image.size
-
-
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    with suppress(Exception):  # damaged EXIF does not spoil the pixels
-        ImageOps.exif_transpose(image, in_place=True)
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _from_wide_grey(image)
-    if image.has_transparency_data:
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image)
-        return white
-    return image.convert("RGB")
-
-
-def _from_wide_grey(image: Image.Image) -> Image.Image:
-    """8-bit greys of wider ones, which Pillow would clip.
-
-    16 bits are scaled by their full range. 32-bit integers and floats have no agreed white, so
-    they are stretched from their least to their greatest value.
-    """
-    values = np.asarray(image).reshape(-1)
-    if image.mode == "F":
-        values = np.nan_to_num(values, posinf=0, neginf=0)
-    is_16_bit = image.mode.startswith("I;16")
-    low, high = (0.0, 65535.0) if is_16_bit else (float(values.min()), float(values.max()))
-    grey = np.empty(values.shape, np.uint8)
-    for at in range(0, len(values), _BAND_PX):
-        band = values[at : at + _BAND_PX].astype(np.float64)
-        grey[at : at + _BAND_PX] = np.rint((band - low) * (255 / ((high - low) or 1)))
-    return Image.fromarray(grey.reshape(image.height, image.width)).convert("RGB")
-
-
-def _to_square(source: Source, size_px: int) -> np.ndarray:
-    return _squashed(_decode(source, MAX_PIXELS, size_px), size_px)
-
-
-def _squashed(image: Image.Image, size_px: int) -> np.ndarray:
+def _square(image: Image.Image, size_px: int) -> np.ndarray:
     return np.array(image.resize((size_px, size_px), Image.Resampling.BICUBIC))
 
 
-def _map(work: Callable[[Path], Any], files: Sequence[Path], description: str) -> Iterator[Any]:
-    """``work`` of each file, in order, in as many threads as there are cores."""
-    with _quiet(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from progress(pool.map(work, files), description, len(files))
-
-
 def _fill(images: np.ndarray, files: Sequence[Path], description: str) -> None:
-    size_px = images.shape[1]
-    for i, image in enumerate(_map(lambda file: _to_square(file, size_px), files, description)):
+    def load(file: Path) -> np.ndarray:
+        return load_image(file, images.shape[1])
+
+    for i, image in enumerate(in_threads(load, files, description)):
         images[i] = image
-
-
-def _split(
-    dataset: Dataset, name: str, id_column: str, reasons: dict[str, str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a table that can be read, and the others in the form of ``rejected``."""
-    table: pd.DataFrame = getattr(dataset, name)
-    is_bad = table.path.isin(list(reasons))
-    bad = table[is_bad]
-    if len(bad) and len(bad) == len(table):
-        path = bad.path.iloc[0]
-        raise InputError(
-            f"no image of the {name} table can be used; {path}: {reasons[path]}",
-            cure="Check that the paths are relative to this folder",
-            file=dataset.root,
-        )
-    columns = {"table": name, "id": bad[id_column], "path": bad.path}
-    rejected = pd.DataFrame({**columns, "reason": bad.path.map(reasons)})
-    return table[~is_bad].reset_index(drop=True), rejected
-
-
-def _unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    """The reason for each path that cannot be decoded, kept between calls."""
-    files = [Path(root, path) for path in paths]
-    target = artifacts_dir() / "decoded" / f"unreadable-{fingerprint_files(files)}.parquet"
-    if not target.exists():
-        reasons = list(_map(_reject_reason, files, "check images"))
-        table = pd.DataFrame({"path": paths, "reason": reasons}, dtype=str)
-        with atomic_file(target) as draft:
-            table[table.reason != ""].to_parquet(draft, index=False)
-    return pd.read_parquet(target).set_index("path").reason.to_dict()
-
-
-def _reject_reason(file: Path) -> str:
-    try:
-        _decode(file, MAX_PIXELS, _REJECT_PX)
-    except ImageError as error:
-        return error.reason
-    return ""
-
-
-def fingerprint_files(files: Sequence[Path], **parameters: int) -> str:
-    """Changes with the files (by path and state), with Pillow, and with how we read.
-
-    The state holds the time of its last change too, which nobody can set back.
-    """
-    states: list[tuple[str | int, ...]] = []
-    for file in files:
-        try:
-            status = os.stat(file)
-        except (OSError, ValueError):
-            states.append((str(file.absolute()),))
-        else:
-            times = status.st_mtime_ns, status.st_ctime_ns
-            states.append((str(file.absolute()), status.st_size, *times, status.st_mode))
-    return fingerprint(
-        sys.modules[__name__], metadata, files=states, pillow=PIL.__version__, **parameters
-    )

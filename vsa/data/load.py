@@ -3,73 +3,106 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from vsa.data.folder import load_folder
-from vsa.data.images import reject_unreadable
+import pandas as pd
+
+from vsa.data.datasets import find_source
+from vsa.data.files import fingerprint_files
 from vsa.data.matching import rejected_notes
-from vsa.data.public import PUBLIC, load_public
-from vsa.data.schema import CATALOGUE, PVLOG, QUERIES, SPLITS, Dataset, check
-from vsa.data.stable import stable_sample
+from vsa.data.rejecting import reject_unreadable
+from vsa.data.schema import CATALOGUE, PVLOG, QUERIES, SPLITS, Dataset, check, complete
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import Profile
-from vsa.runtime.run import DATASETS, FOLDER_PREFIX
 
 
-def load(name: str, profile: Profile, seed: int) -> Dataset:
-    """Load ``synthetic``, ``grocery``, ``clothing`` or ``folder:PATH`` (DESIGN, "Data contract").
+def load_dataset(
+    name: str, *, seed: int = 0, settings: Mapping[str, Any] | object | None = None
+) -> Dataset:
+    """Load a data set of `vsa.datasets`, or a shop of one's own, ``folder:PATH``.
 
     The seed makes another synthetic shop; photographs, and which of them are catalogue or
-    query, stay the same for every seed. A profile with ``max_images_per_table`` keeps that many
-    rows of each table of a public data set. Images that cannot be decoded are listed in
-    ``rejected``.
+    query, stay the same for every seed. Images that cannot be decoded are listed in ``rejected``.
 
-    Raises InputError for an unknown name, an absent or altered data set, a mistake in a
-    folder's files, or if no catalogue image or no query of some split is left.
+    Parameters
+    ----------
+    name : ``list(vsa.datasets)`` has the names.
+    seed : ≥ 0.
+    settings : of this data set, an object of its own kind or a mapping from names to values;
+        what is not given has its default.
+
+    Returns
+    -------
+    Dataset
+        Tables ``catalogue``, ``queries`` and perhaps ``pvlog`` in the form of ``vsa.data.schema``.
+        Columns that may be empty may be left out by what makes the data set.
+
+    Raises
+    ------
+    InputError
+        For an unknown name or setting, an absent or altered data set, a mistake in a table, or if
+        no catalogue image or no query of some split is left.
+
+    Examples
+    --------
+    >>> import vsa
+    >>> shop = vsa.load_dataset("synthetic", settings={"n_products_per_category": 3})
+    >>> len(shop.categories), shop.rejected.empty
+    (14, True)
     """
-    if name == "synthetic":
-        # Imported here: rendering pulls in much that photographs do not need, and the reverse
-        from vsa.study.simulate.synthetic import load_synthetic
-
-        dataset = load_synthetic(profile.synthetic, seed)
-    elif name in PUBLIC:
-        dataset = load_public(name)
-        if profile.max_images_per_table is not None:
-            dataset = _sample(dataset, profile.max_images_per_table)
-    elif name.startswith(FOLDER_PREFIX):
-        dataset = load_folder(name.removeprefix(FOLDER_PREFIX))
-    else:
+    source = find_source(name)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed {seed!r} is not a whole number ≥ 0", cure="Pass seed=0, say")
+    made = source(settings, seed)
+    if not isinstance(made, Dataset):
         raise InputError(
-            f"unknown data set {name!r}",
-            cure=f"Choose one of {', '.join(DATASETS)}, or {FOLDER_PREFIX}PATH for your own",
+            f"the data set {name!r} makes {type(made).__name__!r}",
+            cure="Return a vsa.Dataset from its function",
         )
-    dataset = reject_unreadable(_checked(dataset))
+    dataset = reject_unreadable(_checked(made))
     _refuse_empty(dataset)
     return _noting_rejected(dataset)
 
 
-def _sample(dataset: Dataset, n_max: int) -> Dataset:
-    """A smaller data set with every category, and every leaf and source of the catalogue."""
-    catalogue = stable_sample(
-        dataset.catalogue, n_max, ["category", "leaf", "source"], name="image_id"
+def fingerprint_dataset(dataset: Dataset, made_by: str) -> str:
+    """12 hex digits that change with the tables, what is said of them, and the pictures' files."""
+    tables = dataset.catalogue, dataset.queries, dataset.rejected, dataset.pvlog
+    said = [
+        value
+        for field in dataclasses.fields(dataset)
+        if not isinstance(value := getattr(dataset, field.name), pd.DataFrame)
+    ]
+    paths = [*dataset.catalogue.path, *dataset.queries.path, *dataset.rejected.path]
+    return fingerprint_files(
+        [dataset.root / path for path in paths],
+        tables=[_digest(table) for table in tables if table is not None],
+        said=said,
+        made_by=made_by,
     )
-    queries = stable_sample(dataset.queries, n_max, ["split", "category"], name="query_id")
-    return dataclasses.replace(dataset, catalogue=catalogue, queries=queries)
+
+
+def _digest(table: pd.DataFrame) -> str:
+    rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
+    return hashlib.sha256(f"{list(table.columns)}".encode() + rows.tobytes()).hexdigest()
 
 
 def _checked(dataset: Dataset) -> Dataset:
-    pvlog = dataset.pvlog
+    tables = {"catalogue": CATALOGUE, "queries": QUERIES, "pvlog": PVLOG}
     return dataclasses.replace(
         dataset,
-        catalogue=check(dataset.catalogue, CATALOGUE, f"{dataset.name} catalogue"),
-        queries=check(dataset.queries, QUERIES, f"{dataset.name} queries"),
-        pvlog=None if pvlog is None else check(pvlog, PVLOG, f"{dataset.name} pvlog"),
+        root=Path(dataset.root).absolute(),
+        **{
+            name: check(complete(table, schema), schema, f"{dataset.name} {name}")
+            for name, schema in tables.items()
+            if (table := getattr(dataset, name)) is not None
+        },
     )
 
 
 def _noting_rejected(dataset: Dataset) -> Dataset:
     """Says which images are not used, and whether identities are known without them."""
-    if dataset.rejected.empty:
-        return dataset
     notes = [*dataset.notes, *rejected_notes(dataset.root, dataset.rejected)]
     is_matched = dataset.queries.product_id.isin(dataset.catalogue.product_id)
     has_identities = dataset.has_identities and bool(is_matched.any())
@@ -86,8 +119,9 @@ def _refuse_empty(dataset: Dataset) -> None:
     counts |= {f"{split} queries": int((dataset.queries.split == split).sum()) for split in SPLITS}
     for what, n_rows in counts.items():
         if n_rows == 0:
+            problem, n_rejected = f"no usable image is in the {what}", len(dataset.rejected)
             raise InputError(
-                f"no usable image is left in the {what}, {len(dataset.rejected)} could not be read",
+                f"{problem}, {n_rejected} could not be read" if n_rejected else problem,
                 cure="Add images there, or repair those that cannot be read",
                 file=dataset.root,
             )

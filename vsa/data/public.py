@@ -6,6 +6,7 @@ Neither holds boxes, clicks or quality signals.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pandas as pd
 from vsa.data.fetch import fetch_repository
 from vsa.data.git_tree import tree_mismatch
 from vsa.data.schema import BOX, QUALITY, Dataset
-from vsa.data.stable import stable_position
+from vsa.data.stable import stable_position, stable_sample
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import data_dir
 
@@ -164,10 +165,23 @@ def download_dataset(name: str) -> Path:
 # ---------------------------------------------------------------- tables
 
 
-def load_public(name: str) -> Dataset:
-    """Tables of a public data set, with every picture listed and none opened yet."""
+def load_public(name: str, max_images_per_table: int | None = None) -> Dataset:
+    """Tables of a public data set, with every picture listed and none opened yet.
+
+    Of more than that many images, a sample is taken, always the same, with every category, and
+    every leaf and source of the catalogue.
+    """
     spec = PUBLIC[name]
-    return _LOADERS[name](spec, verify(spec))
+    dataset = _LOADERS[name](spec, verify(spec))
+    if max_images_per_table is None:
+        return dataset
+    catalogue = stable_sample(
+        dataset.catalogue, max_images_per_table, ["category", "leaf", "source"], name="image_id"
+    )
+    queries = stable_sample(
+        dataset.queries, max_images_per_table, ["split", "category"], name="query_id"
+    )
+    return dataclasses.replace(dataset, catalogue=catalogue, queries=queries)
 
 
 def _grocery(spec: PublicDataset, root: Path) -> Dataset:
@@ -257,7 +271,6 @@ def _dataset(
         root=root,
         catalogue=catalogue.assign(**unknown)[listing].reset_index(drop=True),
         queries=queries.assign(**unknown)[asking].reset_index(drop=True),
-        rejected=pd.DataFrame(columns=["table", "id", "path", "reason"], dtype="str"),
         title=spec.title,
         source=spec.source,
         licence=spec.licence,

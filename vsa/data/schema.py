@@ -27,7 +27,12 @@ QUALITY = ["sales", *RATES, "price"]
 # A column's description says what to write there
 _text = pa.Column(str, pa.Check.str_length(min_value=1), coerce=True, description="a name")
 _unique_text = pa.Column(
-    str, pa.Check.str_length(min_value=1), unique=True, coerce=True, description="a name"
+    str,
+    pa.Check.str_length(min_value=1),
+    unique=True,
+    report_duplicates="exclude_first",
+    coerce=True,
+    description="a name",
 )
 _perhaps_text = pa.Column(str, nullable=True, coerce=True, description="a name, or nothing")
 _share = pa.Column(
@@ -100,6 +105,7 @@ PVLOG = pa.DataFrameSchema(
         "timestamp": pa.Column("datetime64[us]", coerce=True, description="a time"),
     },
     unique=["session_id", "rank"],
+    report_duplicates="exclude_first",
     strict=True,
     name="pvlog",
 )
@@ -118,11 +124,11 @@ def check(table: pd.DataFrame, schema: pa.DataFrameSchema, file: str | Path) -> 
         row = None if pd.isna(first["index"]) else int(first["index"]) + 2
         n_rows = cases["index"].nunique()
         count = f" ({n_rows} rows have problems)" if n_rows > 1 else ""
-        problem, cure = _in_words(first, schema)
+        problem, cure = _in_words(first, cases, schema)
         raise InputError(problem + count, cure=cure, file=file, row=row) from None
 
 
-def _in_words(case: pd.Series, schema: pa.DataFrameSchema) -> tuple[str, str]:
+def _in_words(case: pd.Series, cases: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[str, str]:
     """Problem and cure of one of pandera's failure cases."""
     column, value, rule = case["column"], case["failure_case"], case["check"]
     layout = f"The {schema.name} table has columns {', '.join(schema.columns)}"
@@ -131,7 +137,7 @@ def _in_words(case: pd.Series, schema: pa.DataFrameSchema) -> tuple[str, str]:
     if rule == "column_in_schema":
         return f"column {value!r} is not part of the {schema.name} table", layout
     if rule in ("field_uniqueness", "multiple_fields_uniqueness"):
-        return f"{column} {value!r} occurs in another row too", "Keep one of the rows"
+        return f"{_values(case, cases)} occurs in an earlier row too", "Keep one of the rows"
     if case["schema_context"] == "DataFrameSchema":
         return f"it does not hold that {rule}", f"Correct {', '.join(BOX)}, or leave all four empty"
     cure = f"Write {schema.columns[column].description}"
@@ -142,6 +148,34 @@ def _in_words(case: pd.Series, schema: pa.DataFrameSchema) -> tuple[str, str]:
     if column in RATES and 1 < value <= 100:
         cure += f"; {value / 100:.12g} if {value:.12g} is a percentage"
     return f"{column} is {value:.12g}", cure
+
+
+def _values(case: pd.Series, cases: pd.DataFrame) -> str:
+    """The values that break a case's rule in its row: ``session_id s1, rank 2``."""
+    same = cases[(cases["check"] == case["check"]) & (cases["index"] == case["index"])]
+    pairs = zip(same["column"], same["failure_case"], strict=True)
+    return ", ".join(f"{column} {value}" for column, value in dict(pairs).items())
+
+
+def complete(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """`table` with the columns that may be left out, in the schema's order, others at the end.
+
+    A column that may be empty is; ``leaf`` is the category, and ``source`` is ``main``.
+    """
+    absent = {
+        name: pd.Series(None, index=table.index, dtype=str(column.dtype))
+        for name, column in schema.columns.items()
+        if column.nullable and name not in table
+    }
+    if schema is CATALOGUE and "category" in table:
+        absent |= {"leaf": table.category, "source": SOURCES[0]}
+    table = table.assign(**{name: cells for name, cells in absent.items() if name not in table})
+    known = [name for name in schema.columns if name in table]
+    return table[[*known, *(name for name in table if name not in known)]]
+
+
+def no_rejected() -> pd.DataFrame:
+    return pd.DataFrame(columns=["table", "id", "path", "reason"], dtype="str")
 
 
 @dataclass(frozen=True)
@@ -158,7 +192,7 @@ class Dataset:
     root: Path
     catalogue: pd.DataFrame
     queries: pd.DataFrame
-    rejected: pd.DataFrame
+    rejected: pd.DataFrame = field(default_factory=no_rejected)
     pvlog: pd.DataFrame | None = None  # observed clicks; None where they must be simulated
     title: str = ""
     datasheet: str = ""  # Markdown: what it is, how it was made, what a sceptic should distrust

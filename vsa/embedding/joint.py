@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vsa.runtime.backbones import IMAGENET_MEAN, IMAGENET_STD, make_backbone, make_trunk
+from vsa.models.backbones import make_backbone, make_trunk
+from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD
 
 MIN_SIDE = 0.15  # of a learned box, as a share of the image: a smaller one shows nothing
 _MAP = 8  # cells per side of the map that the box is read from

@@ -31,9 +31,9 @@ READING = threading.Lock()
 
 @dataclass(frozen=True)
 class Base:
-    """N items in L lists; all arrays are mapped."""
+    """N items in L lists; arrays of a base on disk are mapped."""
 
-    folder: Path
+    name: str  # of its folder; empty in memory
     codes: np.ndarray  # uint8 (N, n_bits / 8)
     features: np.ndarray  # float16 (N, d)
     ids: np.ndarray  # int64 (N,)
@@ -50,6 +50,18 @@ class Base:
         place = np.searchsorted(self.ids, ids, sorter=self.by_id)
         rows = self.by_id[np.minimum(place, len(self) - 1)].astype(np.int64)
         return np.where(self.ids[rows] == ids, rows, -1)
+
+
+def base_in_memory(
+    ids: np.ndarray,
+    lists: np.ndarray,
+    n_lists: int,
+    rows_of: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> Base:
+    """As `write_base`, in arrays of this process."""
+    order, by_id, offsets = _arranged(ids, lists, n_lists)
+    codes, features = rows_of(order)
+    return Base("", codes, features, ids[order], offsets, by_id)
 
 
 def write_base(
@@ -81,6 +93,17 @@ def write_base(
     flush(folder.parent)
 
 
+def _arranged(
+    ids: np.ndarray, lists: np.ndarray, n_lists: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Items sorted by list, then id; `Base.by_id`; `Base.offsets`."""
+    order = np.lexsort((ids, lists))
+    by_id = np.argsort(ids[order], kind="stable").astype(np.uint32)
+    offsets = np.zeros(n_lists + 1, np.int64)
+    np.cumsum(np.bincount(lists, minlength=n_lists), out=offsets[1:])
+    return order, by_id, offsets
+
+
 def _write_arrays(
     draft: Path,
     ids: np.ndarray,
@@ -88,11 +111,10 @@ def _write_arrays(
     n_lists: int,
     rows_of: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
 ) -> None:
-    n, order = len(ids), np.lexsort((ids, lists))
+    n = len(ids)
+    order, by_id, offsets = _arranged(ids, lists, n_lists)
     np.save(draft / "ids.npy", np.asarray(ids, np.int64)[order])
-    np.save(draft / "by_id.npy", np.argsort(ids[order], kind="stable").astype(np.uint32))
-    offsets = np.zeros(n_lists + 1, np.int64)
-    np.cumsum(np.bincount(lists, minlength=n_lists), out=offsets[1:])
+    np.save(draft / "by_id.npy", by_id)
     np.save(draft / "offsets.npy", offsets)
     # written, not mapped: a full disk is an error here and would be a crash there
     with (draft / "codes.npy").open("wb") as codes, (draft / "features.npy").open("wb") as features:
@@ -128,4 +150,4 @@ def open_base(folder: Path, *, check_all: bool = False) -> Base:
         empty = manifest["n_items"] == 0 and name != "offsets"  # nothing to map
         with READING:
             arrays[name] = np.load(path, mmap_mode=None if empty else "r").view(np.ndarray)
-    return Base(folder, **arrays)
+    return Base(folder.name, **arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -14,11 +14,12 @@ import pandas as pd
 
 from vsa.index.base import FILES as BASE_FILES
 from vsa.index.base import write_base
-from vsa.index.codec import STORED, check_features, random_rotation
-from vsa.index.index import Knobs, check_ids
+from vsa.index.codec import STORED, check_features, check_n_bits, make_codec
 from vsa.index.lists import Names, train_lists
 from vsa.index.live import Place, WritersLock, create_live
-from vsa.index.model import Model, write_model
+from vsa.index.model import Model, require_storable, write_model
+from vsa.index.request import SearchParams, check_ids
+from vsa.index.view import View
 from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
 from vsa.runtime.checked import INDEX, flush, read_checked_json
 from vsa.runtime.errors import InputError
@@ -41,19 +42,36 @@ def train_model(
     categories: Names,
     *,
     n_lists: int,
+    codec: str = "rotation",
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> Model:
-    """Codec and lists from a sample of features, floating (n, d), and their categories (n,)."""
-    if n_bits % 64:
-        raise InputError(f"lists cannot scan codes of {n_bits} bits", cure="Take a multiple of 64")
+    """Codec and lists from a sample of features, floating (n, d), and their categories (n,).
+
+    Where there is more than one category, a codec that learns from labels gets them as such.
+    """
+    check_n_bits(n_bits, of_lists=True)
     codes, names = pd.factorize(np.asarray(categories, object), sort=True)
     if len(features) > _SAMPLE:
         chosen = np.sort(generator(seed, "sample").choice(len(features), _SAMPLE, replace=False))
         features, codes = features[chosen], codes[chosen]
     stored = check_features(features, features.shape[1])
-    codec = random_rotation(stored.astype(np.float32), n_bits, seed)
-    return Model(codec, train_lists(stored, codes, list(names), codec, n_lists, seed))
+    labels = codes if len(names) > 1 else None
+    made = make_codec(codec, stored.astype(np.float32), n_bits, seed, labels)
+    return Model(made, train_lists(stored, codes, list(names), made, n_lists, seed))
+
+
+def given_names(categories: Names | None, n: int) -> np.ndarray:
+    """A name per item, object (n,); one empty name for all if none are given.
+
+    Raises InputError for an item without one, and for another number of them.
+    """
+    names = np.full(n, "", object) if categories is None else np.asarray(categories, object)
+    if pd.isna(names).any():
+        raise InputError("an item has no category", cure="Give each one, or none at all")
+    if len(names) != n:
+        raise InputError(f"{n} features and {len(names)} categories", cure="Give as many of each")
+    return names
 
 
 def build_index(
@@ -63,7 +81,7 @@ def build_index(
     categories: Names | None = None,
     *,
     model: Model | None = None,
-    knobs: Knobs | None = None,
+    params: SearchParams | None = None,
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> None:
@@ -76,7 +94,7 @@ def build_index(
     ids : int64 (n,), each once; the row numbers if missing.
     categories : a name per item; one empty name for all if missing.
     model : taken instead of training one: shards share theirs, so that they search the same lists.
-    knobs : kept as the index's own.
+    params : kept as the index's own.
     n_bits : of a code, if a model is trained.
     seed : of that training.
 
@@ -87,7 +105,7 @@ def build_index(
     """
     with replaced_index(folder) as draft:
         write_index(
-            draft, features, ids, categories, model=model, knobs=knobs, n_bits=n_bits, seed=seed
+            draft, features, ids, categories, model=model, params=params, n_bits=n_bits, seed=seed
         )
 
 
@@ -135,7 +153,7 @@ def write_index(
     categories: Names | None = None,
     *,
     model: Model | None = None,
-    knobs: Knobs | None = None,
+    params: SearchParams | None = None,
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> None:
@@ -143,35 +161,49 @@ def write_index(
     features = np.asanyarray(features)
     n = len(features)
     ids = np.arange(n) if ids is None else check_ids(ids)
-    names = np.full(n, "", object) if categories is None else np.asarray(categories, object)
-    if pd.isna(names).any():
-        raise InputError("an item has no category", cure="Give each one, or none at all")
     if not n or features.ndim != 2:
         raise InputError("there is nothing to index", cure="Give features of shape (n, d)")
-    if not n == len(ids) == len(names):
-        raise InputError(
-            f"{n} features, {len(ids)} ids and {len(names)} categories", cure="Give as many of each"
-        )
+    names = given_names(categories, n)
+    if n != len(ids):
+        raise InputError(f"{n} features and {len(ids)} ids", cure="Give as many of each")
     if model is None:
         model = train_model(features, names, n_lists=n_lists_for(n), n_bits=n_bits, seed=seed)
     codec, lists = model.codec, model.lists
+    require_storable(codec)
     codes = np.empty((n, codec.n_bits // 8), np.uint8)
     for start in progress(range(0, n, _CHUNK_ROWS), "encode"):
         part = slice(start, start + _CHUNK_ROWS)
         codes[part] = codec.encode(check_features(features[part], codec.dim))
     unique_codes, unique_names = pd.factorize(names)
     list_of = lists.assign(features, lists.category_codes(unique_names)[unique_codes])
-    try:
-        base = "base-00000001"
-        write_base(
-            draft / base,
+    _write_parts(
+        draft,
+        model,
+        params or SearchParams(),
+        lambda base: write_base(
+            base,
             ids,
             list_of,
             len(lists),
             lambda rows: (codes[rows], features[rows].astype(STORED)),
-        )
-        create_live(draft, base)
-        write_model(draft, model, {"knobs": asdict(knobs or Knobs())})
+        ),
+    )
+
+
+def write_saved(folder: str | Path, view: View, params: SearchParams) -> None:
+    """Write a state of an index; as `build_index`, but there may be no items yet."""
+    with replaced_index(folder) as draft:
+        _write_parts(draft, view.model, params, view.write)
+
+
+def _write_parts(
+    draft: Path, model: Model, params: SearchParams, write: Callable[[Path], None]
+) -> None:
+    base = draft / "base-00000001"
+    try:
+        write(base)
+        create_live(draft, base.name)
+        write_model(draft, model, {"params": asdict(params)})
     except sqlite3.Error as error:
         raise InputError(
             f"the index could not be written ({error})", cure="Free some space there", file=draft

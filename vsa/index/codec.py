@@ -4,12 +4,24 @@ The paper binarises the features of its network and says no more. Three ways are
 the sign of a linear map, so that they share one class and differ in how the map is found: a random
 rotation, iterative quantisation (ITQ, Gong and Lazebnik 2011), and a sigmoid hash layer that is
 trained on frozen features to tell categories apart, as in *Visual Search at eBay* (KDD 2017).
+
+More are registered in `CODECS`, which is `vsa.codecs`: functions that learn from features::
+
+    @vsa.codecs.register("first dimensions")
+    def first_dimensions(features, n_bits, seed, labels=None):
+        return Codec(np.eye(n_bits, features.shape[1]), np.zeros(n_bits))
+
+`features` are float32 (n, d), `labels` int64 (n,), or None where nothing is known. What it returns
+is a `Codec`, or any other `Encoder`; an index on disk keeps only the former, as numbers.
 """
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
+from typing import Protocol
 
 import faiss
 import numpy as np
@@ -17,9 +29,11 @@ import torch
 from torch import nn
 
 from vsa.runtime.errors import InputError
+from vsa.runtime.registry import Registry
 from vsa.runtime.seeds import generator
 
 MAX_BITS = 4096
+_N_TRIED = 3  # features that a new codec must encode
 STORED = np.float16  # features are kept, and encoded, at this precision
 
 
@@ -49,6 +63,21 @@ def check_features(features: np.ndarray, dim: int) -> np.ndarray:
     if not np.isfinite(stored).all():
         raise InputError("features are too large for float16", cure="Normalise them to length 1")
     return stored
+
+
+class Encoder(Protocol):
+    """What makes codes. Equal features must have equal codes, whatever stands beside them."""
+
+    @property
+    def n_bits(self) -> int:
+        """Bits of a code."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature."""
+
+    def encode(self, features: np.ndarray) -> np.ndarray:
+        """Features, floating (n, d) → packed codes, uint8 (n, n_bits / 8)."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +115,18 @@ class Codec:
         return codes
 
 
-def random_rotation(features: np.ndarray, n_bits: int, seed: int) -> Codec:
+class UnfitBitsError(InputError):
+    """A codec has no codes of so many bits for these features, and may have some of fewer."""
+
+
+def random_rotation(
+    features: np.ndarray, n_bits: int, seed: int, labels: np.ndarray | None = None
+) -> Codec:
     """Signs after a random rotation of the centred features.
 
     With more bits than dimensions, the columns of the map are orthonormal instead of its rows.
     """
+    del labels
     dim, mean = _check(features, n_bits)
     rotation = faiss.RandomRotationMatrix(dim, n_bits)
     rotation.init(int(generator(seed, "rotation").integers(2**31)))
@@ -98,18 +134,21 @@ def random_rotation(features: np.ndarray, n_bits: int, seed: int) -> Codec:
     return Codec(weight, -(weight @ mean))
 
 
-def itq(features: np.ndarray, n_bits: int, seed: int) -> Codec:
+def itq(features: np.ndarray, n_bits: int, seed: int, labels: np.ndarray | None = None) -> Codec:
     """Iterative quantisation: principal components, rotated until they lie near the signs.
 
-    Raises InputError for more bits than dimensions, of which there are no more components.
+    Raises UnfitBitsError for more bits than dimensions, or features: there are no more components.
     """
+    del labels
     dim, mean = _check(features, n_bits)
     if n_bits > dim:
-        raise InputError(
+        raise UnfitBitsError(
             f"ITQ finds no {n_bits} bits in {dim} dimensions", cure=f"Take at most {dim} bits"
         )
     if len(features) < n_bits:
-        raise InputError(f"{len(features)} features are too few", cure=f"Give at least {n_bits}")
+        raise UnfitBitsError(
+            f"{len(features)} features are too few", cure=f"Give at least {n_bits}"
+        )
     centred = np.ascontiguousarray(np.asarray(features, np.float32) - mean)
     components = faiss.PCAMatrix(dim, n_bits)
     components.train(centred)
@@ -121,12 +160,22 @@ def itq(features: np.ndarray, n_bits: int, seed: int) -> Codec:
 
 
 def learned_hash(
-    features: np.ndarray, labels: np.ndarray, n_bits: int, seed: int, n_steps: int = 600
+    features: np.ndarray,
+    n_bits: int,
+    seed: int,
+    labels: np.ndarray | None = None,
+    n_steps: int = 600,
 ) -> Codec:
     """A layer of `n_bits` sigmoids, trained below a softmax over `labels`, int64 (n,).
 
-    The features stay as they are. A bit is set where its sigmoid exceeds one half.
+    The features stay as they are. A bit is set where its sigmoid exceeds one half. Raises
+    InputError without labels.
     """
+    if labels is None:
+        raise InputError(
+            "a learned hash needs to know what to tell apart",
+            cure="Give categories: index.train(features, categories)",
+        )
     dim, mean = _check(features, n_bits)
     torch.manual_seed(int(generator(seed, "hash").integers(2**31)))
     values = torch.from_numpy(np.asarray(features, np.float32) - mean)
@@ -153,10 +202,107 @@ def _matrix(transform: faiss.LinearTransform) -> np.ndarray:
 
 
 def _check(features: np.ndarray, n_bits: int) -> tuple[int, np.ndarray]:
-    if n_bits % 8 or not 8 <= n_bits <= MAX_BITS:
-        raise InputError(
-            f"a code cannot have {n_bits} bits", cure=f"Take a multiple of 8, at most {MAX_BITS}"
-        )
+    check_n_bits(n_bits)
     if len(features) == 0:
         raise InputError("there are no features to learn codes from", cure="Give at least one")
     return features.shape[1], np.asarray(features, np.float32).mean(axis=0)
+
+
+def check_n_bits(n_bits: int, *, of_lists: bool = False) -> None:
+    """Raise InputError unless a code can have so many bits, and lists can scan it."""
+    if not isinstance(n_bits, Integral) or n_bits % 8 or not 8 <= n_bits <= MAX_BITS:
+        raise InputError(
+            f"a code cannot have {n_bits} bits", cure=f"Take a multiple of 8, at most {MAX_BITS}"
+        )
+    if of_lists and n_bits % 64:
+        raise InputError(f"lists cannot scan codes of {n_bits} bits", cure="Take a multiple of 64")
+
+
+# Registered ------------------------------------------------------------------------------------
+
+
+class MakeCodec(Protocol):
+    """What is registered: learns a codec from features, float32 (n, d), and perhaps labels."""
+
+    def __call__(
+        self, features: np.ndarray, n_bits: int, seed: int, labels: np.ndarray | None = None
+    ) -> Encoder: ...
+
+
+def _check_entry(name: str, entry: MakeCodec) -> None:
+    try:
+        inspect.signature(entry).bind(None, 64, 0, labels=None)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"the codec {name!r} cannot be called as a codec is",
+            cure="Register a function of (features, n_bits, seed, labels=None)",
+        ) from None
+
+
+CODECS: Registry[MakeCodec] = Registry("codec", "codecs", _check_entry)
+CODECS.register("rotation", random_rotation)
+CODECS.register("itq", itq)
+CODECS.register("learned hash", learned_hash)
+
+
+def make_codec(
+    name: str, features: np.ndarray, n_bits: int, seed: int, labels: np.ndarray | None = None
+) -> Encoder:
+    """Let a registered codec learn, and look at what it made.
+
+    Raises InputError for a name that nobody registered, and for what does not encode as it should.
+    """
+    make = CODECS[name]
+    made = make(np.asarray(features, np.float32), n_bits, seed, labels=labels)
+    dim = features.shape[1]
+    if type(made) is Codec and (np.ndim(made.weight), np.ndim(made.bias)) != (2, 1):
+        raise _wrong(name, "has a map that is no (n_bits, d) with a bias (n_bits,)")
+    lacking = [part for part in ("encode", "n_bits", "dim") if not hasattr(made, part)]
+    if lacking:
+        raise _wrong(name, f"returned {type(made).__name__}, without {lacking[0]!r}")
+    if (made.n_bits, made.dim) != (n_bits, dim):
+        raise _wrong(
+            name,
+            f"makes {made.n_bits} bits of {made.dim} dimensions, where {n_bits} of {dim} were "
+            "wanted",
+        )
+    if type(made) is Codec:
+        weight, bias = (np.asarray(part, np.float32) for part in (made.weight, made.bias))
+        if len(bias) != n_bits or not np.isfinite(weight).all() or not np.isfinite(bias).all():
+            raise _wrong(name, f"has a bias {bias.shape}, or numbers that are not finite")
+        return Codec(weight, bias)
+    guarded = _Guarded(name, made)
+    guarded.encode(features[:_N_TRIED])
+    return guarded
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """Somebody else's codec, of whose codes shape and type are checked."""
+
+    name: str
+    codec: Encoder
+
+    @property
+    def n_bits(self) -> int:
+        return self.codec.n_bits
+
+    @property
+    def dim(self) -> int:
+        return self.codec.dim
+
+    def encode(self, features: np.ndarray) -> np.ndarray:
+        codes = self.codec.encode(np.asarray(features, np.float32))
+        wanted = (len(features), self.n_bits // 8)
+        if not isinstance(codes, np.ndarray) or (codes.dtype, codes.shape) != (np.uint8, wanted):
+            found = f"{getattr(codes, 'dtype', type(codes))} {getattr(codes, 'shape', '')}".strip()
+            raise _wrong(self.name, f"encodes as {found}, not as uint8 {wanted}")
+        return np.ascontiguousarray(codes)
+
+
+def _wrong(name: str, problem: str) -> InputError:
+    return InputError(
+        f"the codec {name!r} {problem}",
+        cure="Return a Codec(weight, bias), or an object with n_bits, dim and "
+        "encode(features) → uint8 (n, n_bits / 8), as np.packbits makes them",
+    )

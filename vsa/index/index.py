@@ -1,91 +1,77 @@
-"""A searchable index in one folder: coarse filter, refined rank, updates (paper section 3.3)."""
+"""A searchable index: coarse filter, refined rank, updates (paper section 3.3)."""
 
 from __future__ import annotations
 
-import shutil
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from vsa.index.base import Base, open_base
-from vsa.index.codec import check_features
-from vsa.index.lists import Names, nearest
-from vsa.index.live import Changes, Place, Reader, Writer
-from vsa.index.model import read_model
-from vsa.index.view import View, make_view
-from vsa.runtime.checked_table import read_checked_table
+from vsa.index.build import given_names, n_lists_for, train_model, write_saved
+from vsa.index.codec import CODECS, check_features, check_n_bits
+from vsa.index.durable import Durable
+from vsa.index.hits import Candidates, Hits, best, passing
+from vsa.index.lists import Names
+from vsa.index.memory import Memory
+from vsa.index.model import Model, require_storable
+from vsa.index.request import SearchParams, as_array, check_ids, check_request
+from vsa.index.view import View
 from vsa.runtime.errors import InputError
 
-_OPENING_ATTEMPTS = 5  # another process may replace the base between two glances
 
+class Index:
+    """An index of unit features; searches may come from several threads at once.
 
-@dataclass(frozen=True)
-class Knobs:
-    """What a query may cost: lists visited, and candidates kept by Hamming distance (R)."""
+    Items are int64 ids with a feature each and, if the index knows categories, one of these. It
+    lives in memory until `save`; from then on, and with `open`, it lives in a folder: each change
+    is on the disk before it is acknowledged, and a search sees every change that was acknowledged
+    before it began, by this process or another. Both find the very same.
 
-    n_probe: int = 16
-    n_candidates: int = 1000
+    Parameters
+    ----------
+    dim : length of a feature.
+    codec : name of what makes codes, one of `vsa.codecs`.
+    n_bits : of a code, a multiple of 64.
+    seed : of training.
 
+    Raises
+    ------
+    InputError for a codec that nobody registered, and for numbers that cannot be.
 
-@dataclass(frozen=True)
-class Candidates:
-    """Items that passed the coarse filter, in no order."""
-
-    ids: np.ndarray  # int64 (n,)
-    hamming: np.ndarray  # int32 (n,), to the query's code
-    similarity: np.ndarray  # float32 (n,), inner products with the query
-
-
-@dataclass(frozen=True)
-class Hits:
-    """What was found, best first."""
-
-    ids: np.ndarray  # int64 (n,), n ≤ k
-    similarity: np.ndarray  # float32 (n,)
-    missing_shards: tuple[int, ...] = ()  # shards that did not answer: the result is partial
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether a part of the catalogue was not searched."""
-        return bool(self.missing_shards)
-
-
-def best(parts: Sequence[Candidates], k: int, n_candidates: int) -> Hits:
-    """The `k` most similar of the `n_candidates` nearest by Hamming distance.
-
-    Ties, of either, go to the lower id, so the result depends neither on how the catalogue is cut
-    into `parts` nor on how much of it is in a base.
-    """
-    ids = np.concatenate([part.ids for part in parts])
-    similarity = np.concatenate([part.similarity for part in parts])
-    if len(ids) > n_candidates:
-        distances = np.concatenate([part.hamming for part in parts])
-        last = np.partition(distances, n_candidates - 1)[n_candidates - 1]
-        inside, ties = np.flatnonzero(distances < last), np.flatnonzero(distances == last)
-        ties = ties[np.argsort(ids[ties])[: n_candidates - len(inside)]]
-        chosen = np.concatenate([inside, ties])
-        ids, similarity = ids[chosen], similarity[chosen]
-    if len(ids) > k:
-        chosen = np.flatnonzero(similarity >= np.partition(similarity, -k)[-k])
-        ids, similarity = ids[chosen], similarity[chosen]
-    order = np.lexsort((ids, -similarity))[:k]
-    return Hits(ids[order], similarity[order])
-
-
-class BinaryIndex:
-    """An index that is open; searches may come from several threads at once.
-
-    Items are int64 ids with a feature each and, if the index knows categories, one of these. A
-    search sees every change that was acknowledged before it began, by this process or another.
+    Examples
+    --------
+    >>> import numpy as np, vsa
+    >>> features = np.random.default_rng(0).standard_normal((100, 16), np.float32)
+    >>> features /= np.linalg.norm(features, axis=1, keepdims=True)
+    >>> index = vsa.Index(16, n_bits=64)
+    >>> index.train(features)
+    >>> index.add(features)[:3].tolist()
+    [0, 1, 2]
+    >>> scores, ids = index.search(features[:2], k=5)
+    >>> ids[:, 0].tolist(), scores.shape
+    ([0, 1], (2, 5))
     """
 
-    def __init__(self, folder: str | Path, *, writable: bool = False) -> None:
-        """Open an index: its files are mapped. One process may have it open for writing.
+    def __init__(self, dim: int, codec: str = "rotation", n_bits: int = 256, seed: int = 0) -> None:
+        if not isinstance(dim, Integral) or dim < 1:
+            raise InputError(f"features cannot have length {dim!r}", cure="Give their length")
+        CODECS[codec]  # raises for one that is not there
+        check_n_bits(n_bits, of_lists=True)
+        self.dim: int = int(dim)
+        self._codec: str = codec
+        self._n_bits: int = n_bits
+        self._seed: int = seed
+        self._params: SearchParams = SearchParams()
+        self._store: Memory | Durable | None = None
+        self._changing: Any = threading.RLock()
+
+    @classmethod
+    def open(cls, folder: str | Path, *, writable: bool = False) -> Index:
+        """Open the index of a folder: its files are mapped. One process may write to it.
 
         It stays the index of that folder, whatever becomes the working folder: once it has been
         moved or replaced, changes are refused. After a fork the child may search it, and only the
@@ -94,46 +80,53 @@ class BinaryIndex:
         Raises InputError if there is no index, if it is damaged or of another format, and if
         `writable` cannot be had.
         """
-        self._place = Place(folder)
-        self.folder = self._place.folder
-        self._lock = threading.Lock()  # of the reader and the view
-        self._compacting = threading.Lock()
-        self._writer: Writer | None = None
-        try:
-            self.model, self.facts = read_model(self.folder)
-            self._reader = Reader(self._place, self.model.codec.dim)
-        except BaseException:
-            self._place.close()
-            raise
-        try:
-            self._version = self._reader.version()
-            self._view, self._last = self._load()
-            if writable:
-                self._writer = Writer(self._place)
-                self._remove_others(self.current().base.folder)
-        except BaseException:
-            self.close()
-            raise
+        store = Durable(folder, writable=writable)
+        codec = store.model.codec
+        index = cls(codec.dim, n_bits=codec.n_bits)
+        index._store = store
+        return index
 
     def close(self) -> None:
         """Let go of the files, and of the right to write."""
-        # the writer last: whoever is last folds SQLite's log into its file, if it may
-        self._reader.close()
-        if self._writer is not None:
-            self._writer.close()
-        self._place.close()
+        if self._store is not None:
+            self._store.close()
 
-    def __enter__(self) -> BinaryIndex:
+    def __enter__(self) -> Index:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # Searching -----------------------------------------------------------------------------
+    # What there is -------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Number of items."""
-        return len(self.current())
+        return len(self.current()) if self._store is not None else 0
+
+    @property
+    def ntotal(self) -> int:
+        """Number of items."""
+        return len(self)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether items can be added."""
+        return self._store is not None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is; None in memory."""
+        return self._store.folder if self._store is not None else None
+
+    @property
+    def model(self) -> Model:
+        """Codec and lists; raises InputError before training."""
+        return self._trained().model
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the folder says about the index; nothing in memory."""
+        return self._store.facts if isinstance(self._store, Durable) else {}
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -141,32 +134,95 @@ class BinaryIndex:
         return self.model.lists.names
 
     @property
-    def knobs(self) -> Knobs:
-        """What was chosen for this index when it was built."""
-        return Knobs(**self.facts["knobs"])
+    def params(self) -> SearchParams:
+        """What a search costs unless it says otherwise; `choose_params` finds good ones."""
+        return self._params if self._store is None else self._store.params
+
+    @params.setter
+    def params(self, params: SearchParams) -> None:
+        check_request(1, params)
+        with self._changing:
+            if self._store is None:
+                self._params = params
+            else:
+                self._store.params = params
+
+    def current(self) -> View:
+        """The state that a search which starts now must see."""
+        return self._trained().current()
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of items and lists, and bytes per item."""
+        view, store = self.current(), self._trained()
+        return {
+            "items": len(view),
+            "items in the base": len(view.base),
+            "changes since": len(view.ids) + len(view.hidden),
+            "categories": len(self.categories),
+            "lists": len(self.model.lists),
+            "bits per code": self.model.codec.n_bits,
+            "bytes of code per item": self.model.codec.n_bits // 8,
+            "bytes on disk per item": round(store.n_bytes() / max(1, len(view)), 1),
+            "lists visited": self.params.n_probe,
+            "candidates": self.params.n_candidates,
+        }
+
+    # Searching -----------------------------------------------------------------------------
 
     def search(
         self,
-        feature: np.ndarray,
+        queries: np.ndarray | torch.Tensor,
         k: int = 60,
-        *,
-        knobs: Knobs | None = None,
+        params: SearchParams | None = None,
+        categories: Names | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and ids of the items most similar to one or many queries, best first.
+
+        Parameters
+        ----------
+        queries : (d,) or (n, d), of any floating type; a tensor may be on any device.
+        k : results of each query.
+        params : what each may cost; `Index.params` by default.
+        categories : only items of these, for all queries.
+
+        Returns
+        -------
+        scores : float32 (k,) or (n, k), inner products; −inf where fewer were found: where there
+            are no more, or where the lists that were visited hold no more.
+        ids : int64, likewise; −1 where fewer were found.
+
+        Raises
+        ------
+        InputError for queries of another length or not finite, k < 1, an unknown category, and an
+        index that is not trained.
+        """
+        params = params or self.params
+        n_candidates, asked = check_request(k, params), as_array(queries)
+        many = asked[None] if asked.ndim == 1 else asked
+        each = self._each(many, n_candidates, params.n_probe, categories)
+        scores = np.full((len(many), k), -np.inf, np.float32)
+        ids = np.full((len(many), k), -1)
+        for row, found in enumerate(each):
+            hits = best([found], k, n_candidates)
+            scores[row, : len(hits.ids)], ids[row, : len(hits.ids)] = hits.similarity, hits.ids
+        return (scores[0], ids[0]) if asked.ndim == 1 else (scores, ids)
+
+    def search_one(
+        self,
+        feature: np.ndarray | torch.Tensor,
+        k: int = 60,
+        params: SearchParams | None = None,
         categories: Names | None = None,
     ) -> Hits:
-        """The items most similar to a feature, of any floating type and shape (d,).
-
-        With `categories`, only items of these. Returns fewer than `k` where there are no more, or
-        where the lists that were visited hold no more. Raises InputError for a feature of another
-        length or not finite, for k < 1, and for an unknown category.
-        """
-        knobs = knobs or self.knobs
-        n_candidates = check_request(k, knobs)
-        found = self.candidates(feature, n_candidates, knobs.n_probe, categories)
+        """As `search` for one feature (d,), not padded: what shards answer, too."""
+        params = params or self.params
+        n_candidates = check_request(k, params)
+        found = self.candidates(feature, n_candidates, params.n_probe, categories)
         return best([found], k, n_candidates)
 
     def candidates(
         self,
-        feature: np.ndarray,
+        feature: np.ndarray | torch.Tensor,
         n_candidates: int,
         n_probe: int,
         categories: Names | None = None,
@@ -176,113 +232,146 @@ class BinaryIndex:
         Returns the `n_candidates` items nearest by Hamming distance in the `n_probe` nearest
         lists, and those as near as the last.
         """
-        codec, lists = self.model.codec, self.model.lists
-        stored = check_features(np.asarray(feature)[None], codec.dim)
-        code = codec.encode(stored)[0]
-        wanted = None if categories is None else lists.category_codes(categories)
-        query = stored[0].astype(np.float32)
-        scan = self.current().scan(code, lists.probe(query, code, n_probe, wanted))
-        chosen = nearest(scan.distances, n_candidates)
-        ids, features = scan.items(chosen)
-        # torch converts float16 eight times as fast as numpy
-        exact = torch.from_numpy(features).float().numpy()
-        # einsum: unlike BLAS, a row's sum does not depend on the rows beside it
-        similarity = np.einsum("nd,d->n", exact, query)
-        return Candidates(ids, scan.distances[chosen], similarity)
+        return next(self._each(as_array(feature)[None], n_candidates, n_probe, categories))
 
-    def current(self) -> View:
-        """The state that a search which starts now must see."""
-        with self._lock:
-            version = self._reader.version()
-            if version != self._version:
-                base, changes = self._reader.read(self._last)
-                if base == self._view.base.folder.name:
-                    self._view, self._last = self._view.after(changes), changes.last
-                else:
-                    self._view, self._last = self._load()
-                self._version = version
-            return self._view
+    def _each(
+        self, features: np.ndarray, n_candidates: int, n_probe: int, categories: Names | None
+    ) -> Iterator[Candidates]:
+        """Candidates of each query, one after the other, all of one state of the index."""
+        stored = check_features(features, self.dim)
+        wanted = None if categories is None else self.model.lists.category_codes(categories)
+        return passing(self.current(), stored, n_candidates, n_probe, wanted)
 
     # Writing -------------------------------------------------------------------------------
 
-    def add(self, ids: np.ndarray, features: np.ndarray, categories: Names | None = None) -> None:
-        """Add items, all or none: ids int64 (n,), features (n, d), names of categories (n,).
+    def train(
+        self,
+        features: np.ndarray | torch.Tensor,
+        categories: Names | None = None,
+        *,
+        n_items: int | None = None,
+    ) -> None:
+        """Find codes and lists by features (n, d) as those to come, and their categories (n,).
 
-        Durable, and seen by the next search, once this returns. Raises InputError for an id that
-        the index has, or that is given twice.
+        Only categories that are named here can be added later. There will be 4 √`n_items` lists;
+        `n_items` is the number of features by default. Raises InputError for an index that has
+        items, or lives in a folder.
         """
-        self._put(ids, features, categories, known=False)
+        with self._changing:
+            if isinstance(self._store, Durable) or len(self):
+                raise InputError("the index is trained, and holds items", cure="Make a new one")
+            given = as_array(features)
+            check_features(given[:0], self.dim)
+            names = given_names(categories, len(given))
+            n_lists = n_lists_for(len(given) if n_items is None else n_items)
+            model = train_model(
+                given,
+                names,
+                n_lists=n_lists,
+                codec=self._codec,
+                n_bits=self._n_bits,
+                seed=self._seed,
+            )
+            self._store = Memory(model, self._params)
+
+    def add(
+        self,
+        features: np.ndarray | torch.Tensor,
+        ids: np.ndarray | None = None,
+        categories: Names | None = None,
+    ) -> np.ndarray:
+        """Add items, all or none: features (n, d), ids int64 (n,), names of categories (n,).
+
+        The next search sees them. Returns the ids: by default the next ones after the greatest.
+        Raises InputError for an id that the index has, or that is given twice.
+        """
+        return self._put(features, ids, categories, known=False)
 
     def update(
-        self, ids: np.ndarray, features: np.ndarray, categories: Names | None = None
+        self,
+        features: np.ndarray | torch.Tensor,
+        ids: np.ndarray,
+        categories: Names | None = None,
     ) -> None:
         """Replace items, as `add`; raises InputError for an id that the index does not have."""
-        self._put(ids, features, categories, known=True)
+        self._put(features, ids, categories, known=True)
 
-    def delete(self, ids: np.ndarray) -> None:
+    def remove(self, ids: np.ndarray) -> None:
         """Remove items, as `add`; raises InputError for an id that the index does not have."""
         ids = check_ids(ids)
-        writer = self._require_writer()
-        with writer.lock:
-            self._require(ids, known=True)
-            writer.remove(ids)
+        with self._changing:
+            store = self._trained()
+            store.require_writable()
+            with store.lock:
+                self._require(ids, known=True)
+                store.remove(ids)
 
     def compact(self) -> None:
         """Fold all changes into a new base, while searches and writes go on."""
-        writer = self._require_writer()
-        writer.require()
-        with self._compacting:
-            with self._lock:
-                name, changes = self._reader.read()
-                base = self._view.base
-            if name != base.folder.name:  # nobody else writes
-                raise AssertionError("the base was replaced by somebody who may not write")
-            if not len(changes):
-                return
-            target = self.folder / f"base-{int(name.removeprefix('base-')) + 1:08d}"
-            make_view(base, changes, self.model).write(target, len(self.model.lists))
-            try:
-                fresh = open_base(target)
-                with writer.lock:
-                    writer.fold(target.name, changes.last)
-            except InputError:
-                if self._current_base() != target.name:
-                    shutil.rmtree(target, ignore_errors=True)
-                raise
-            with self._lock:
-                self._version = self._reader.version()
-                self._view, self._last = self._load(fresh)
-            self._remove_others(target)
+        self._trained().compact()
+
+    def save(self, folder: str | Path) -> None:
+        """Write the index into a folder, complete or not at all, and live there from now on.
+
+        The right to write to it is taken with the next change of this index, if nobody else has it
+        then. An index that is in the folder is replaced; it can be searched until then. Raises
+        InputError where the folder holds anything else or is being written to, for an index that
+        is not trained or has a folder already, and for a codec that no folder can keep.
+        """
+        with self._changing:
+            store = self._trained()
+            if isinstance(store, Durable):
+                raise InputError(
+                    "the index is saved already, with every change",
+                    cure="Copy its folder if you need a second one",
+                    file=store.folder,
+                )
+            require_storable(store.model.codec)
+            with store.lock:
+                write_saved(folder, store.current(), store.params)
+                self._store = Durable(folder, writable=False, may_claim=True)
 
     def require_place(self) -> None:
-        """Raise InputError if the index was moved, removed or replaced since it was opened."""
-        self._place.require()
+        """Raise InputError if the folder was moved, removed or replaced since it was opened."""
+        self._trained().require_place()
 
     def require_writable(self) -> None:
         """Raise InputError unless a change would be accepted now."""
-        self._require_writer().require()
+        self._trained().require_writable()
+
+    def verify(self) -> None:
+        """Check every byte in the folder; raises InputError for what is damaged or missing."""
+        self._trained().verify()
 
     def _put(
         self,
-        ids: np.ndarray,
-        features: np.ndarray,
+        features: np.ndarray | torch.Tensor,
+        ids: np.ndarray | None,
         categories: Names | None,
         *,
         known: bool,
-    ) -> None:
-        ids, lists = check_ids(ids), self.model.lists
-        if categories is None:
-            categories = [""] * len(ids)
-        stored = check_features(features, self.model.codec.dim)
-        if not len(ids) == len(stored) == len(categories):
+    ) -> np.ndarray:
+        lists = self.model.lists
+        stored = check_features(as_array(features), self.dim)
+        wanted = None if ids is None else check_ids(ids)
+        n_ids = len(stored) if wanted is None else len(wanted)
+        names = [""] * n_ids if categories is None else categories
+        if not n_ids == len(stored) == len(names):
             raise InputError(
-                f"{len(ids)} ids, {len(stored)} features and {len(categories)} categories",
+                f"{n_ids} ids, {len(stored)} features and {len(names)} categories",
                 cure="Give as many of each",
             )
-        codes, writer = lists.category_codes(categories), self._require_writer()
-        with writer.lock:
-            self._require(ids, known=known)
-            writer.put(ids, lists.assign(stored, codes), stored)
+        codes = lists.category_codes(names)
+        with self._changing:
+            store = self._trained()
+            store.require_writable()
+            with store.lock:
+                if wanted is None:
+                    first = self.current().next_id()
+                    wanted = check_ids(np.array(range(first, first + n_ids)))
+                self._require(wanted, known=known)
+                store.put(wanted, lists.assign(stored, codes), stored)
+        return wanted
 
     def _require(self, ids: np.ndarray, *, known: bool) -> None:
         wrong = ids[self.current().contains(ids) != known]
@@ -292,91 +381,9 @@ class BinaryIndex:
             )
             raise InputError(f"the index {problem} item {wrong[0]} ({len(wrong)} such)", cure=cure)
 
-    def _require_writer(self) -> Writer:
-        if self._writer is None:
-            raise InputError("the index was opened for reading", cure="Open it with writable=True")
-        return self._writer
-
-    # Files ---------------------------------------------------------------------------------
-
-    def verify(self) -> None:
-        """Check every byte of the index; raises InputError for what is damaged or missing."""
-        self._place.require()
-        _, facts = read_model(self.folder)
-        for name in facts.get("tables", ()):
-            read_checked_table(self.folder / name)
-        with self._lock:
-            self._reader.check()
-        self._open_base(None, check_all=True)
-
-    def stats(self) -> dict[str, Any]:
-        """Counts of items and lists, and bytes per item."""
-        view = self.current()
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        on_disk = sum(path.stat().st_size for path in files)
-        return {
-            "items": len(view),
-            "items in the base": len(view.base),
-            "changes since": len(view.ids) + len(view.hidden),
-            "categories": len(self.categories),
-            "lists": len(self.model.lists),
-            "bits per code": self.model.codec.n_bits,
-            "bytes of code per item": self.model.codec.n_bits // 8,
-            "bytes on disk per item": round(on_disk / max(1, len(view)), 1),
-            "lists visited": self.knobs.n_probe,
-            "candidates": self.knobs.n_candidates,
-        }
-
-    def _load(self, base: Base | None = None) -> tuple[View, int]:
-        base, changes = self._open_base(base)
-        return make_view(base, changes, self.model), changes.last
-
-    def _open_base(self, base: Base | None, *, check_all: bool = False) -> tuple[Base, Changes]:
-        """The current base, `base` if that is it; another process may replace it meanwhile."""
-        name, changes = self._reader.read()
-        for _ in range(_OPENING_ATTEMPTS):
-            try:
-                if base is None or base.folder.name != name:
-                    base = open_base(self.folder / name, check_all=check_all)
-                self._place.require()  # or it is a base of another index
-                return base, changes
-            except (InputError, OSError):
-                before = name
-                name, changes = self._reader.read()
-                if name == before:
-                    raise
-        raise InputError(
-            "the base is replaced faster than it can be opened", cure="Try again", file=self.folder
-        )
-
-    def _current_base(self) -> str:
-        with self._lock:
-            return self._reader.read()[0]
-
-    def _remove_others(self, base: Path) -> None:
-        """Remove drafts and bases that nobody will open any more."""
-        for path in (*self.folder.glob("base-*"), *self.folder.glob(".vsa-base-*")):
-            if path != base:
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def check_request(k: int, knobs: Knobs) -> int:
-    """The number of candidates for `k` results; raises InputError if that asks for nothing."""
-    if k < 1:
-        raise InputError(f"k = {k} asks for no results", cure="Ask for at least one")
-    if knobs.n_probe < 1:
-        raise InputError(f"n_probe = {knobs.n_probe} visits no list", cure="Visit at least one")
-    return max(k, knobs.n_candidates)
-
-
-def check_ids(ids: np.ndarray) -> np.ndarray:
-    """Ids as int64 (n,); raises InputError unless they are whole numbers, each given once."""
-    ids = np.asarray(ids)
-    if ids.ndim != 1 or (len(ids) and not np.issubdtype(ids.dtype, np.integer)):
-        raise InputError(f"ids are {ids.dtype} {ids.shape}", cure="Give whole numbers, one each")
-    values, counts = np.unique(ids, return_counts=True)
-    if (counts > 1).any():
-        raise InputError(f"id {values[counts.argmax()]} is given twice", cure="Give it once")
-    if len(ids) and ids.max() > np.iinfo(np.int64).max:
-        raise InputError(f"id {ids.max()} does not fit", cure="Ids are 64-bit and signed")
-    return ids.astype(np.int64)
+    def _trained(self) -> Memory | Durable:
+        if self._store is None:
+            raise InputError(
+                "the index is not trained", cure="Show it features first: index.train(features)"
+            )
+        return self._store

@@ -20,7 +20,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from vsa.index.codec import Codec
+from vsa.index.codec import STORED, Encoder
 from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
 
@@ -92,7 +92,10 @@ class Lists:
             ) from None
 
     def assign(self, features: np.ndarray, categories: np.ndarray) -> np.ndarray:
-        """List of each item, int64 (n,), from its feature (n, d) and its category's code (n,)."""
+        """List of each item, int64 (n,), from its feature (n, d) and its category's code (n,).
+
+        Features count as they are stored, so that an item goes where it went before.
+        """
         found = np.empty(len(features), np.int64)
         for category in np.unique(categories):
             items = np.flatnonzero(categories == category)
@@ -101,7 +104,8 @@ class Lists:
             index.add(self.centroids[first:last])
             for start in range(0, len(items), _CHUNK_ROWS):
                 part = items[start : start + _CHUNK_ROWS]
-                nearest_one = index.search(features[part].astype(np.float32), 1)[1][:, 0]
+                stored = features[part].astype(STORED).astype(np.float32)
+                nearest_one = index.search(stored, 1)[1][:, 0]
                 found[part] = first + nearest_one
         return found
 
@@ -143,7 +147,7 @@ def train_lists(
     features: np.ndarray,
     categories: np.ndarray,
     names: Sequence[str],
-    codec: Codec,
+    codec: Encoder,
     n_lists: int,
     seed: int,
 ) -> Lists:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import threading
 import weakref
 import zlib
 from collections.abc import Iterator
@@ -249,7 +248,6 @@ class Writer:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._writers_lock = WritersLock(place.folder)
-        self.lock = threading.Lock()  # of whoever decides on a write by what there is
         try:
             place.require()  # it may have been replaced while its lock was waited for
             self._connection = _connect(place.folder / _FILE, "rw")

@@ -1,4 +1,4 @@
-"""What an index keeps through all updates: its codec, its lists, and facts such as its knobs."""
+"""What an index keeps through all updates: its codec, its lists, and facts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vsa.index.base import READING
-from vsa.index.codec import Codec
+from vsa.index.codec import Codec, Encoder
 from vsa.index.lists import Lists
 from vsa.index.live import no_index
 from vsa.runtime.atomic import atomic_file
@@ -22,7 +22,7 @@ from vsa.runtime.checked import (
 )
 from vsa.runtime.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 _ARRAYS = "model.npz"
 
 
@@ -30,13 +30,27 @@ _ARRAYS = "model.npz"
 class Model:
     """How codes are made, and which lists they go to."""
 
-    codec: Codec
+    codec: Encoder
     lists: Lists
+
+
+def require_storable(codec: Encoder) -> Codec:
+    """The codec, if a folder can keep it: as numbers, that any machine can open.
+
+    Raises InputError for one that is no `Codec`: its code would be needed to open the index.
+    """
+    if isinstance(codec, Codec):
+        return codec
+    raise InputError(
+        "this index's codec is code of somebody's own, which no folder can keep",
+        cure="Return a vsa.index.codec.Codec(weight, bias) if its bits are signs of a linear map; "
+        "otherwise keep the index in memory",
+    )
 
 
 def write_model(folder: Path, model: Model, facts: dict[str, Any]) -> None:
     """Write both files of a new index."""
-    codec, lists = model.codec, model.lists
+    codec, lists = require_storable(model.codec), model.lists
     np.savez(
         folder / _ARRAYS,
         weight=codec.weight,

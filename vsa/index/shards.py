@@ -20,9 +20,11 @@ import numpy as np
 
 from vsa.index.build import build_index, kept_from_writers, n_lists_for, train_model
 from vsa.index.codec import check_features
-from vsa.index.index import BinaryIndex, Candidates, Hits, Knobs, best, check_ids, check_request
+from vsa.index.hits import Candidates, Hits, best
+from vsa.index.index import Index
 from vsa.index.lists import Names
 from vsa.index.model import Model
+from vsa.index.request import SearchParams, check_ids, check_request
 from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
 from vsa.runtime.checked import MANIFEST, read_checked_json, write_checked_json
 from vsa.runtime.errors import InputError
@@ -42,7 +44,7 @@ class Searcher(Protocol):
         n_probe: int,
         categories: Names | None = None,
     ) -> Candidates:
-        """As `BinaryIndex.candidates`."""
+        """As `Index.candidates`."""
         ...
 
 
@@ -58,7 +60,7 @@ def build_shards(
     ids: np.ndarray | None = None,
     categories: Names | None = None,
     *,
-    knobs: Knobs | None = None,
+    params: SearchParams | None = None,
     seed: int = 0,
 ) -> None:
     """Build ``folder/shard-00`` and so on: indexes that share one model, all of them or none.
@@ -89,7 +91,7 @@ def build_shards(
                 ids[mine],
                 names[mine],
                 model=model,
-                knobs=knobs,
+                params=params,
             )
         write_checked_json(draft / _FACTS, {"n_shards": n_shards})
 
@@ -101,9 +103,11 @@ def _name(shard: int) -> str:
 class ShardedIndex:
     """Shards, each with its replicas, behind the search of one index."""
 
-    def __init__(self, shards: Sequence[Sequence[Searcher]], model: Model, knobs: Knobs) -> None:
+    def __init__(
+        self, shards: Sequence[Sequence[Searcher]], model: Model, params: SearchParams
+    ) -> None:
         self.shards = [list(replicas) for replicas in shards]
-        self.model, self.knobs = model, knobs
+        self.model, self.params = model, params
         self._turn = itertools.count()
         self._rests_until: dict[tuple[int, int], float] = {}
         self._pool = ThreadPoolExecutor(len(self.shards), thread_name_prefix="shard")
@@ -117,44 +121,40 @@ class ShardedIndex:
         n_shards = read_checked_json(folder / _FACTS)["n_shards"]
         with ExitStack() as opened:  # closes those that are open if another cannot be opened
             shards = [
-                [
-                    opened.enter_context(BinaryIndex(folder / _name(shard)))
-                    for _ in range(n_replicas)
-                ]
+                [opened.enter_context(Index.open(folder / _name(shard))) for _ in range(n_replicas)]
                 for shard in range(n_shards)
             ]
             opened.pop_all()
-        return cls(shards, shards[0][0].model, shards[0][0].knobs)
+        return cls(shards, shards[0][0].model, shards[0][0].params)
 
     def close(self) -> None:
         """Let go of threads and files."""
         self._pool.shutdown()
         for searcher in itertools.chain(*self.shards):
-            if isinstance(searcher, BinaryIndex):
+            if isinstance(searcher, Index):
                 searcher.close()
 
-    def search(
+    def search_one(
         self,
         feature: np.ndarray,
         k: int = 60,
-        *,
-        knobs: Knobs | None = None,
+        params: SearchParams | None = None,
         categories: Names | None = None,
     ) -> Hits:
-        """As `BinaryIndex.search`, over all shards at once.
+        """As `Index.search_one`, over all shards at once.
 
         A replica that fails is passed over for another of its shard; a shard without any is named
         in ``missing_shards`` of the result.
         """
-        knobs = knobs or self.knobs
-        n_candidates = check_request(k, knobs)
+        params = params or self.params
+        n_candidates = check_request(k, params)
         check_features(np.asarray(feature)[None], self.model.codec.dim)
         if categories is not None:
             self.model.lists.category_codes(categories)
         turn = next(self._turn)
         answers = list(
             self._pool.map(
-                lambda shard: self._ask(shard, turn, feature, n_candidates, knobs, categories),
+                lambda shard: self._ask(shard, turn, feature, n_candidates, params, categories),
                 range(len(self.shards)),
             )
         )
@@ -171,7 +171,7 @@ class ShardedIndex:
         turn: int,
         feature: np.ndarray,
         n_candidates: int,
-        knobs: Knobs,
+        params: SearchParams,
         categories: Names | None,
     ) -> Candidates | None:
         replicas = self.shards[shard]
@@ -182,7 +182,7 @@ class ShardedIndex:
         for replica in order:
             try:
                 return replicas[replica].candidates(
-                    feature, n_candidates, knobs.n_probe, categories
+                    feature, n_candidates, params.n_probe, categories
                 )
             except Exception:  # whatever is wrong with one replica, another may answer
                 _LOG.exception("shard %d: replica %d failed", shard, replica)

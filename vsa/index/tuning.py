@@ -1,4 +1,4 @@
-"""The knobs that reach a wanted recall at the least cost, measured on held-out queries."""
+"""The parameters that reach a wanted recall at the least cost, measured on held-out queries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsa.index.codec import check_features
-from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.index import Index
+from vsa.index.request import SearchParams
 from vsa.metrics import linear_recall_at_k
 from vsa.runtime.errors import InputError
 
@@ -18,14 +19,14 @@ _N_TIMED = 50
 
 @dataclass(frozen=True)
 class Trial:
-    """What one setting of the knobs reached."""
+    """What one setting of the parameters reached."""
 
-    knobs: Knobs
+    params: SearchParams
     recall: float  # Linear Recall@k against the exact ranking, ties counted as found
     median_ms: float
 
 
-def exact_similarities(index: BinaryIndex, features: np.ndarray, k: int = 60) -> np.ndarray:
+def exact_similarities(index: Index, features: np.ndarray, k: int = 60) -> np.ndarray:
     """The `k` greatest similarities in the whole index, float32 (n, k), best first.
 
     Every feature is compared, in memory that does not grow with the index; −inf past its end.
@@ -46,24 +47,24 @@ def exact_similarities(index: BinaryIndex, features: np.ndarray, k: int = 60) ->
     return -np.sort(-best, axis=1)
 
 
-def try_knobs(index: BinaryIndex, features: np.ndarray, exact: np.ndarray, knobs: Knobs) -> Trial:
+def try_params(
+    index: Index, features: np.ndarray, exact: np.ndarray, params: SearchParams
+) -> Trial:
     """Recall over all queries (n, d), and the median time of up to 50 of them."""
     k = exact.shape[1]
     found = np.full(exact.shape, -np.inf, np.float32)
     times = []
     for row, feature in enumerate(features):
         start = time.perf_counter()
-        hits = index.search(feature, k, knobs=knobs)
+        hits = index.search_one(feature, k, params)
         times.append(time.perf_counter() - start)
         found[row, : len(hits.ids)] = hits.similarity
     recall = float(linear_recall_at_k(found, exact).mean())
-    return Trial(knobs, recall, 1e3 * float(np.median(times[-_N_TIMED:])))
+    return Trial(params, recall, 1e3 * float(np.median(times[-_N_TIMED:])))
 
 
-def choose_knobs(
-    index: BinaryIndex, features: np.ndarray, recall: float = 0.99, k: int = 60
-) -> Trial:
-    """The fastest knobs that reach a recall on held-out queries, features (n, d).
+def choose_params(index: Index, features: np.ndarray, recall: float = 0.99, k: int = 60) -> Trial:
+    """The fastest parameters that reach a recall on held-out queries, features (n, d).
 
     For each number of candidates, doubled from `k` on, the fewest lists are found that suffice;
     of these pairs the fastest is taken. If none reaches it, the pair that comes nearest is.
@@ -88,7 +89,7 @@ def choose_knobs(
 
 
 def _fewest_lists(
-    index: BinaryIndex,
+    index: Index,
     features: np.ndarray,
     exact: np.ndarray,
     n_candidates: int,
@@ -97,17 +98,17 @@ def _fewest_lists(
 ) -> Trial:
     """Doubling, then bisection; recall grows with the lists visited."""
     n_probe = 1
-    trial = try_knobs(index, features, exact, Knobs(n_probe, n_candidates))
+    trial = try_params(index, features, exact, SearchParams(n_probe, n_candidates))
     while trial.recall < recall and n_probe < n_lists:
         before = trial.recall
         n_probe = min(2 * n_probe, n_lists)
-        trial = try_knobs(index, features, exact, Knobs(n_probe, n_candidates))
+        trial = try_params(index, features, exact, SearchParams(n_probe, n_candidates))
         if n_probe >= 64 and trial.recall - before < (recall - trial.recall) / 8:
             return trial  # too few candidates: more lists will not help
     low, high = n_probe // 2, n_probe
     while trial.recall >= recall and high - low > max(1, high // 8):
         middle = (low + high) // 2
-        between = try_knobs(index, features, exact, Knobs(middle, n_candidates))
+        between = try_params(index, features, exact, SearchParams(middle, n_candidates))
         if between.recall >= recall:
             high, trial = middle, between
         else:

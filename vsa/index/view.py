@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vsa.index.base import Base, write_base
+from vsa.index.base import Base, base_in_memory, write_base
 from vsa.index.codec import STORED
 from vsa.index.lists import FAR, hamming, hamming_of_runs, nearest
 from vsa.index.live import Changes
@@ -94,11 +95,11 @@ class View:
     def after(self, changes: Changes) -> View:
         """The state after some changes."""
         rows = self.base.rows_of(changes.ids)
-        replaced = [self.place.pop(id_) for id_ in changes.ids.tolist() if id_ in self.place]
         kept = ~changes.deleted
-        n, n_new = len(self.ids), int(kept.sum())
         features, ids = changes.features[kept], changes.ids[kept]
-        codes = self.model.codec.encode(features)
+        codes = self.model.codec.encode(features)  # may raise, so nothing is changed before
+        replaced = [self.place.pop(id_) for id_ in changes.ids.tolist() if id_ in self.place]
+        n, n_new = len(self.ids), int(kept.sum())
         self.place.update(zip(ids.tolist(), range(n, n + n_new), strict=True))
         dead = np.concatenate([self.dead, np.zeros(n_new, bool)])
         dead[replaced] = True
@@ -117,10 +118,29 @@ class View:
             self.place,
         )
 
-    def write(self, folder: Path, n_lists: int) -> None:
+    def write(self, folder: Path) -> None:
         """Write this state as a base of its own."""
+        write_base(folder, *self._contents())
+
+    def folded(self) -> View:
+        """The same state, all of it a base in memory."""
+        return make_view(base_in_memory(*self._contents()), no_changes(self.model), self.model)
+
+    def next_id(self) -> int:
+        """One more than the greatest id, at least 0."""
+        greatest, hidden = -1, set(self.hidden.tolist())
+        for row in self.base.by_id[::-1]:
+            if int(row) not in hidden:
+                greatest = int(self.base.ids[row])
+                break
+        return max(greatest, int(self.ids[~self.dead].max(initial=-1))) + 1
+
+    def _contents(
+        self,
+    ) -> tuple[np.ndarray, np.ndarray, int, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]]:
+        """Ids and lists of all items, the number of lists, and codes and features at places."""
         in_base = np.delete(np.arange(len(self.base)), self.hidden)
-        live = np.flatnonzero(~self.dead)
+        live, n_lists = np.flatnonzero(~self.dead), len(self.model.lists)
         list_of = np.repeat(np.arange(n_lists), np.diff(self.base.offsets))
         ids = np.concatenate([self.base.ids[in_base], self.ids[live]])
         lists = np.concatenate([list_of[in_base], self.lists[live]])
@@ -133,7 +153,7 @@ class View:
                 _merged(old, self.base.features[pick[0]], self.features[pick[1]]),
             )
 
-        write_base(folder, ids, lists, n_lists, rows_of)
+        return ids, lists, n_lists, rows_of
 
     def _live_in(self, probed: np.ndarray) -> np.ndarray:
         if not len(self.ids):
@@ -142,6 +162,21 @@ class View:
         for first, end in probed.tolist():
             is_probed[first:end] = True
         return np.flatnonzero(is_probed[self.lists] & ~self.dead)
+
+
+def no_changes(model: Model) -> Changes:
+    """What an index has that is a base alone."""
+    none = np.empty(0, np.int64)
+    features = np.empty((0, model.codec.dim), STORED)
+    return Changes(none, np.empty(0, bool), none, features, 0)
+
+
+def empty_view(model: Model) -> View:
+    """The state of an index in memory that has no items."""
+    none = no_changes(model)
+    codes = np.empty((0, model.codec.n_bits // 8), np.uint8)
+    base = base_in_memory(none.ids, none.lists, len(model.lists), lambda _: (codes, none.features))
+    return make_view(base, none, model)
 
 
 def make_view(base: Base, changes: Changes, model: Model) -> View:

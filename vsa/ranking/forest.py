@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.ensemble import GradientBoostingClassifier
 
-from vsa.runtime.profiles import RankingSettings
+from vsa.ranking.settings import RankerSettings
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Forest:
 
 
 def grow_forest(
-    x: np.ndarray, bought: np.ndarray, weight: np.ndarray, settings: RankingSettings, seed: int
+    x: np.ndarray, bought: np.ndarray, weight: np.ndarray, settings: RankerSettings, seed: int
 ) -> tuple[Forest, np.ndarray, float]:
     """Gradient boosting of the log-loss.
 

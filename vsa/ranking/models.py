@@ -3,7 +3,7 @@
 The paper (section 3.3) names GBDT + LR: each boosted tree turns a result into the leaf it ends in,
 and a logistic regression over all leaves, one-hot, gives the score (He et al., 2014, for ads at
 Facebook). Around it stand its two halves alone, and rules that learn nothing or little. What learns
-has one knob against overfitting, the penalty or the number of trees, which other pages choose.
+has one setting against overfitting, the penalty or the number of trees, which other pages choose.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from vsa.ranking.features import APPLAUSE, CONVERSION, RELATIVE, SALES
 from vsa.ranking.forest import Forest, grow_forest
-from vsa.runtime.profiles import RankingSettings
+from vsa.ranking.settings import RankerSettings
 
 APPEARANCE, BEST_SELLERS, EBAY = "appearance only", "sales only", "eBay's blend, 0.75 appearance"
 LR, GBDT, GBDT_LR = "LR only", "GBDT only", "GBDT + LR"
@@ -36,7 +36,7 @@ class Ranker(Protocol):
         """
 
     def tune(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        """Set the knob to what makes the purchases of other pages most likely."""
+        """Set the setting to what makes the purchases of other pages most likely."""
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """The higher, the further up: float32 (n,) in [0, 1]."""
@@ -49,7 +49,7 @@ class Rule:
         """Nothing to learn."""
 
     def tune(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        """No knob."""
+        """No setting."""
 
 
 class ByAppearance(Rule):
@@ -144,7 +144,7 @@ class GbdtLr:
     strongly it is shrunk matters much.
     """
 
-    settings: RankingSettings
+    settings: RankerSettings
     seed: int
     trees: LeafTable | None = None  # with the values that boosting gave the leaves
     candidates: dict[float, LeafTable] = field(default_factory=dict)
@@ -207,7 +207,7 @@ class Gbdt:
         return self.whole.trees.first(n_trees)
 
 
-def make_rankers(settings: RankingSettings, seed: int) -> dict[str, Ranker]:
+def make_rankers(settings: RankerSettings, seed: int) -> dict[str, Ranker]:
     """Name → ranker, none of them fitted; `GBDT` shares the trees of `GBDT_LR`."""
     whole = GbdtLr(settings, seed)
     return {

@@ -17,7 +17,7 @@ from vsa.ranking.models import LeafTable
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import Run
+from vsa.study.run import Run
 from vsa.study.simulate.shoppers import NAMES, SHARES
 
 _CARD = "card.json"

@@ -16,7 +16,8 @@ class InputError(Exception):
         self, problem: str, *, cure: str, file: str | Path | None = None, row: int | None = None
     ) -> None:
         where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
-        super().__init__(f"{where}{problem.rstrip('.')}. {cure.rstrip('.')}.")
+        end = "" if cure.endswith("?") else "."
+        super().__init__(f"{where}{problem.rstrip('.')}. {cure.rstrip('.')}{end}")
         self.problem, self.cure, self.file, self.row = problem, cure, file, row
 
 

@@ -13,11 +13,10 @@ from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vsa.runtime.errors import InputError
 
-if TYPE_CHECKING:  # torch is slow to import, and few need it here
+if TYPE_CHECKING:  # slow to import, and few need them here
+    import numpy as np
     import torch
 
 _ROWS = 1024
@@ -107,10 +106,24 @@ def _source(part: FunctionType | type) -> str:
     try:
         return inspect.getsource(part)
     except (OSError, TypeError):
+        if isinstance(part, type):  # of a plug-in or a notebook: its methods have what it has not
+            return _class_source(part)
         raise InputError(
             f"{part.__qualname__} has no source to be known by",
             cure="Define it in a file or in a notebook's cell",
         ) from None
+
+
+def _class_source(part: type) -> str:
+    """Bases, plain values and methods of a class."""
+    said = [part.__qualname__, *(base.__qualname__ for base in part.__bases__)]
+    for name, value in vars(part).items():
+        unwrapped = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
+        if isinstance(unwrapped, FunctionType) and not _is_generated(unwrapped):
+            said.append(_source(unwrapped))
+        elif isinstance(value, _PLAIN) and not name.startswith("__"):
+            said.append(f"{name} = {value!r}")
+    return "\n".join(said)
 
 
 def _is_library(part: FunctionType | type) -> bool:

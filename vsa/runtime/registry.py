@@ -12,12 +12,15 @@ import importlib
 import os
 import runpy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import source_digest
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 _OWN = "vsa"
@@ -67,7 +70,8 @@ class Registry(Mapping[str, T], Generic[T]):
             raise InputError(f"{name!r} is no name for a {self.kind}", cure="Give it a plain text")
         if self._check:
             self._check(name, entry)
-        taken = name in self._entries or name in self._distant
+        announced = _ANNOUNCED.get(self.kinds, {})  # plug-ins run before one looks around
+        taken = name in self._entries or name in self._distant or name in announced
         if taken and not self._is_again(name, entry):
             raise InputError(
                 f"there is a {self.kind} {name!r} already", cure="Register it by another name"
@@ -113,6 +117,8 @@ class Registry(Mapping[str, T], Generic[T]):
             self._has_looked_around = True
             for announced in _ANNOUNCED.get(self.kinds, {}).items():
                 self._distant.setdefault(*announced)
+            from importlib.metadata import entry_points  # slow to import
+
             for point in entry_points(group=f"{_OWN}.{self.kinds}"):
                 if point.name in self._entries or point.name in self._distant:
                     raise InputError(
@@ -155,7 +161,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """What to say of a name that nothing of a kind has: the nearest ones, or all."""
     names = list(known)
     near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
-    cure = f"Did you mean {' or '.join(near)}?" if near else f"Choose one of {', '.join(names)}"
+    cure = f"Choose one of {', '.join(names)}" if names else "There is none to choose from"
+    if near:
+        cure = f"Did you mean {' or '.join(near)}?"
     return InputError(f"unknown {kind} {name!r}", cure=cure)
 
 
@@ -204,8 +212,9 @@ def _run(path: Path) -> None:
         runpy.run_path(str(path), run_name=f"vsa_plugin_{path.stem}")
     except (Exception, SystemExit) as error:
         for registry, name in _REGISTERED[before:]:
-            registry._entries.pop(name, None)
-            registry._versions.pop(name, None)
+            if not _is_own(registry._entries.get(name)):  # a module of ours may have been loaded
+                registry._entries.pop(name, None)
+                registry._versions.pop(name, None)
         del _REGISTERED[before:]
         what, cure = f"{type(error).__name__}: {error}", "Mend it"
         if isinstance(error, InputError):
@@ -219,6 +228,8 @@ def _run(path: Path) -> None:
 
 
 def _module(entry: object) -> str:
+    while isinstance(entry, partial):
+        entry = entry.func
     named = getattr(entry, "__module__", None) or type(entry).__module__
     return str(named)
 

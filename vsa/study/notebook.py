@@ -26,8 +26,8 @@ from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.markup import escape_braces
 from vsa.runtime.paths import relative_to_root
-from vsa.runtime.run import Run
 from vsa.runtime.system import explain_quoted
+from vsa.study.run import Run
 
 _LOG_EVERY_S = 20.0
 _FULL_BYTES = 2**20
@@ -51,10 +51,15 @@ def execute(notebook: Path, run: Run, output: Path) -> None:
 
     `output` appears only when every cell has succeeded; after a failure the executed part is in
     ``<name>.failed.ipynb`` beside it. A cell that raises NotApplicable ends the notebook without
-    failing it. Raises InputError, before anything is run, if the notebook
-    does not take ``dataset``, ``profile`` and ``seed``, and NotebookError if a cell fails.
+    failing it. Raises InputError, before anything is run, if the notebook does not take
+    ``dataset``, ``profile``, ``seed`` and ``overrides``, and NotebookError if a cell fails.
     """
-    parameters = {"dataset": run.dataset, "profile": run.profile.name, "seed": run.seed}
+    parameters = {
+        "dataset": run.dataset,
+        "profile": run.profile,
+        "seed": run.seed,
+        "overrides": run.overrides,
+    }
     _check_parameters(notebook, parameters)
     failed = output.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)

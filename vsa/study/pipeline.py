@@ -7,16 +7,19 @@ input before anything runs, keeps two processes off one run, and hands on the er
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from vsa.data.datasets import DATASETS, find_source
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.paths import (
@@ -28,9 +31,10 @@ from vsa.runtime.paths import (
     reports_dir,
     weights_dir,
 )
-from vsa.runtime.run import FOLDER_PREFIX, Run, make_run
+from vsa.runtime.registry import plugin_files
 from vsa.runtime.system import explain_quoted, refusals_explained
 from vsa.runtime.threads import n_threads
+from vsa.study.run import Run, make_run
 
 # Links beside a run's files. In paths through them Snakemake finds no braces, whatever the user's
 # folders are called; in braces it would see wildcards.
@@ -40,7 +44,12 @@ _ORPHANS_END_S = 20  # processes of a killed run notice within about a second th
 
 
 def reproduce(
-    dataset: str = "synthetic", profile: str = "laptop", seed: int = 0, until: str | None = None
+    dataset: str = "synthetic",
+    profile: str = "laptop",
+    seed: int = 0,
+    until: str | None = None,
+    *,
+    set: str | Mapping[str, Any] = "",
 ) -> Path:
     """Execute the notebooks whose inputs changed, in order, then write the report.
 
@@ -54,6 +63,9 @@ def reproduce(
         ≥ 0; a different one makes the whole run anew.
     until : str, optional
         Stop after this notebook, e.g. ``01_catalogue``, and write no report.
+    set : str or mapping, optional
+        Settings of the profile that are changed, ``{"embedding.margin": 0.3}`` or
+        ``"embedding.margin=0.3"``. Such a run has a name, and a report, of its own.
 
     Returns
     -------
@@ -63,13 +75,13 @@ def reproduce(
     Raises
     ------
     InputError
-        If the data set, profile, seed, notebook or ``OMP_NUM_THREADS`` cannot be used, or a folder
-        cannot be written.
+        If the data set, profile, seed, a setting, the notebook or ``OMP_NUM_THREADS`` cannot be
+        used, or a folder cannot be written.
     NotebookError
         If a notebook or the report failed. Calling again resumes there.
     """
     with refusals_explained():
-        run = make_run(dataset, profile, seed)
+        run = make_run(dataset, profile, seed, set)
         n_threads()  # what it cannot read is answered here
         names = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
         if until not in (None, *names):
@@ -132,25 +144,29 @@ def _is_alive(pid: int) -> bool:
 def _check_data(run: Run) -> str:
     """Name an absent or altered data set, or a bad table, before a notebook runs.
 
-    Returns a fingerprint of the tables and pictures in a folder of one's own; those of other data
-    sets are fixed, or made from the package.
+    Returns a fingerprint of what a data set of one's own holds; those that came with the package
+    are fixed, or made from it.
     """
-    # Imported here: pandas is slow to import, and the synthetic shop needs no check.
-    if run.dataset.startswith(FOLDER_PREFIX):
-        from vsa.data.images import fingerprint_files
-        from vsa.data.load import load
+    source, name = find_source(run.dataset), run.dataset
+    is_own = name in DATASETS and DATASETS.is_own(name)
+    if is_own and source.is_rendered:
+        return ""
+    # Imported here: pandas is slow to import, and what is drawn needs no check
+    from vsa.data.load import fingerprint_dataset, load_dataset
 
-        dataset = load(run.dataset, run.profile, run.seed)
-        for note in dataset.notes:
-            print(f"vsa: {note}", file=sys.stderr, flush=True)
-        paths = [*dataset.catalogue.path, *dataset.queries.path]
-        tables = sorted(dataset.root.glob("*.csv"))
-        return fingerprint_files([*tables, *(dataset.root / path for path in paths)])
-    if run.dataset != "synthetic":
-        from vsa.data.public import PUBLIC, verify
+    dataset = load_dataset(name, seed=run.seed, settings=run.settings.data)
+    for note in dataset.notes:
+        print(f"vsa: {note}", file=sys.stderr, flush=True)
+    if is_own:
+        return ""
+    made_by = DATASETS.identity(name) if name in DATASETS else name
+    return fingerprint_dataset(dataset, made_by)
 
-        verify(PUBLIC[run.dataset])
-    return ""
+
+def _plugins() -> str:
+    """Fingerprint of the files that ``VSA_PLUGINS`` names."""
+    content = b"".join(path.read_bytes() for path in plugin_files())
+    return hashlib.sha256(content).hexdigest() if content else ""
 
 
 @contextmanager
@@ -196,7 +212,8 @@ def _snakemake(run: Run, target: str, files: str, lock: int) -> None:
     _link(run.artifacts / CHECKOUT_LINK, ROOT)
     _link(run.artifacts / REPORTS_LINK, run.reports)
     with atomic_file(config) as draft:
-        values = {"dataset": run.dataset, "profile": run.profile.name, "seed": run.seed}
+        values = {"dataset": run.dataset, "profile": run.profile, "seed": run.seed}
+        values |= {"overrides": run.overrides, "plugins": _plugins()}
         values["files"] = files
         draft.write_text(json.dumps(values))
     command = [
@@ -214,6 +231,7 @@ def _snakemake(run: Run, target: str, files: str, lock: int) -> None:
         "VSA_REPORTS_DIR": str(reports_dir()),
         "VSA_WEIGHTS_DIR": str(weights_dir()),
         "VSA_FAILURE": str(failure),
+        "VSA_PLUGINS": os.pathsep.join(str(path) for path in plugin_files()),
         "VSA_PIPELINE_PID": str(os.getpid()),
     }
     # Snakemake's own words go to a file, those of the notebooks (its standard output) to ours.

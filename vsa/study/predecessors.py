@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vsa.runtime.atomic import settled
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import Run
+from vsa.study.run import Run
 
 
 def made_by(notebook: str, run: Run, folder: Path) -> Path:
@@ -27,9 +27,11 @@ def _command(run: Run) -> str:
     words = ["make reproduce"]
     if run.dataset != "synthetic":
         words.append(f"DATASET={_quoted(run.dataset)}")
-    words.append(f"PROFILE={run.profile.name}")
+    words.append(f"PROFILE={run.profile}")
     if run.seed:
         words.append(f"SEED={run.seed}")
+    if run.overrides:
+        words.append(f"SET='{run.overrides}'")
     return " ".join(words)
 
 

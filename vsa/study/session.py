@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from vsa.runtime.run import Run, make_run
 from vsa.runtime.system import refusals_explained
 from vsa.study.ledger.environment import commit
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.tables import as_table, tables
+from vsa.study.run import Run, make_run
 from vsa.study.shown import show, source
 
 __all__ = ["Ledger", "as_table", "show", "source", "start", "tables"]
 
 
-def start(dataset: str, profile: str, seed: int, notebook: str) -> Run:
+def start(dataset: str, profile: str, seed: int, overrides: str, notebook: str) -> Run:
     """Check the parameters, seed torch, make the run's folders; print run, seed and commit.
 
     Figures shown in the notebook are JPEG, a third of the size of PNG; reports keep PNG.
@@ -24,7 +24,7 @@ def start(dataset: str, profile: str, seed: int, notebook: str) -> Run:
     whose folder is another data set's. NumPy needs no seed here: every draw takes a generator
     from `vsa.runtime.seeds.generator`.
     """
-    run = make_run(dataset, profile, seed)
+    run = make_run(dataset, profile, seed, overrides)
     torch.manual_seed(seed)
     set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
     with refusals_explained():

@@ -13,7 +13,7 @@ from vsa.runtime.paths import ROOT
 def sources(path: Path) -> list[Path]:
     """Files of vsa behind a notebook or a module, and the templates beside them, sorted.
 
-    Imports inside functions count, too.
+    Imports inside functions count, too, and data sets that are loaded by name.
     """
     found: set[Path] = set()
     waiting = list(_imported(_code(path)))
@@ -40,6 +40,8 @@ def _imported(code: str) -> Iterator[Path]:
             names = [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
+        elif isinstance(node, ast.Call) and ast.unparse(node).startswith("announce('datasets'"):
+            names = [ast.literal_eval(node.args[2]).partition(":")[0]]
         else:
             continue
         for name in names:

@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import make_run
 from vsa.study.catalogue.gallery import (
     catalogue_beside_queries,
     duplicate_clusters_shown,
@@ -16,6 +15,7 @@ from vsa.study.catalogue.plots import click_rate_plot, quality_plot
 from vsa.study.catalogue.prepare import open_shop, prepare_shop, record_shop
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.metrics_file import read_metrics
+from vsa.study.run import make_run
 
 N_PRODUCTS = 12
 

@@ -6,8 +6,6 @@ from vsa.category.predictor import open_predictor, save_predictor
 from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError, NotApplicable
-from vsa.runtime.profiles import get_profile
-from vsa.runtime.run import make_run
 from vsa.study.category.experiment import SeedResult, growing_references
 from vsa.study.category.plots import prediction_plot, telling_query
 from vsa.study.category.results import (
@@ -21,6 +19,7 @@ from vsa.study.category.results import (
 )
 from vsa.study.category.task import CategoryTask, make_task, require_labels
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import make_run
 
 CATEGORIES = ["bag", "hat", "shoe"]
 N_REFERENCES, N_JUDGED = 120, 900
@@ -144,7 +143,7 @@ def test_growing_references_are_nested(task):
 def test_predictor_is_what_was_saved(task, ledger, tmp_path):
     from vsa.category.model import CategoryNet
 
-    settings = get_profile("smoke").category_scratch
+    settings = make_run("synthetic", "smoke", 0).settings.category
     net = CategoryNet(settings.architecture, 3, pretrained=False)
     result = seed_result(task, 0, 1.0, 1.0)
     rng = np.random.default_rng(0)
@@ -170,7 +169,9 @@ def test_predictor_is_what_was_saved(task, ledger, tmp_path):
 
 def test_opening_what_was_not_trained_says_what_to_run(tmp_path):
     with pytest.raises(InputError, match="02_category_fusion"):
-        open_predictor(tmp_path / "none", get_profile("smoke").category_scratch, pick_device())
+        open_predictor(
+            tmp_path / "none", make_run("synthetic", "smoke", 0).settings.category, pick_device()
+        )
 
 
 def make_dataset(test_product):

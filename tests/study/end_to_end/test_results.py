@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from vsa.engine import STAGES
-from vsa.runtime.run import make_run
 from vsa.study.end_to_end.lab import ALL, CEILING, FUNNEL, UNSELECTED, WHOLE, Load
 from vsa.study.end_to_end.plots import funnel_plot, waterfall_plot
 from vsa.study.end_to_end.results import EndToEndJudge
 from vsa.study.ledger.claims import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import make_run
 
 N = 200
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 from vsa.metrics import reliability
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import make_run
 from vsa.study.catalogue.plots import quality_plot
 from vsa.study.figures import fonts
 from vsa.study.figures.grids import image_grid
@@ -31,6 +30,7 @@ from vsa.study.figures.style import (
 )
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import make_run
 
 SECTION = "02_category_fusion"
 INTERVALS = {"fusion − model": Interval(0.1, 0.05, 0.2, 50), "b": Interval(-0.1, -0.3, 0.1, 50)}

@@ -7,15 +7,18 @@ import pandas as pd
 import pytest
 from random_features import NAMES, unit
 
-from vsa.runtime.profiles import IndexSettings
-from vsa.runtime.run import make_run
+import vsa
+from vsa.index.codec import Codec
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import compare, fastest, make_items, make_queries, make_truth
 from vsa.study.index.experiment import IndexLab
-from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS
+from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS, Method
+from vsa.study.index.plots import codec_plot, recall_plot
 from vsa.study.index.results import IndexJudge, reading, repeats
 from vsa.study.index.task import Asked, IndexTask
-from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.ledger import Ledger, tables
+from vsa.study.run import make_run
+from vsa.study.settings import IndexSettings
 from vsa.study.simulate.growth import make_growth
 
 
@@ -44,7 +47,7 @@ def curve(small, tmp_path_factory):
     queries = make_queries(growth.features[:30], items.model.codec)
     validation = make_queries(growth.features[30:60], items.model.codec)
     folder = tmp_path_factory.mktemp("compare") / "index"
-    return compare(folder, items, names, queries, validation, PEERS)
+    return compare(folder, items, names, queries, validation, list(PEERS))
 
 
 def test_every_method_finds_what_a_scan_does_at_its_most_thorough(curve):
@@ -157,6 +160,41 @@ def test_a_curve_is_measured_once(lab, monkeypatch):
     first = lab.curve(500)
     monkeypatch.setattr("vsa.study.index.experiment.compare", None)
     pd.testing.assert_frame_equal(first, lab.curve(500))
+
+
+def test_a_registered_peer_and_codec_appear_in_tables_and_figures(lab, monkeypatch):
+    for registry in (vsa.peers, vsa.codecs):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+    @vsa.peers.register("numpy scan")
+    def scan(items):
+        def search(feature, code, k, setting):
+            return np.argsort(-(items.features.astype(np.float32) @ feature))[:k]
+
+        return Method(search, [{}], 2.0 * items.features.shape[1], ranks_by="features")
+
+    @vsa.codecs.register("first dimensions")
+    def first_dimensions(features, n_bits, seed, labels=None):
+        return Codec(np.eye(n_bits, features.shape[1]), np.zeros(n_bits))
+
+    before = lab.curve_path(500)
+    curve, codecs = lab.curve(500), lab.codecs()
+    assert curve[curve.method == "numpy scan"].recall.item() == 1
+    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "04_binary_index")
+    judge = IndexJudge(ledger, lab.task, lab.settings.n_queries, 100, 0)
+    judge.codecs(codecs)
+    judge.curves({500: curve})
+    shown = tables(ledger, "codes", "500 items")
+    assert "numpy scan" in shown
+    assert "first dimensions, 512 bits" in shown
+    assert "ITQ, 64 bits" not in shown  # of 32 dimensions
+    labels = recall_plot(curve, "").axes[1].get_legend_handles_labels()[1]
+    assert "numpy scan" in labels
+    overlap = {name: found[1].mean() for name, found in codecs.items()}
+    assert "first dimensions" in codec_plot(overlap, "").axes[0].get_legend_handles_labels()[1]
+    del vsa.peers._entries["numpy scan"]
+    again = dataclasses.replace(lab)  # without the peer, its curve is another one
+    assert again.curve_path(500) != before
 
 
 def test_narrowing_finds_only_items_of_the_category(lab):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import make_run
 from vsa.study.ledger import environment
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.claims import judge
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.metrics_file import read_metrics
+from vsa.study.run import make_run
 
 CATALOGUE, FUSION = "01_catalogue", "02_category_fusion"
 KEY = f"{FUSION}/accuracy/fusion/Accuracy@1"

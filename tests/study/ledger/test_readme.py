@@ -5,11 +5,11 @@ import pytest
 
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
-from vsa.runtime.run import make_run
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.claims import judge
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.reporting import read_block, readme_block, update_readme
+from vsa.study.run import make_run
 
 TEXT = "# Title\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nThe end.\n"
 

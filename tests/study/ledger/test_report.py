@@ -11,7 +11,6 @@ import pytest
 
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
-from vsa.runtime.run import make_run
 from vsa.study.figures.grids import image_grid
 from vsa.study.figures.style import save_figure
 from vsa.study.ledger import environment
@@ -23,6 +22,7 @@ from vsa.study.ledger.registry import METRICS
 from vsa.study.ledger.reporting import content, write_report
 from vsa.study.ledger.reporting.content import effect_text, reproduce_command
 from vsa.study.ledger.sections import SECTIONS
+from vsa.study.run import make_run
 
 NASTY = "<script>alert('x')</script> | **b** `c` [d](http://e.example) & \"f\" 'g'\nh"
 NUMBER = re.compile(r"\d[\d,]*\.\d+")
@@ -280,7 +280,7 @@ def test_a_lost_figure_names_the_cure(run):
 def test_command_survives_a_shell_and_make(tmp_path):
     name = "folder:Ba$$ $(shell date) `x` {y} 'z' # %"
     (tmp_path / "Makefile").write_text('export DATASET\nreproduce:\n\t@echo "$$DATASET"\n')
-    command = reproduce_command(name, "full", 1)
+    command = reproduce_command({"dataset": name, "profile": "full"}, 1)
     # make that is called by make speaks of folders
     outside = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     done = subprocess.run(
@@ -290,7 +290,7 @@ def test_command_survives_a_shell_and_make(tmp_path):
 
 
 def test_command_is_quoted_where_it_must_be():
-    assert reproduce_command("folder:my shop", "full", 1) == (
+    assert reproduce_command({"dataset": "folder:my shop", "profile": "full"}, 1) == (
         "make reproduce 'DATASET=folder:my shop' PROFILE=full SEED=1"
     )
 

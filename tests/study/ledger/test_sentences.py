@@ -1,10 +1,10 @@
 import pytest
 
-from vsa.runtime.run import make_run
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.registry import get_metric
 from vsa.study.ledger.sentences import bullets, difference_sentence
+from vsa.study.run import make_run
 
 METRIC = get_metric("Accuracy@1 difference")
 

@@ -1,10 +1,10 @@
 import pandas as pd
 import pytest
 
-from vsa.runtime.run import make_run
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.tables import as_table, tables
+from vsa.study.run import make_run
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsa.data.schema import PVLOG, check
-from vsa.runtime.profiles import ClickSettings
 from vsa.study.simulate.clicks import clicks_by_rank, pvlog_statistics, simulate_pvlog
+from vsa.study.simulate.settings import ClickSettings
 
 SETTINGS = ClickSettings(
     n_results=20, n_sessions_per_query=2, position_bias=0.5, noise_click_rate=0.05, max_clicks=2

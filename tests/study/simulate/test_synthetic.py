@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
 from vsa.data.schema import BOX, CATALOGUE, QUALITY, QUERIES, Dataset, check
-from vsa.runtime.profiles import SyntheticSize
+from vsa.study.simulate.settings import SyntheticSize
 from vsa.study.simulate.signals import draw_listing
 from vsa.study.simulate.synthetic import DATASHEET, load_synthetic, photos, shop
 from vsa.study.simulate.synthetic.families import make_products

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 from PIL import Image, ImageOps
 
-from vsa.data.images import decode
+from vsa.data.decoding import decode
 from vsa.data.schema import Dataset
 from vsa.runtime.seeds import generator
 

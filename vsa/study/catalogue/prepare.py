@@ -13,15 +13,15 @@ import pandas as pd
 from vsa.category.selection import SelectionSettings, select
 from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
-from vsa.data.load import load
+from vsa.data.load import load_dataset
 from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError, NotApplicable
-from vsa.runtime.run import Run
 from vsa.study.category.task import make_task, require_labels
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.predecessors import made_by
+from vsa.study.run import Run
 from vsa.study.simulate.clicks import pvlog_statistics, simulate_pvlog
 
 DESCRIPTOR_PX = 64  # classical descriptors, hashes and quality are computed at this size
@@ -62,7 +62,7 @@ def prepare_shop(run: Run) -> Shop:
     Tables go to ``artifacts/<run>/tables``; `open_shop` reads them back.
     """
     run.begin()
-    dataset = load(run.dataset, run.profile, run.seed)
+    dataset = load_dataset(run.dataset, seed=run.seed, settings=run.settings.data)
     features = weak_features(descriptor_images(run, dataset, dataset.catalogue))
     selection = select(
         dataset.catalogue,
@@ -80,7 +80,7 @@ def prepare_shop(run: Run) -> Shop:
             dataset.catalogue[kept],
             weak_features(descriptor_images(run, dataset, queries)),
             features[kept],
-            run.profile.clicks,
+            run.settings.clicks,
             run.seed,
         )
     with atomic_dir(run.artifacts / "tables") as draft:
@@ -101,7 +101,7 @@ def open_shop(run: Run) -> Shop:
     """
     tables = made_by("01_catalogue", run, run.artifacts / "tables")
     check_manifest(tables)
-    dataset = load(run.dataset, run.profile, run.seed)
+    dataset = load_dataset(run.dataset, seed=run.seed, settings=run.settings.data)
     selection = pd.read_parquet(tables / "selection.parquet")
     stored = [pd.read_parquet(tables / f"{name}.parquet") for name in ("catalogue", "queries")]
     if not all(map(_are_equal, stored, (dataset.catalogue, dataset.queries))):

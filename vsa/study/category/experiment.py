@@ -22,15 +22,15 @@ from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
 from vsa.category.train import train_classifier
 from vsa.data.images import load_images
 from vsa.data.schema import Dataset
-from vsa.runtime import backbones
+from vsa.models import backbones
+from vsa.models.backbones import weights_key
 from vsa.runtime.atomic import atomic_dir
-from vsa.runtime.backbones import weights_key
 from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import checksum, fingerprint
-from vsa.runtime.profiles import CategorySettings
-from vsa.runtime.run import Run
 from vsa.runtime.seeds import generator
 from vsa.study.category.task import CategoryTask
+from vsa.study.run import Run
+from vsa.study.settings import CategorySettings
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,9 @@ class SeedResult:
     state: dict[str, torch.Tensor]  # of the trained CategoryNet
 
 
-def settings_for(run: Run) -> CategorySettings:
-    """GoogLeNet from scratch for rendered pictures, a pretrained backbone for photographs."""
-    profile = run.profile
-    return profile.category_scratch if run.dataset == "synthetic" else profile.category_pretrained
-
-
 def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) -> list[SeedResult]:
     """Train and query one classifier per seed; seeds already on disk are read back."""
-    settings = settings_for(run)
+    settings = run.settings.category
     load = partial(
         load_images, dataset.root, size_px=settings.store_px, cache=run.artifacts / "images"
     )

@@ -13,7 +13,6 @@ from PIL import Image
 
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor
 from vsa.data.images import decode, load_image, load_images
-from vsa.runtime.profiles import CategorySettings
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.category.experiment import SeedResult
 from vsa.study.category.results import (
@@ -43,6 +42,7 @@ from vsa.study.figures.style import (
     worded,
 )
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.settings import CategorySettings
 
 N_SHOWN = 10  # neighbours drawn
 

@@ -10,7 +10,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from vsa.runtime.backbones import make_trunk
+from vsa.models.backbones import make_trunk
 from vsa.runtime.batches import prefetch, to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.progress import progress

@@ -19,7 +19,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from vsa.data.descriptors import colour_histogram
 from vsa.embedding import extract, joint, losses, mining, train, triplets
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
@@ -35,17 +34,17 @@ from vsa.embedding.mining import (
 )
 from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
 from vsa.embedding.triplets import TripletSource, from_clicks, from_labels
-from vsa.runtime import backbones
+from vsa.models import backbones, embedder, torchvision_models
+from vsa.models.embedder import Embedder
 from vsa.runtime.atomic import atomic_file, replace_dir
-from vsa.runtime.backbones import make_backbone, weights_key
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import checksum, fingerprint, state_digest
-from vsa.runtime.profiles import EmbeddingSettings
 from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
+from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
 from vsa.study.embedding.detector import detect, make_detector, train_detector
 from vsa.study.embedding.jobs import JUDGED, Answer, Job, make_card, read_job, save_job
 from vsa.study.embedding.retrieval import Ranking, rank
@@ -53,32 +52,31 @@ from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import (
     CATEGORY,
     CONSTANT_BOX,
-    DESCRIPTORS,
     DETECTOR,
-    HISTOGRAM,
-    IMAGENET,
     JOINT,
     NEED_BOXES,
     NEED_SIMULATION,
     OTHER_MASKS,
     SUPERVISED,
     TRUE_BOXES,
-    UNTRAINED,
     VARIANTS,
     Variant,
     make_stage,
+    untrained,
 )
+from vsa.study.settings import EmbeddingStudySettings
 
-GENERIC = "mobilenet_v2"  # of the features that nobody trained for this task
 _CODE = (
     sys.modules[__name__],
     backbones,
     detector_module,
+    embedder,
     extract,
     joint,
     losses,
     mining,
     retrieval,
+    torchvision_models,
     train,
     triplets,
 )
@@ -89,7 +87,7 @@ class Lab:
     """Everything that the jobs of one seed share."""
 
     task: EmbeddingTask
-    settings: EmbeddingSettings
+    settings: EmbeddingStudySettings
     device: Device
     seed: int
     folder: Path  # of all jobs
@@ -102,7 +100,10 @@ class Lab:
     @cached_property
     def category_features(self) -> FeaturePair:
         """Unit features (n, d) of the category network, of queries and of the catalogue."""
-        return self._describe_all(self._without_head(self.new_net()))
+        backbone, images = self.new_net().backbone, self.task.images
+        px = self.settings.image_px
+        feature = Embedder(backbone, image_px=px, name=CATEGORY, device=self.device)
+        return feature.embed(images.queries), feature.embed(images.catalogue)
 
     def mining(self, noise_click_rate: float | None = None) -> Mining:
         """Mined clicks of the log, or of one simulated with another rate of stray clicks."""
@@ -199,26 +200,21 @@ class Lab:
             stages = [repr(make_stage(s, variant.loss, settings)) for s in variant.stages]
             what = [variant.source, variant.noise_click_rate, variant.masked, stages]
         else:
-            start = "" if name in UNTRAINED else self._key(JOINT)
+            start = "" if name in untrained() else self._key(JOINT)
             what = [settings.n_detector_steps, settings.box_learning_rate]
-            what += [weights_key(GENERIC)] if name == IMAGENET else []
+            what += [baseline_identity(name)] if name in baselines() else []
         shape = [settings.architecture, settings.image_px, settings.feature_dim]
         return fingerprint(ground=self._ground, name=name, start=start, what=what, shape=shape)
 
     def _maker(self, name: str) -> Callable[[str, Path], None]:
-        if name in UNTRAINED:
+        if name in untrained():
             return self._untrained
         if name in OTHER_MASKS:
             return self._other_masks
         return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
 
     def _untrained(self, name: str, draft: Path) -> None:
-        queries, catalogue = {
-            HISTOGRAM: self._histograms,
-            DESCRIPTORS: lambda: self.task.local,
-            IMAGENET: self._imagenet,
-            CATEGORY: lambda: self.category_features,
-        }[name]()
+        queries, catalogue = self._features(name)
         answers = {}
         for split in JUDGED:
             rows = self.task.rows(split)
@@ -228,26 +224,14 @@ class Lab:
             )
         save_job(draft, answers, pd.DataFrame(), make_card())
 
-    def _histograms(self) -> FeaturePair:
+    def _features(self, name: str) -> FeaturePair:
+        if name == CATEGORY:
+            return self.category_features
+        if name == DESCRIPTORS:
+            return self.task.local  # made before, for all that looks for duplicates
         images = self.task.images
-        return colour_histogram(images.queries), colour_histogram(images.catalogue)
-
-    def _imagenet(self) -> FeaturePair:
-        backbone, size = make_backbone(GENERIC, pretrained=True)
-        net = JointNet(GENERIC, size)
-        net.load_backbone(backbone.state_dict())
-        return self._describe_all(self._without_head(net))
-
-    def _describe_all(self, net: JointNet) -> FeaturePair:
-        images = self.task.images
-        queries = describe(net, images.queries, self.device).features
-        return queries, describe(net, images.catalogue, self.device).features
-
-    def _without_head(self, net: JointNet) -> JointNet:
-        size = net.head.in_features
-        net.head = torch.nn.Linear(size, size, bias=False)
-        torch.nn.init.eye_(net.head.weight)
-        return net.to(self.device.device, memory_format=self.device.memory_format)
+        queries, catalogue = describe_by(name, images.queries, images.catalogue)
+        return queries, catalogue
 
     @cached_property
     def _joint(self) -> tuple[JointNet, np.ndarray]:

@@ -9,10 +9,11 @@ import numpy as np
 
 from vsa.metrics import average_precision, box_iou, identical_recall_at_k
 from vsa.runtime.errors import InputError
+from vsa.study.embedding.baselines import baselines
 from vsa.study.embedding.jobs import Answer, Job
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.task import EmbeddingTask
-from vsa.study.embedding.variants import IMAGENET, NOTEBOOK, STUDY
+from vsa.study.embedding.variants import in_notebook, in_study
 
 
 @dataclass(frozen=True)
@@ -101,17 +102,18 @@ def gather(labs: list[Lab]) -> Outcome:
     """Train what the notebook shows with the first seed; read all else that has been trained."""
     jobs: dict[str, dict[int, Job]] = {}
     left_out = {}
-    for name in STUDY:
+    for name in in_study():
         for lab in labs:
             if not lab.is_possible(name):
                 left_out[name] = "the data have no true boxes, or their log cannot be simulated"
-            elif lab.is_done(name) or (name in NOTEBOOK and lab is labs[0]):
-                try:
+                continue
+            try:
+                if lab.is_done(name) or (name in in_notebook() and lab is labs[0]):
                     jobs.setdefault(name, {})[lab.seed] = lab.run(name)
-                except InputError as error:
-                    if name != IMAGENET:
-                        raise
-                    left_out[name] = str(error)
+            except InputError as error:
+                if name not in baselines():
+                    raise
+                left_out[name] = str(error)
     return Outcome(labs[0].task, jobs, left_out)
 
 

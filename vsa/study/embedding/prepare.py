@@ -14,27 +14,21 @@ from vsa.data.images import load_images
 from vsa.embedding.train import Images
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
-from vsa.runtime.profiles import EmbeddingSettings
-from vsa.runtime.run import Run
 from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
 from vsa.study.category import task as category_task
 from vsa.study.category.experiment import run_seeds
 from vsa.study.embedding import task as embedding_task
+from vsa.study.embedding.baselines import baselines
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.task import EmbeddingTask
-from vsa.study.embedding.variants import IMAGENET, STUDY, is_sensitivity
+from vsa.study.embedding.variants import in_study, is_sensitivity
+from vsa.study.run import Run
 from vsa.study.simulate.clicks import simulate_pvlog
-
-
-def embedding_settings(run: Run) -> EmbeddingSettings:
-    """As `settings_for` of the category room: what starts from scratch only where rendered."""
-    profile = run.profile
-    return profile.embedding_scratch if run.dataset == "synthetic" else profile.embedding_pretrained
 
 
 def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
     """What click-mined training learns from; raises NotApplicable where there is nothing."""
-    dataset, size_px = shop.dataset, embedding_settings(run).image_px
+    dataset, size_px = shop.dataset, run.settings.embedding.image_px
     queries = dataset.queries.dropna(subset="product_id").reset_index(drop=True)
     cache = run.artifacts / "images"
     images, local = [], []
@@ -47,12 +41,12 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
 
 def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[Lab]:
     """One lab per seed of the study, each around the category network of that seed."""
-    settings = embedding_settings(run)
+    settings = run.settings.embedding
     labels = category_task.make_task(shop.dataset, shop.kept.image_id)
     category_task.require_labels(labels)
 
     def relog(noise_click_rate: float) -> pd.DataFrame:
-        clicks = dataclasses.replace(run.profile.clicks, noise_click_rate=noise_click_rate)
+        clicks = dataclasses.replace(run.settings.clicks, noise_click_rate=noise_click_rate)
         return simulate_pvlog(task.queries, task.catalogue, *task.local, clicks, run.seed)
 
     networks = run_seeds(labels, shop.dataset, run, device)[: settings.n_study_seeds]
@@ -85,15 +79,16 @@ def run_study(run: Run) -> None:
     shop = open_shop(run)
     labs = open_labs(run, shop, prepare_learning(run, shop), pick_device())
     jobs = sorted(
-        ((lab, name) for lab in labs for name in STUDY if lab.is_possible(name)),
+        ((lab, name) for lab in labs for name in in_study() if lab.is_possible(name)),
         key=lambda job: is_sensitivity(job[1]),
     )
     for number, (lab, name) in enumerate(jobs, start=1):
-        if not lab.is_done(name):
+        try:
+            if lab.is_done(name):
+                continue
             print(f"vsa: {run.name}, {number} of {len(jobs)}: {name}, seed {lab.seed}", flush=True)
-            try:
-                lab.run(name)
-            except InputError as error:
-                if name != IMAGENET:
-                    raise
-                print(f"vsa: left out: {error}")
+            lab.run(name)
+        except InputError as error:
+            if name not in baselines():
+                raise
+            print(f"vsa: left out: {error}")

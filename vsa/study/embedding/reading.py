@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vsa.study.embedding.baselines import IMAGENET
 from vsa.study.embedding.results import COMPARISONS, RECALL
 from vsa.study.embedding.variants import (
     CATEGORY,
@@ -9,7 +10,6 @@ from vsa.study.embedding.variants import (
     CLICKS,
     CONSTANT_BOX,
     FILTER,
-    IMAGENET,
     JOINT,
     ORACLE,
     PER_QUERY,

@@ -10,6 +10,7 @@ import pandas as pd
 from vsa.embedding.extract import describe
 from vsa.embedding.mining import Triplets, mining_statistics
 from vsa.runtime.seeds import generator
+from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.detector import detect
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import Outcome
@@ -20,8 +21,6 @@ from vsa.study.embedding.variants import (
     CONSTANT_BOX,
     DETECTOR,
     FILTER,
-    HISTOGRAM,
-    IMAGENET,
     JOINT,
     ORACLE,
     OTHER_MASKS,
@@ -33,12 +32,12 @@ from vsa.study.embedding.variants import (
     SAME_STEPS,
     SHARED,
     SHUFFLED,
-    STUDY,
     SUPERVISED,
     TRUE_BOXES,
     VARIANTS,
     WHOLE_IMAGE,
     Variant,
+    in_study,
     is_sensitivity,
 )
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
@@ -105,11 +104,7 @@ _MASKING = (
     "mask − no mask, same compute",
 )
 _MIN_SEEDS = 3
-_FEATURES = tuple(
-    name
-    for name in STUDY
-    if name not in (*OTHER_MASKS, SUPERVISED, DETECTOR) and not is_sensitivity(name)
-)
+_NO_FEATURES = (*OTHER_MASKS, SUPERVISED, DETECTOR)  # of their own
 _BOXES = (WHOLE_IMAGE, CONSTANT_BOX, PLAIN_JOINT, JOINT, SUPERVISED, DETECTOR)
 _MASKS = "retrieval behind a mask"
 _CLOSE = 0.05  # IoU@0.5 that may be lost to a detector and still be called close
@@ -204,8 +199,8 @@ class _Judge:
             self.ledger.record("mining thresholds", variant, "run time", m.seconds, seeds=1)
 
     def features(self) -> None:
-        for name in _FEATURES:
-            if name not in self.outcome:
+        for name in in_study():
+            if name not in self.outcome or name in _NO_FEATURES or is_sensitivity(name):
                 continue
             seeds = self.outcome.seeds(name)
             for k in KS:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vsa.embedding.train import Stage
-from vsa.runtime.profiles import EmbeddingSettings
+from vsa.runtime.errors import InputError
+from vsa.study.embedding.baselines import baselines
+from vsa.study.settings import EmbeddingStudySettings
 
 CATEGORY = "category network"  # what everything starts from: notebook 02's classifier
 
@@ -25,11 +27,6 @@ SHUFFLED = "shuffled clicks"
 PLAIN_JOINT = "joint from the start"
 SUPERVISED = "localiser with box labels"
 DETECTOR = "Faster R-CNN with box labels"
-
-# Features without training, or trained for categories
-HISTOGRAM = "colour histogram"
-DESCRIPTORS = "colour histogram and thumbnail"
-IMAGENET = "ImageNet MobileNetV2"
 
 # The joint network's feature branch, behind masks that it did not find itself
 WHOLE_IMAGE = "whole image"
@@ -52,13 +49,13 @@ class Variant:
     times_steps: int = 1  # of the stage "features"
     axis: str = ""  # what a sensitivity variant varies
 
-    def adapt(self, settings: EmbeddingSettings) -> EmbeddingSettings:
+    def adapt(self, settings: EmbeddingStudySettings) -> EmbeddingStudySettings:
         """The settings with this variant's changes."""
         n_steps = self.times_steps * settings.n_steps
         return dataclasses.replace(settings, n_steps=n_steps, **dict(self.changes))
 
 
-def make_stage(key: str, loss: str, settings: EmbeddingSettings) -> Stage:
+def make_stage(key: str, loss: str, settings: EmbeddingStudySettings) -> Stage:
     """One stage of a variant.
 
     The paper trains both branches together from the triplet loss and says no more. Learned
@@ -195,19 +192,32 @@ VARIANTS = {
     variant.name: variant for variant in (*_NOTEBOOK, *_CONTROLS, *_PUBLISHED, *_SENSITIVITY)
 }
 
-UNTRAINED = (HISTOGRAM, DESCRIPTORS, IMAGENET, CATEGORY)
 OTHER_MASKS = (WHOLE_IMAGE, CONSTANT_BOX, TRUE_BOXES)
+_ASKED_OF_OTHERS = (*OTHER_MASKS, SUPERVISED, DETECTOR)
 NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR)
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
 
-# What the notebook trains, with the first seed; and what the study trains, with every seed.
-NOTEBOOK = (*UNTRAINED, *(v.name for v in _NOTEBOOK), *OTHER_MASKS, DETECTOR)
-STUDY = (
-    *NOTEBOOK,
-    *(v.name for v in _CONTROLS),
-    SUPERVISED,
-    *(v.name for v in (*_PUBLISHED, *_SENSITIVITY)),
-)
+
+def untrained() -> tuple[str, ...]:
+    """What is asked as it is: features without training, or trained for categories."""
+    taken = [name for name in baselines() if name in (*VARIANTS, *_ASKED_OF_OTHERS, CATEGORY)]
+    if taken:
+        raise InputError(
+            f"a feature baseline goes by the name {taken[0]!r}, which is a method of the study",
+            cure="Register it by another name",
+        )
+    return (*baselines(), CATEGORY)
+
+
+def in_notebook() -> tuple[str, ...]:
+    """What the notebook trains, with the first seed."""
+    return (*untrained(), *(v.name for v in _NOTEBOOK), *OTHER_MASKS, DETECTOR)
+
+
+def in_study() -> tuple[str, ...]:
+    """What the study trains, with every seed."""
+    controls = (v.name for v in _CONTROLS)
+    return (*in_notebook(), *controls, SUPERVISED, *(v.name for v in (*_PUBLISHED, *_SENSITIVITY)))
 
 
 def is_sensitivity(name: str) -> bool:

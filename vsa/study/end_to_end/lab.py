@@ -21,10 +21,8 @@ from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, engine_folder, li
 from vsa.ranking.serve import ranker_folder
 from vsa.runtime.device import pick_device
 from vsa.runtime.progress import progress
-from vsa.runtime.run import Run
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.category.experiment import settings_for
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.prepare import open_labs, prepare_learning
 from vsa.study.embedding.variants import JOINT
@@ -34,6 +32,7 @@ from vsa.study.index.prepare import index_task
 from vsa.study.index.task import IndexTask
 from vsa.study.predecessors import made_by
 from vsa.study.ranking.prepare import can_be_ranked
+from vsa.study.run import Run
 from vsa.study.simulate.growth import make_growth
 from vsa.study.simulate.signals import simulate_signals
 
@@ -138,15 +137,15 @@ class EndToEnd:
         """Stage → whether an identical item is still there after it, bool (n,), per photo."""
         engine, photos, task = self.engine, self.photos, self.task
         offered, names = task.products[task.kept], task.categories[task.kept]
-        index, knobs = engine.index, engine.index.knobs
+        index, params = engine.index, engine.index.params
         kept = np.zeros((len(photos.products), len(FUNNEL)), bool)
         for row, product in enumerate(photos.products):
             feature, prediction = photos.in_box[row], photos.predictions[row]
             wanted = likely_categories(prediction, index.categories)
             searched = np.isin(names, index.categories if wanted is None else wanted)
             visited, near = (
-                offered[index.candidates(feature, n, knobs.n_probe, wanted).ids]
-                for n in (len(index), max(K, knobs.n_candidates))
+                offered[index.candidates(feature, n, params.n_probe, wanted).ids]
+                for n in (len(index), max(K, params.n_candidates))
             )
             ids, similarity = engine.retrieve(feature, prediction, K, ALL_STAGES)
             page = self._codes(engine.page(ids, similarity, ALL_STAGES, None))
@@ -170,7 +169,7 @@ class EndToEnd:
         """The same models, and the catalogue of an engine, without engineering."""
         device = replace(pick_device(), autocast_dtype=None)
         folder = self.run.artifacts / "category" / "predictor"
-        predictor = open_predictor(folder, settings_for(self.run), device)
+        predictor = open_predictor(folder, self.run.settings.category, device)
         features = engine.index.current().base
         order = np.argsort(features.ids)
         names = pd.factorize(engine.catalogue["category"].to_numpy(), sort=True)
@@ -249,7 +248,7 @@ class EndToEnd:
 
     @property
     def _validation(self) -> np.ndarray:
-        return self.task.validation.first(self.run.profile.index.n_queries).features
+        return self.task.validation.first(self.run.settings.index.n_queries).features
 
     @cached_property
     def _catalogue(self) -> pd.DataFrame:

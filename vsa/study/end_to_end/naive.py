@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vsa.category.predictor import CategoryPredictor
-from vsa.data.images import Source, decode
+from vsa.data.decoding import Source, decode
 from vsa.data.schema import QUALITY
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet

@@ -14,9 +14,9 @@ import torch
 from vsa.data.schema import BOX
 from vsa.engine import PAGE
 from vsa.index.build import build_index, kept_from_writers
-from vsa.index.index import BinaryIndex
+from vsa.index.index import Index
 from vsa.index.model import change_facts
-from vsa.index.tuning import choose_knobs
+from vsa.index.tuning import choose_params
 from vsa.runtime.atomic import atomic_dir
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.variants import JOINT
@@ -42,10 +42,10 @@ def publish(
     with kept_from_writers(folder / "index"), atomic_dir(folder, marker=_CARD) as draft:
         index = draft / "index"
         build_index(index, features, categories=catalogue.category.to_numpy(str), seed=lab.seed)
-        with BinaryIndex(index) as opened:
+        with Index.open(index) as opened:
             k = min(PAGE, len(features))
-            knobs = choose_knobs(opened, validation, _WANTED_RECALL, k).knobs
-        change_facts(index, knobs=asdict(knobs))
+            params = choose_params(opened, validation, _WANTED_RECALL, k).params
+        change_facts(index, params=asdict(params))
         table = pa.Table.from_pandas(catalogue.drop(columns=BOX), preserve_index=False)
         with pa.ipc.new_file(draft / "catalogue.arrow", table.schema) as stream:
             stream.write_table(table.combine_chunks(), max_chunksize=max(1, len(table)))

@@ -14,17 +14,16 @@ from vsa.data.images import load_image
 from vsa.embedding.extract import MASK_SLOPE
 from vsa.embedding.joint import soft_mask
 from vsa.engine import Answer, Stages, VisualSearch, engine_folder
-from vsa.runtime.backbones import IMAGENET_MEAN
+from vsa.models.torchvision_models import IMAGENET_MEAN
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import NotApplicable
-from vsa.runtime.run import Run
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.category.experiment import settings_for
 from vsa.study.category.plots import photo_plot
 from vsa.study.category.task import make_task, require_labels
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.figures.style import HouseFigure, worded
 from vsa.study.predecessors import made_by
+from vsa.study.run import Run
 
 _PHOTO_PX, _THUMBNAIL_PX, _N_SHOWN = 256, 96, 8
 _ORDERS = {
@@ -41,7 +40,7 @@ def open_category(run: Run, shop: Shop) -> CategoryPredictor:
     """
     require_labels(make_task(shop.dataset, shop.kept.image_id))
     folder = made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
-    return open_predictor(folder, settings_for(run), pick_device())
+    return open_predictor(folder, run.settings.category, pick_device())
 
 
 def open_search(run: Run, shop: Shop) -> VisualSearch:

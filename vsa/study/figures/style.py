@@ -27,8 +27,8 @@ from PIL import Image
 
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import Run
 from vsa.study.figures import fonts
+from vsa.study.run import Run
 
 # Okabe and Ito's colours, told apart by colour-blind readers; yellow comes last as it is faint.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]

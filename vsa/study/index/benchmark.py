@@ -7,7 +7,7 @@ in one run on the same items.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from vsa.index.build import build_index, n_lists_for, train_model
-from vsa.index.codec import Codec
-from vsa.index.index import BinaryIndex
+from vsa.index.codec import Encoder
+from vsa.index.index import Index
 from vsa.index.lists import hamming
-from vsa.index.tuning import Trial, choose_knobs
+from vsa.index.tuning import Trial, choose_params
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
 from vsa.runtime.progress import progress
-from vsa.study.index.peers import Items, Method, Setting, coarse_filter, engine
+from vsa.study.index.peers import Items, Method, Setting, build_peer, coarse_filter, engine
 from vsa.study.index.timing import N_WARMUP, K, latency, one_thread
 from vsa.study.simulate.growth import Growth
 
@@ -55,7 +55,7 @@ def make_items(growth: Growth, n: int, seed: int) -> tuple[Items, np.ndarray]:
     return Items(features, codes, model), categories
 
 
-def make_queries(features: np.ndarray, codec: Codec) -> Queries:
+def make_queries(features: np.ndarray, codec: Encoder) -> Queries:
     """Features as stored and their codes."""
     stored = features.astype(np.float16)
     return Queries(stored.astype(np.float32), codec.encode(stored))
@@ -146,9 +146,9 @@ def compare(
     categories: np.ndarray,
     queries: Queries,
     validation: Queries,
-    peers: Sequence[Callable[[Items], Method]],
+    peers: Sequence[str],
 ) -> pd.DataFrame:
-    """Curves of the index and its peers; each is built, asked and forgotten before the next.
+    """Curves of the index and its peers, by name; each is built, asked, and forgotten.
 
     Rows of the index with the settings that validation queries chose are marked ``chosen``.
     """
@@ -158,9 +158,9 @@ def compare(
     truth = make_truth(items, queries)
     with one_thread():
         start = time.perf_counter()
-        index = BinaryIndex(folder)
+        index = Index.open(folder)
         opened = time.perf_counter() - start
-        chosen = tune(index, validation.features).knobs
+        chosen = tune(index, validation.features).params
         n_probe = tune_coarse_filter(index, items, validation)
         for method, best in (
             (engine(index), {"n_probe": chosen.n_probe, "n_candidates": chosen.n_candidates}),
@@ -173,9 +173,9 @@ def compare(
         on_disk = index.stats()["bytes on disk per item"]
         index.close()
     curves = [c.assign(build_s=built, open_s=opened, disk_bytes=on_disk) for c in curves]
-    for make in progress(peers, "peers"):
+    for name in progress(peers, "peers"):
         start = time.perf_counter()
-        method = make(items)
+        method = build_peer(name, items)
         built = time.perf_counter() - start
         with one_thread():
             curves.append(measure(method, items, queries, truth).assign(build_s=built))
@@ -183,13 +183,13 @@ def compare(
     return joined.assign(n_items=len(items.features), chosen=joined.chosen.fillna(0).astype(int))
 
 
-def tune(index: BinaryIndex, validation: np.ndarray) -> Trial:
-    """The knobs that an index of this size is judged with."""
+def tune(index: Index, validation: np.ndarray) -> Trial:
+    """The parameters that an index of this size is judged with."""
     with one_thread():
-        return choose_knobs(index, validation, WANTED_RECALL, K)
+        return choose_params(index, validation, WANTED_RECALL, K)
 
 
-def tune_coarse_filter(index: BinaryIndex, items: Items, validation: Queries) -> int:
+def tune_coarse_filter(index: Index, items: Items, validation: Queries) -> int:
     """The fewest lists, to an eighth, with which the coarse filter finds what a scan of codes does.
 
     Found by doubling, then bisection, on validation queries; recall grows with the lists visited.
@@ -220,7 +220,7 @@ def tune_coarse_filter(index: BinaryIndex, items: Items, validation: Queries) ->
 
 
 def codec_ranking(
-    codec: Codec, queries: np.ndarray, features: np.ndarray
+    codec: Encoder, queries: np.ndarray, features: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the 60 nearest by code, int64 (n, 60); and how many are of the 60 by feature (n,)."""
     index = faiss.IndexBinaryFlat(codec.n_bits)

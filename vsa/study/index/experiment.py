@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,21 +17,35 @@ import pandas as pd
 import usearch
 
 from vsa import metrics
-from vsa.index import base, build, codec, index, lists, live, model, tuning, view
+from vsa.index import (
+    base,
+    build,
+    codec,
+    durable,
+    hits,
+    index,
+    lists,
+    live,
+    memory,
+    model,
+    request,
+    tuning,
+    view,
+)
 from vsa.index.build import build_index, n_lists_for
-from vsa.index.codec import itq, learned_hash, random_rotation
-from vsa.index.index import BinaryIndex
+from vsa.index.codec import CODECS, UnfitBitsError, make_codec
+from vsa.index.index import Index
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import checksum, fingerprint
-from vsa.runtime.profiles import IndexSettings
 from vsa.runtime.seeds import generator
 from vsa.study.index import benchmark, peers, timing
 from vsa.study.index.benchmark import K, codec_ranking, compare, make_items, make_queries
 from vsa.study.index.loads import Load, shard_results, throughput, update_load
-from vsa.study.index.peers import PEERS, SCALABLE, Items
+from vsa.study.index.peers import IVF, LINEAR, PEERS, SCALABLE, Items
 from vsa.study.index.task import IndexTask
 from vsa.study.index.timing import one_thread
+from vsa.study.settings import IndexSettings
 from vsa.study.simulate import growth
 from vsa.study.simulate.growth import Growth, local_dimension, make_growth, neighbour_similarity
 
@@ -38,17 +55,22 @@ _CODE = (
     benchmark,
     build,
     codec,
+    durable,
     growth,
+    hits,
     index,
     lists,
     live,
+    memory,
     metrics,
     model,
     peers,
+    request,
     timing,
     tuning,
     view,
 )
+_AS_SHOWN = {"itq": "ITQ"}
 _BITS = (64, 128, 256, 512)
 _N_SHARDS = 4
 _N_UNIFORM = 20_000
@@ -96,19 +118,18 @@ class IndexLab:
     def codecs(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Name → per test query, rows of the kept catalogue ranked by code, and the overlap.
 
+        Every registered codec is there, with each number of bits that it can have.
         The overlap is the share of the 60 nearest by feature that are among the 60 by code.
         """
         task = self.task
         features = task.features[task.kept]
         labels = pd.factorize(task.categories[task.kept])[0]
         found = {}
-        for bits in _BITS:
-            made = {"rotation": random_rotation(features, bits, self.seed)}
-            if bits <= min(features.shape):
-                made["ITQ"] = itq(features, bits, self.seed)
-            made["learned hash"] = learned_hash(features, labels, bits, self.seed)
-            for name, one in made.items():
-                found[f"{name}, {bits} bits"] = codec_ranking(one, task.test.features, features)
+        for bits, name in itertools.product(_BITS, CODECS):
+            with suppress(UnfitBitsError):
+                one = make_codec(name, features, bits, self.seed, labels)
+                variant = f"{_AS_SHOWN.get(name, name)}, {bits} bits"
+                found[variant] = codec_ranking(one, task.test.features, features)
         found["float, exact"] = benchmark.float_ranking(task.test.features, features)
         found["RaBitQ, 1 bit per dimension"] = benchmark.rabitq_ranking(
             task.test.features, features
@@ -122,7 +143,7 @@ class IndexLab:
         path = self.curve_path(n)
         if not path.is_file():
             items, categories = make_items(self.growth, n, self.seed)
-            chosen = PEERS if n <= self.settings.n_peers else SCALABLE
+            chosen = [name for name in PEERS if n <= self.settings.n_peers or name in SCALABLE]
             made = self._compare(items, categories, chosen)
             with atomic_file(path) as draft:
                 made.to_parquet(draft)
@@ -152,7 +173,7 @@ class IndexLab:
             np.full(n, ""),
             make_queries(queries, model.codec),
             make_queries(validation, model.codec),
-            SCALABLE[:2],
+            (LINEAR, IVF),
         )
 
     @property
@@ -181,11 +202,13 @@ class IndexLab:
         shared, _ = model.read_model(folder / "shard-00")
         build_index(one_folder, features, categories=categories, model=shared)
         rates = {}
-        one, many = BinaryIndex(one_folder), ShardedIndex.open(folder, 2)
-        same = shard_results(one, many, self.asked, one.knobs)
+        one, many = Index.open(one_folder), ShardedIndex.open(folder, 2)
+        same = shard_results(one, many, self.asked, one.params)
         for clients in (1, 2, 4):
             for name, searcher in (("one index", one), (f"{_N_SHARDS} shards × 2 replicas", many)):
-                rate = throughput(searcher.search, self.asked, clients, self.settings.load_s / 5)
+                rate = throughput(
+                    searcher.search_one, self.asked, clients, self.settings.load_s / 5
+                )
                 rates[f"{name}, {clients} clients"] = rate
         one.close()
         many.close()
@@ -202,7 +225,7 @@ class IndexLab:
         task, folder = self.task, self.folder / "index"
         build_index(folder, task.features[task.kept], categories=task.categories[task.kept])
         found = {}
-        with BinaryIndex(folder) as index, one_thread():
+        with Index.open(folder) as index, one_thread():
             for name, categories in (("everywhere", None), ("its category", task.test.categories)):
                 ids = np.full((len(task.test.features), K), -1)
                 seconds = np.zeros(len(ids))
@@ -211,9 +234,9 @@ class IndexLab:
                     if wanted and wanted[0] not in index.categories:
                         continue  # nobody has said what this photo shows
                     start = time.perf_counter()
-                    hits = index.search(feature, K, categories=wanted)
+                    found_now = index.search_one(feature, K, categories=wanted)
                     seconds[row] = time.perf_counter() - start
-                    ids[row, : len(hits.ids)] = hits.ids
+                    ids[row, : len(found_now.ids)] = found_now.ids
                 found[name] = ids, seconds
         return found
 
@@ -235,7 +258,7 @@ class IndexLab:
 
     # Files ---------------------------------------------------------------------------------
 
-    def _compare(self, items: Items, categories: np.ndarray, chosen: tuple) -> pd.DataFrame:
+    def _compare(self, items: Items, categories: np.ndarray, chosen: Sequence[str]) -> pd.DataFrame:
         task, settings = self.task, self.settings
         return compare(
             self.folder / "index",
@@ -259,6 +282,7 @@ class IndexLab:
             seed=self.seed,
             n_queries=self.settings.n_queries,
             n_peers=self.settings.n_peers,
+            peers=[PEERS.identity(name) for name in PEERS],
             versions=[faiss.__version__, np.__version__, usearch.__version__],
             arrays=[
                 checksum(array)

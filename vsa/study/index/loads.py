@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.index import Index
+from vsa.index.request import SearchParams
 from vsa.index.shards import ShardedIndex
 from vsa.runtime.workers import without_main
 from vsa.study.index.timing import N_WARMUP, K, latency, one_thread
@@ -47,16 +48,16 @@ def update_load(
     theirs.close()  # if the writer dies, waiting for it ends
     loads, first = [], 2**40
     for rate in rates:
-        with BinaryIndex(folder) as index, one_thread():
+        with Index.open(folder) as index, one_thread():
             for query in queries[:N_WARMUP]:
-                index.search(query, K)
+                index.search_one(query, K)
             ours.send((first, rate))
             ours.recv()  # it is ready
             times: list[float] = []
             end = time.perf_counter() + seconds
             while time.perf_counter() < end:
                 start = time.perf_counter()
-                index.search(queries[len(times) % len(queries)], K)
+                index.search_one(queries[len(times) % len(queries)], K)
                 times.append(time.perf_counter() - start)
             added, spent = ours.recv()
         first += added
@@ -72,13 +73,13 @@ def _write(folder: Path, features: np.ndarray, seconds: float, pipe: Connection)
     with suppress(EOFError), one_thread():
         while True:
             first, rate = pipe.recv()
-            with BinaryIndex(folder, writable=True) as index:
+            with Index.open(folder, writable=True) as index:
                 pipe.send("ready")
                 pipe.send(_add_for_a_while(index, features, first, rate, seconds))
 
 
 def _add_for_a_while(
-    index: BinaryIndex, features: np.ndarray, first: int, rate: float, seconds: float
+    index: Index, features: np.ndarray, first: int, rate: float, seconds: float
 ) -> tuple[int, float]:
     """How many items were added, and in how many seconds."""
     names, added, start = index.categories, 0, time.perf_counter()
@@ -88,18 +89,18 @@ def _add_for_a_while(
             continue
         rows = np.arange(added, added + BATCH) % len(features)
         chosen = [names[row % len(names)] for row in rows]
-        index.add(first + np.arange(added, added + BATCH), features[rows], chosen)
+        index.add(features[rows], first + np.arange(added, added + BATCH), chosen)
         added += BATCH
     return added, time.perf_counter() - start
 
 
 def shard_results(
-    one: BinaryIndex, many: ShardedIndex, queries: np.ndarray, knobs: Knobs
+    one: Index, many: ShardedIndex, queries: np.ndarray, params: SearchParams
 ) -> np.ndarray:
     """Per query, whether shards return the very ids and similarities of one index; bool (n,)."""
     same = []
     for query in queries:
-        first, second = (index.search(query, K, knobs=knobs) for index in (one, many))
+        first, second = (index.search_one(query, K, params) for index in (one, many))
         same.append(
             np.array_equal(first.ids, second.ids)
             and np.array_equal(first.similarity, second.similarity)

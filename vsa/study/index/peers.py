@@ -2,13 +2,22 @@
 
 All get the same items and codes and, where they take lists, as many of these. Each is asked with a
 range of settings, from fast to thorough.
+
+More are registered in `PEERS`, which is `vsa.peers`: functions that build a `Method` from `Items`::
+
+    @vsa.peers.register("numpy")
+    def scan(items):
+        def search(feature, code, k, setting):
+            return np.argsort(-(items.features @ feature))[:k]
+
+        return Method(search, [{}], 2.0 * items.features.shape[1], ranks_by="features")
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +25,18 @@ import faiss
 import numpy as np
 from usearch.index import Index as UsearchIndex
 
-from vsa.index.index import BinaryIndex, Knobs
+from vsa.index.index import Index
 from vsa.index.model import Model
+from vsa.index.request import SearchParams
+from vsa.runtime.errors import InputError
+from vsa.runtime.registry import Registry
 
 Setting = dict[str, int]
 Search = Callable[[np.ndarray, np.ndarray, int, Setting], np.ndarray]
 ENGINE, COARSE = "vsa", "vsa, coarse filter alone"
-LINEAR, FLOAT = "faiss BinaryFlat", "faiss Flat"
+LINEAR, IVF, FLOAT = "faiss BinaryFlat", "faiss BinaryIVF", "faiss Flat"
 _CHUNK_ROWS = 2**18
+_N_ASKED = 10
 
 
 @dataclass(frozen=True)
@@ -40,32 +53,32 @@ class Method:
     """An index that has been built.
 
     ``search(feature, code, k, setting)`` takes float32 (d,) and uint8 (n_bits / 8,) and returns at
-    most k ids, best first.
+    most k ids, best first; −1 stands where there are fewer.
     """
 
-    name: str
     search: Search
     settings: Sequence[Setting]
     bytes_per_item: float  # in memory; what stays in mapped files is not counted
     ranks_by: str  # "codes" or "features"
+    name: str = ""  # a peer's is the one it is registered by
 
 
-def engine(index: BinaryIndex) -> Method:
+def engine(index: Index) -> Method:
     """The index of this package: candidates by code, ranked by feature."""
 
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
         del code
-        return index.search(feature, k, knobs=Knobs(s["n_probe"], s["n_candidates"])).ids
+        return index.search_one(feature, k, SearchParams(s["n_probe"], s["n_candidates"])).ids
 
     settings = [
         {"n_probe": n_probe, "n_candidates": n_candidates}
         for n_candidates in (500, 1000, 2000, 4000)
         for n_probe in (4, 8, 16, 32, 64, 128)
     ]
-    return Method(ENGINE, search, settings, _of_codes_and_lists(index), "features")
+    return Method(search, settings, _of_codes_and_lists(index), "features", ENGINE)
 
 
-def coarse_filter(index: BinaryIndex) -> Method:
+def coarse_filter(index: Index) -> Method:
     """The first half of it: candidates by Hamming distance, not refined."""
 
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
@@ -74,10 +87,10 @@ def coarse_filter(index: BinaryIndex) -> Method:
         return scan.nearest_ids(k)
 
     settings = [{"n_probe": n} for n in (1, 2, 4, 8, 16, 32, 64)]
-    return Method(COARSE, search, settings, _of_codes_and_lists(index), "codes")
+    return Method(search, settings, _of_codes_and_lists(index), "codes", COARSE)
 
 
-def _of_codes_and_lists(index: BinaryIndex) -> float:
+def _of_codes_and_lists(index: Index) -> float:
     lists, n = index.model.lists, max(1, len(index))
     return index.model.codec.n_bits / 8 + (lists.centroids.nbytes + lists.codes.nbytes) / n
 
@@ -91,7 +104,7 @@ def binary_flat(items: Items) -> Method:
     index = faiss.IndexBinaryFlat(items.model.codec.n_bits)
     index.add(items.codes)
     ask = _binary(index)
-    return Method(LINEAR, lambda f, c, k, s: ask(c, k), [{}], _in_memory(index), "codes")
+    return Method(lambda f, c, k, s: ask(c, k), [{}], _in_memory(index), "codes")
 
 
 def binary_ivf(items: Items) -> Method:
@@ -110,7 +123,7 @@ def binary_ivf(items: Items) -> Method:
         return ask(code, k)
 
     settings = [{"nprobe": n} for n in (1, 2, 4, 8, 16, 32, 64)]
-    return Method("faiss BinaryIVF", search, settings, _in_memory(index), "codes")
+    return Method(search, settings, _in_memory(index), "codes")
 
 
 def binary_hnsw(items: Items) -> Method:
@@ -126,7 +139,7 @@ def binary_hnsw(items: Items) -> Method:
         return ask(code, k)
 
     settings = [{"efSearch": ef} for ef in (64, 128, 256, 512, 1024)]
-    return Method("faiss BinaryHNSW", search, settings, _in_memory(index), "codes")
+    return Method(search, settings, _in_memory(index), "codes")
 
 
 def binary_multihash(items: Items) -> Method:
@@ -142,7 +155,6 @@ def binary_multihash(items: Items) -> Method:
         return ask(code, k)
 
     return Method(
-        "faiss BinaryMultiHash",
         search,
         [{"nflip": n} for n in (0, 1, 2)],
         _in_memory(index),
@@ -174,7 +186,7 @@ def ivf_rabitq(items: Items) -> Method:
         for factor in (4, 8, 16, 32)
         for nprobe in (2, 4, 8, 16, 32, 64)
     ]
-    return Method("faiss IVF, RaBitQ, refined", search, settings, _in_memory(index), "features")
+    return Method(search, settings, _in_memory(index), "features")
 
 
 def flat(items: Items) -> Method:
@@ -183,7 +195,6 @@ def flat(items: Items) -> Method:
     for start in range(0, len(items.features), _CHUNK_ROWS):
         index.add(items.features[start : start + _CHUNK_ROWS].astype(np.float32))
     return Method(
-        FLOAT,
         lambda f, c, k, s: index.search(f[None], k)[1][0],
         [{}],
         4.0 * index.d,
@@ -194,16 +205,16 @@ def flat(items: Items) -> Method:
 def usearch_codes(items: Items) -> Method:
     """Usearch's graph over the codes."""
     index = UsearchIndex(ndim=items.model.codec.n_bits, metric="hamming", dtype="b1")
-    return _usearch("usearch, b1", index, items.codes, "codes")
+    return _usearch(index, items.codes, "codes")
 
 
 def usearch_features(items: Items) -> Method:
     """Usearch's graph over float16 features."""
     index = UsearchIndex(ndim=items.features.shape[1], metric="ip", dtype="f16")
-    return _usearch("usearch, f16", index, items.features, "features")
+    return _usearch(index, items.features, "features")
 
 
-def _usearch(name: str, index: Any, vectors: np.ndarray, ranks_by: str) -> Method:
+def _usearch(index: Any, vectors: np.ndarray, ranks_by: str) -> Method:
     index.add(np.arange(len(vectors)), vectors)
 
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
@@ -212,11 +223,7 @@ def _usearch(name: str, index: Any, vectors: np.ndarray, ranks_by: str) -> Metho
         return index.search(asked, k, threads=1).keys.astype(np.int64)
 
     settings = [{"expansion": e} for e in (64, 128, 256, 512, 1024)]
-    return Method(name, search, settings, index.serialized_length / len(vectors), ranks_by)
-
-
-SCALABLE = (binary_flat, binary_ivf, ivf_rabitq)  # built in minutes at ten million items
-PEERS = (*SCALABLE, binary_hnsw, binary_multihash, flat, usearch_codes, usearch_features)
+    return Method(search, settings, index.serialized_length / len(vectors), ranks_by)
 
 
 def _in_memory(index: faiss.Index | faiss.IndexBinary) -> float:
@@ -228,3 +235,58 @@ def _in_memory(index: faiss.Index | faiss.IndexBinary) -> float:
         else:
             faiss.write_index(index, path)
         return Path(path).stat().st_size / max(1, index.ntotal)
+
+
+# Registered ------------------------------------------------------------------------------------
+
+MakePeer = Callable[[Items], Method]
+
+
+def _check_entry(name: str, entry: MakePeer) -> None:
+    if not callable(entry):
+        raise InputError(
+            f"the index peer {name!r} cannot be called", cure="Register a function of Items"
+        )
+
+
+PEERS: Registry[MakePeer] = Registry("index peer", "peers", _check_entry)
+PEERS.register(LINEAR, binary_flat)
+PEERS.register(IVF, binary_ivf)
+PEERS.register("faiss IVF, RaBitQ, refined", ivf_rabitq)
+PEERS.register("faiss BinaryHNSW", binary_hnsw)
+PEERS.register("faiss BinaryMultiHash", binary_multihash)
+PEERS.register(FLOAT, flat)
+PEERS.register("usearch, b1", usearch_codes)
+PEERS.register("usearch, f16", usearch_features)
+
+# built in minutes at ten million items; others are left out of the large catalogues
+SCALABLE = {LINEAR, IVF, "faiss IVF, RaBitQ, refined"}
+
+
+def build_peer(name: str, items: Items) -> Method:
+    """Build a registered peer, and ask it once.
+
+    Raises InputError for a name that nobody registered, and for a peer that does not answer as it
+    should.
+    """
+    made = PEERS[name](items)
+    if not isinstance(made, Method):
+        raise _wrong(name, f"was built as {type(made).__name__}")
+    if made.ranks_by not in ("codes", "features"):
+        raise _wrong(name, f"ranks by {made.ranks_by!r}, which is neither codes nor features")
+    if not made.settings:
+        raise _wrong(name, "has no settings, not even an empty one")
+    feature, code = items.features[0].astype(np.float32), items.codes[0]
+    ids = made.search(feature, code, _N_ASKED, made.settings[0])
+    if not isinstance(ids, np.ndarray) or ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise _wrong(name, f"answers with {type(ids).__name__} and not an array of whole numbers")
+    if len(ids) > _N_ASKED or not ((ids >= -1) & (ids < len(items.features))).all():
+        raise _wrong(name, f"answers with more than k ids, or with ids that no item has: {ids}")
+    return replace(made, name=name)
+
+
+def _wrong(name: str, problem: str) -> InputError:
+    return InputError(
+        f"the index peer {name!r} {problem}",
+        cure="Return a vsa.study.index.peers.Method, whose search returns at most k ids",
+    )

@@ -12,13 +12,13 @@ from vsa.data.images import load_images
 from vsa.embedding.extract import describe_catalogue
 from vsa.runtime.device import pick_device
 from vsa.runtime.fingerprint import checksum, fingerprint
-from vsa.runtime.run import Run
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.prepare import embedding_settings, open_labs, prepare_learning
+from vsa.study.embedding.prepare import open_labs, prepare_learning
 from vsa.study.embedding.variants import JOINT
 from vsa.study.index.experiment import IndexLab
 from vsa.study.index.task import Asked, IndexTask
+from vsa.study.run import Run
 
 
 def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
@@ -28,7 +28,7 @@ def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
     """
     net, task, dataset = lab.net(JOINT), lab.task, shop.dataset
     catalogue, kept = dataset.catalogue, shop.selection.kept.to_numpy()
-    size_px, cache = embedding_settings(run).image_px, run.artifacts / "images"
+    size_px, cache = run.settings.embedding.image_px, run.artifacts / "images"
     images = load_images(dataset.root, catalogue.path.tolist(), size_px, cache)
     folder = run.artifacts / "index" / f"features-{lab.path(JOINT).name}"
     whole = folder / f"catalogue-{_key(catalogue.path, images)}"
@@ -68,4 +68,4 @@ def index_lab(run: Run, shop: Shop) -> IndexLab:
     """Where notebook 04 experiments; raises NotApplicable where there are no features to index."""
     lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
     folder = run.artifacts / "index"
-    return IndexLab(index_task(run, shop, lab), run.profile.index, run.seed, folder)
+    return IndexLab(index_task(run, shop, lab), run.settings.index, run.seed, folder)

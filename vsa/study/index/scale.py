@@ -18,8 +18,10 @@ import pandas as pd
 
 from vsa.index.build import build_index, n_lists_for, train_model
 from vsa.index.codec import STORED
-from vsa.index.index import BinaryIndex, Knobs, best
+from vsa.index.hits import best
+from vsa.index.index import Index
 from vsa.index.lists import nearest
+from vsa.index.request import SearchParams
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
 from vsa.runtime.progress import progress
 from vsa.study.index.benchmark import WANTED_RECALL, Queries, Truth, make_queries
@@ -81,7 +83,7 @@ def compare_shards(
         linear = _measure(LINEAR, _linear(scan), {}, sets[1], truths[1])
         del scan
         start = time.perf_counter()
-        shards = [BinaryIndex(path) for path in folders]
+        shards = [Index.open(path) for path in folders]
         facts["open_s"] = time.perf_counter() - start
         facts["bytes"] = model.codec.n_bits / 8 + sum(
             array.nbytes / n for array in (model.lists.centroids, model.lists.codes)
@@ -150,19 +152,19 @@ def _linear(scan: faiss.IndexBinaryFlat) -> Search:
     return search
 
 
-def _refined(shards: Sequence[BinaryIndex], setting: dict[str, int]) -> Search:
-    knobs = Knobs(**setting)
+def _refined(shards: Sequence[Index], setting: dict[str, int]) -> Search:
+    params = SearchParams(**setting)
 
     def search(feature: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         del code
-        parts = [s.candidates(feature, knobs.n_candidates, knobs.n_probe) for s in shards]
-        hits = best(parts, K, len(shards) * knobs.n_candidates)
+        parts = [s.candidates(feature, params.n_candidates, params.n_probe) for s in shards]
+        hits = best(parts, K, len(shards) * params.n_candidates)
         return hits.ids, hits.similarity
 
     return search
 
 
-def _coarse(shards: Sequence[BinaryIndex], setting: dict[str, int]) -> Search:
+def _coarse(shards: Sequence[Index], setting: dict[str, int]) -> Search:
     lists = shards[0].model.lists
 
     def search(feature: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

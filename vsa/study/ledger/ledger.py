@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
+from vsa.data.names import FOLDER_PREFIX, folder_path
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import FOLDER_PREFIX, Run, folder_path
 from vsa.study.figures.style import forget_figures
 from vsa.study.ledger import environment
 from vsa.study.ledger.bootstrap import Interval
@@ -35,6 +35,7 @@ from vsa.study.ledger.metrics_file import (
 from vsa.study.ledger.registry import get_metric
 from vsa.study.ledger.sections import SECTIONS
 from vsa.study.ledger.sentences import difference_sentence, not_compared
+from vsa.study.run import Run
 
 EMPTY: dict[str, Any] = {"run": {"sections": {}, "dataset_card": {}}, "records": [], "claims": []}
 
@@ -232,7 +233,8 @@ class Ledger:
             "run": {
                 "name": self.run.name,
                 "dataset": _public_name(self.run.dataset),
-                "profile": self.run.profile.name,
+                "profile": self.run.profile,
+                "changes": {name: change._asdict() for name, change in self.run.changes.items()},
                 "seeds": sorted({entry["seed"] for entry in sections.values()}),
                 **made,  # the section saved last
                 "dataset_card": self._card or others["run"].get("dataset_card", {}),
@@ -257,7 +259,7 @@ class Ledger:
             return EMPTY
         content = read_metrics(self.path)
         run = content["run"]
-        own = _public_name(self.run.dataset), self.run.profile.name
+        own = _public_name(self.run.dataset), self.run.profile
         owner = run["dataset"], run["profile"]
         if owner != own or run.get("name", self.run.name) != self.run.name:
             raise InputError(

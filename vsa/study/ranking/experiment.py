@@ -21,10 +21,10 @@ from vsa.ranking.blend import (
 from vsa.ranking.features import GROUPS, N_FEATURES, Filling, page_features, quality_array
 from vsa.ranking.models import GBDT, GBDT_LR, LR, GbdtLr, Ranker, make_rankers
 from vsa.ranking.serve import QualityRanker
-from vsa.runtime.profiles import RankingSettings
 from vsa.runtime.seeds import generator
 from vsa.study.ledger.bootstrap import mean_interval
 from vsa.study.ranking.task import RankTask
+from vsa.study.settings import RankingSettings
 from vsa.study.simulate.shoppers import (
     IDENTICAL,
     SHARES,

@@ -9,13 +9,13 @@ import faiss
 import numpy as np
 
 from vsa.runtime.errors import NotApplicable
-from vsa.runtime.run import Run
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.index.prepare import index_lab
 from vsa.study.index.task import Asked, IndexTask
 from vsa.study.ranking.experiment import RankLab
 from vsa.study.ranking.task import K, Pages, RankTask, relevance_of
+from vsa.study.run import Run
 from vsa.study.simulate.signals import simulate_signals
 
 
@@ -25,7 +25,7 @@ def rank_lab(run: Run, shop: Shop) -> RankLab:
     Raises NotApplicable where products are not known, or validation photos show fewer than two.
     """
     task = rank_task(shop, index_lab(run, shop).task, run.seed)
-    return RankLab(task, run.profile.ranking, run.seed, run.profile.n_bootstrap)
+    return RankLab(task, run.settings.ranking, run.seed, run.settings.n_bootstrap)
 
 
 def rank_task(shop: Shop, task: IndexTask, seed: int) -> RankTask:

@@ -22,8 +22,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from vsa.runtime.profiles import ClickSettings
 from vsa.runtime.seeds import generator
+from vsa.study.simulate.settings import ClickSettings
 
 EXPLORATION = 0.1  # noise on the scores, in standard deviations of the query's best scores
 _LIFT = 1000.0  # more than any score or disturbance

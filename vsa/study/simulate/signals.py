@@ -8,6 +8,7 @@ import pandas as pd
 from vsa.data.schema import QUALITY
 from vsa.runtime.seeds import generator
 
+VERSION = 1
 MEDIAN_PRICE = 100.0
 
 

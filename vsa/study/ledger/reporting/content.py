@@ -17,6 +17,7 @@ from vsa.study.ledger.claims import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, lo
 from vsa.study.ledger.metrics_file import Record, read_metrics, record_text, section_order
 from vsa.study.ledger.registry import Metric, get_metric
 from vsa.study.ledger.sections import KEY_FIGURES, SECTIONS
+from vsa.study.settings import Change, write_changes
 
 SYMBOLS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "○"}
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
@@ -65,7 +66,8 @@ def read_content(run_folder: Path) -> dict[str, Any]:
         "key_figures": [f for name in KEY_FIGURES for f in figures if f["name"] == name],
         "metrics": _glossary(metrics["records"]),
         "machines": machines,
-        "commands": [reproduce_command(run["dataset"], run["profile"], s) for s in run["seeds"]],
+        "changes": [{"name": name, **change} for name, change in run.get("changes", {}).items()],
+        "commands": [reproduce_command(run, seed) for seed in run["seeds"]],
     }
 
 
@@ -90,9 +92,13 @@ def effect_text(effect: dict[str, float]) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def reproduce_command(dataset: str, profile: str, seed: int) -> str:
+def reproduce_command(run: dict[str, Any], seed: int) -> str:
     """What to type to obtain the same run."""
-    parameters = [f"DATASET={escape_make(dataset)}", f"PROFILE={profile}", f"SEED={seed}"]
+    parameters = [f"DATASET={escape_make(run['dataset'])}", f"PROFILE={run['profile']}"]
+    parameters.append(f"SEED={seed}")
+    if changes := run.get("changes"):
+        known = {name: Change(**change) for name, change in changes.items()}
+        parameters.append(f"SET={escape_make(write_changes(known))}")
     return " ".join(["make reproduce", *(shlex.quote(part) for part in parameters)])
 
 

@@ -8,45 +8,14 @@ from vsa.data.schema import CATALOGUE, QUERIES, Dataset, check
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.fingerprint import fingerprint
 from vsa.runtime.paths import artifacts_dir
-from vsa.runtime.profiles import SyntheticSize
 from vsa.study.simulate import signals
-from vsa.study.simulate.synthetic import (
-    backgrounds,
-    carried,
-    degrade,
-    families,
-    goods,
-    home,
-    photos,
-    placing,
-    products,
-    shop,
-    sketch,
-    sprites,
-    things,
-    wear,
-)
+from vsa.study.simulate.settings import SyntheticSize
+from vsa.study.simulate.synthetic import shop
 from vsa.study.simulate.synthetic.datasheet import DATASHEET
 
 __all__ = ["DATASHEET", "load_synthetic"]
 
-MODULES = (
-    backgrounds,
-    carried,
-    degrade,
-    families,
-    goods,
-    home,
-    photos,
-    placing,
-    products,
-    shop,
-    signals,
-    sketch,
-    sprites,
-    things,
-    wear,
-)
+VERSION = 1  # raise it when a picture or a table of the shop comes out otherwise
 SIMULATED = (
     "every picture, studio or real shot, is drawn by a program",
     "products, their families and their identities are made up",
@@ -59,9 +28,10 @@ def load_synthetic(size: SyntheticSize, seed: int) -> Dataset:
     """The synthetic shop of that size, rendered on first use and read from disk afterwards.
 
     It lies in ``artifacts/synthetic/<fingerprint>``; the fingerprint covers the size, the seed
-    and the source of the modules that draw it.
+    and the versions of what draws it.
     """
-    name = fingerprint(*MODULES, size=size, seed=seed)
+    versions = {"synthetic shop": VERSION, "quality signals": signals.VERSION}
+    name = fingerprint(versions=versions, size=size, seed=seed)
     root = artifacts_dir() / "synthetic" / name
     if not root.exists():
         with atomic_dir(root) as draft:
@@ -74,7 +44,6 @@ def load_synthetic(size: SyntheticSize, seed: int) -> Dataset:
         root=root,
         catalogue=check(pd.read_parquet(catalogue), CATALOGUE, catalogue),
         queries=check(pd.read_parquet(queries), QUERIES, queries),
-        rejected=pd.DataFrame(columns=["table", "id", "path", "reason"], dtype=str),
         title="Synthetic shop",
         source="drawn by vsa.study.simulate.synthetic",
         licence="Apache-2.0, as the code that draws it",

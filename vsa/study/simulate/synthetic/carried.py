@@ -6,8 +6,8 @@ import numpy as np
 
 from vsa.study.simulate.synthetic.sketch import (
     Builder,
-    Knobs,
     Material,
+    Proportions,
     Sketch,
     curve,
     ellipse,
@@ -18,7 +18,7 @@ from vsa.study.simulate.synthetic.sketch import (
 M = Material
 
 
-def tote(s: Sketch, k: Knobs) -> None:
+def tote(s: Sketch, k: Proportions) -> None:
     w, h, taper = k(0.6, 0.85), k(0.9, 1.35), k(0.8, 1.05)
     strap, x = k(0.4, 0.8), k(0.25, 0.4)
     s.line(
@@ -30,7 +30,7 @@ def tote(s: Sketch, k: Knobs) -> None:
     s.label = (0, h * 0.55, min(w, h) * 0.4)
 
 
-def backpack(s: Sketch, k: Knobs) -> None:
+def backpack(s: Sketch, k: Proportions) -> None:
     w, h = k(0.5, 0.7), k(1.1, 1.5)
     s.line(ellipse(0, 0.02, 0.16, 0.16, 180, 360), 0.07, M.SECOND_DARK)
     s.pair_line(
@@ -44,7 +44,7 @@ def backpack(s: Sketch, k: Knobs) -> None:
     s.label = (0, h * 0.74, w * 0.34)
 
 
-def handbag(s: Sketch, k: Knobs) -> None:
+def handbag(s: Sketch, k: Proportions) -> None:
     w, h, top = k(0.7, 0.95), k(0.6, 0.95), k(0.65, 0.95)
     s.line(ellipse(0, 0.05, w * k(0.35, 0.55), k(0.35, 0.6), 180, 360), k(0.06, 0.1), M.SECOND)
     s.add(
@@ -63,7 +63,7 @@ def handbag(s: Sketch, k: Knobs) -> None:
     s.add(rect(-0.09, h * 0.42, 0.09, h * 0.6, 0.04), (M.METAL, M.ACCENT)[k.pick(2)])
 
 
-def crossbody(s: Sketch, k: Knobs) -> None:
+def crossbody(s: Sketch, k: Proportions) -> None:
     w, h = k(0.55, 0.85), k(0.5, 0.8)
     s.line(
         curve([(-w, 0.1), (-w * 0.7, -1.0), (w * 0.7, -1.0), (w, 0.1)], False),
@@ -79,7 +79,7 @@ def crossbody(s: Sketch, k: Knobs) -> None:
     s.add(ellipse(0, flap * 0.92, 0.09), (M.METAL, M.ACCENT)[k.pick(2)])
 
 
-def hat(s: Sketch, k: Knobs) -> None:
+def hat(s: Sketch, k: Proportions) -> None:
     crown, height, brim = k(0.45, 0.6), k(0.45, 0.75), k(0.85, 1.25)
     s.add(ellipse(0, 0, brim, k(0.14, 0.3)))
     s.add(curve([(-crown, 0), (-crown * 0.85, -height), (0, -height * k(0.85, 1.1)),
@@ -90,7 +90,7 @@ def hat(s: Sketch, k: Knobs) -> None:
     )
 
 
-def cap(s: Sketch, k: Knobs) -> None:
+def cap(s: Sketch, k: Proportions) -> None:
     height, peak = k(0.55, 0.8), k(0.5, 0.9)
     s.add(curve([(0.45, -0.05), (0.9, 0.0), (0.6 + peak, 0.14), (0.5, 0.16)]), M.SECOND)
     s.add([*ellipse(0, 0.1, 0.68, height, 180, 360)])
@@ -99,7 +99,7 @@ def cap(s: Sketch, k: Knobs) -> None:
     s.label = (0.34, -0.22, k(0.14, 0.22))
 
 
-def watch(s: Sketch, k: Knobs) -> None:
+def watch(s: Sketch, k: Proportions) -> None:
     r, strap, length = k(0.36, 0.5), k(0.18, 0.3), k(0.8, 1.2)
     s.form = "box"
     s.add(mirror([(strap * 0.8, -length), (strap, -r * 0.7)]))
@@ -111,7 +111,7 @@ def watch(s: Sketch, k: Knobs) -> None:
     s.add(rect(r, -0.07, r + 0.1, 0.07), M.METAL)
 
 
-def glasses(s: Sketch, k: Knobs) -> None:
+def glasses(s: Sketch, k: Proportions) -> None:
     r, tall, gap, rim = k(0.32, 0.42), k(0.22, 0.36), k(0.08, 0.18), k(0.05, 0.1)
     s.form = "box"
     x = r + gap
@@ -122,7 +122,7 @@ def glasses(s: Sketch, k: Knobs) -> None:
     s.pair_line([(x + r, -0.08), (x + r + 0.12, -0.1), (x + r + 0.05, k(0.3, 0.6))], rim, M.MAIN)
 
 
-def ring(s: Sketch, k: Knobs) -> None:
+def ring(s: Sketch, k: Proportions) -> None:
     r, band, stone = k(0.5, 0.65), k(0.08, 0.18), k(0.16, 0.32)
     s.form = "box"
     circle = ellipse(0, 0, r, r * k(0.85, 1))
@@ -134,7 +134,7 @@ def ring(s: Sketch, k: Knobs) -> None:
     s.line([(-stone * 0.4, y), (0, y + stone), (stone * 0.4, y)], 0.02)
 
 
-def necklace(s: Sketch, k: Knobs) -> None:
+def necklace(s: Sketch, k: Proportions) -> None:
     w, drop, size, bead = k(0.5, 0.7), k(0.9, 1.3), k(0.1, 0.22), k(0.04, 0.09)
     s.form = "box"
     chain = curve(
@@ -151,7 +151,7 @@ def necklace(s: Sketch, k: Knobs) -> None:
     )
 
 
-def sneaker(s: Sketch, k: Knobs) -> None:
+def sneaker(s: Sketch, k: Proportions) -> None:
     top, toe, sole = k(0.75, 1.15), k(0.26, 0.42), k(0.12, 0.24)
     y = 0.62 - top
     s.add(curve([(-0.95, y + 0.1), (-0.4, y), (-0.3, y + 0.3)]), M.SECOND_DARK)
@@ -180,7 +180,7 @@ def sneaker(s: Sketch, k: Knobs) -> None:
     s.line([(-1.0, 0.6 + sole * 0.55), (1.05, 0.6 + sole * 0.55)], 0.045, M.SECOND)
 
 
-def boot(s: Sketch, k: Knobs) -> None:
+def boot(s: Sketch, k: Proportions) -> None:
     shaft, width, heel = k(0.7, 1.7), k(0.5, 0.7), k(0.08, 0.3)
     s.add([(-0.6, 0.6), (-0.6, -shaft), (-0.6 + width, -shaft), (-0.5 + width, 0.1), (0.4, 0.28),
            (0.62, 0.5), (0.62, 0.62)])  # fmt: skip
@@ -191,7 +191,7 @@ def boot(s: Sketch, k: Knobs) -> None:
         s.line([(-0.6, 0.2), (-0.5 + width, 0.12)], 0.09, M.ACCENT)
 
 
-def heel(s: Sketch, k: Knobs) -> None:
+def heel(s: Sketch, k: Proportions) -> None:
     height, front = k(0.45, 1.0), k(0.0, 0.12)
     y = 0.7 - height
     sole = [(-0.9, y), (-0.5, y + 0.12), (0.2, 0.6 - front), (0.95, 0.66)]
@@ -206,7 +206,7 @@ def heel(s: Sketch, k: Knobs) -> None:
     s.add(ellipse(0.55, 0.42, k(0.04, 0.1)), M.ACCENT)
 
 
-def sandal(s: Sketch, k: Knobs) -> None:
+def sandal(s: Sketch, k: Proportions) -> None:
     sole, wedge = k(0.1, 0.18), k(0.0, 0.3)
     y, width = 0.5 - wedge, k(0.1, 0.2)
     rise = k(0.5, 0.75)
@@ -223,7 +223,7 @@ def sandal(s: Sketch, k: Knobs) -> None:
     s.add(ellipse(0.5, 0.2, 0.07), M.ACCENT)
 
 
-def loafer(s: Sketch, k: Knobs) -> None:
+def loafer(s: Sketch, k: Proportions) -> None:
     top, toe = k(0.5, 0.68), k(0.3, 0.46)
     y = 0.6 - top
     s.add(curve([(-0.92, y + 0.06), (-0.4, y + 0.14), (0.05, y + 0.1), (-0.4, y + 0.3)]), M.BLACK)

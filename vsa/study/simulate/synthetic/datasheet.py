@@ -35,7 +35,7 @@ identity and every duplicate is known.
   hidden quality per product and seller. Nothing in a picture tells it.
 - **Splits** are by product, 60/15/25, within each category. Siblings may lie in different splits.
 
-### The knobs of difficulty
+### What sets the difficulty
 Number of products, size of families, strength of clutter, light, blur and noise, range of scale,
 share of occlusion, law of the listings: constants at the top of `shop.py`, `photos.py`,
 `degrade.py` and `families.py` in `vsa/study/simulate/synthetic`. They were set by looking at the

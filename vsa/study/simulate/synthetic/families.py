@@ -9,7 +9,7 @@ from PIL import Image
 
 from vsa.runtime.seeds import generator
 from vsa.study.simulate.synthetic.products import LEAVES, N_GLYPHS, PATTERNS, POOL, Colour, Product
-from vsa.study.simulate.synthetic.sketch import N_KNOBS
+from vsa.study.simulate.synthetic.sketch import N_PROPORTIONS
 from vsa.study.simulate.synthetic.sprites import draw_sprite
 
 SPLIT_SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}
@@ -61,7 +61,7 @@ def _family(
         category=category,
         leaf=leaf,
         family=family,
-        knobs=tuple(rng.random(N_KNOBS).tolist()),
+        proportions=tuple(rng.random(N_PROPORTIONS).tolist()),
         palette=_palette(rng),
         pattern=str(rng.choice(PATTERNS, p=PATTERN_ODDS)),
         frequency=float(rng.uniform(3, 11)),
@@ -100,10 +100,10 @@ def _sibling(of: Product, rng: np.random.Generator) -> Product:
         palette[int(rng.choice([0, 1, 1]))] = _colour(rng)
         return replace(of, palette=(palette[0], palette[1], palette[2]))
     if change == "part":
-        knobs = list(of.knobs)
+        proportions = list(of.proportions)
         for i in rng.permutation(5)[:2]:
-            knobs[i] = (knobs[i] + rng.uniform(0.35, 0.65)) % 1
-        return replace(of, knobs=tuple(knobs))
+            proportions[i] = (proportions[i] + rng.uniform(0.35, 0.65)) % 1
+        return replace(of, proportions=tuple(proportions))
     if change == "frequency":
         return replace(of, frequency=of.frequency * float(rng.choice([0.6, 1.65])))
     if change == "pattern":

@@ -6,8 +6,8 @@ import numpy as np
 
 from vsa.study.simulate.synthetic.sketch import (
     Builder,
-    Knobs,
     Material,
+    Proportions,
     Sketch,
     curve,
     ellipse,
@@ -18,7 +18,7 @@ from vsa.study.simulate.synthetic.sketch import (
 M = Material
 
 
-def chip_bag(s: Sketch, k: Knobs) -> None:
+def chip_bag(s: Sketch, k: Proportions) -> None:
     w, h, bulge = k(0.5, 0.7), k(0.75, 1.05), k(0.02, 0.12)
     s.form = "round"
     zigzag = [(x, h + (0.04 if i % 2 else 0)) for i, x in enumerate(np.linspace(w, -w, 13))]
@@ -32,7 +32,7 @@ def chip_bag(s: Sketch, k: Knobs) -> None:
         s.add(ellipse(x, h * 0.55, 0.2, 0.13), M.ACCENT)
 
 
-def biscuit_box(s: Sketch, k: Knobs) -> None:
+def biscuit_box(s: Sketch, k: Proportions) -> None:
     w, h, d = k(0.5, 0.8), k(0.4, 0.8), k(0.08, 0.25)
     s.form = "box"
     s.add([(-w, -h), (-w + d, -h - d), (w + d, -h - d), (w, -h)], M.MAIN_DARK)
@@ -44,7 +44,7 @@ def biscuit_box(s: Sketch, k: Knobs) -> None:
     s.label = (0, -h * 0.3, h * 0.26)
 
 
-def chocolate_bar(s: Sketch, k: Knobs) -> None:
+def chocolate_bar(s: Sketch, k: Proportions) -> None:
     w, h = k(0.8, 1.1), k(0.22, 0.42)
     s.form = "box"
     s.add(rect(-w, -h * 0.8, w, h * 0.8), M.METAL)
@@ -54,7 +54,7 @@ def chocolate_bar(s: Sketch, k: Knobs) -> None:
     s.label = (w * 0.28, 0, h * 0.3)
 
 
-def snack_tube(s: Sketch, k: Knobs) -> None:
+def snack_tube(s: Sketch, k: Proportions) -> None:
     w, h, lid = k(0.26, 0.42), k(0.75, 1.1), k(0.1, 0.2)
     s.form = "round"
     s.add(rect(-w, -h, w, h, 0.06))
@@ -65,7 +65,7 @@ def snack_tube(s: Sketch, k: Knobs) -> None:
     s.label = (0, -h * 0.25, w * 0.45)
 
 
-def lipstick(s: Sketch, k: Knobs) -> None:
+def lipstick(s: Sketch, k: Proportions) -> None:
     w, base, tip = k(0.16, 0.24), k(0.55, 0.8), k(0.25, 0.5)
     s.form = "round"
     s.add(
@@ -85,7 +85,7 @@ def lipstick(s: Sketch, k: Knobs) -> None:
         s.add(rect(w * 1.5, 0.1 - base * 0.5, w * 3.5, 0.1 + base, 0.04), M.MAIN_DARK)
 
 
-def pump_bottle(s: Sketch, k: Knobs) -> None:
+def pump_bottle(s: Sketch, k: Proportions) -> None:
     w, h, shoulder = k(0.32, 0.5), k(0.9, 1.35), k(0.08, 0.25)
     s.form = "round"
     s.line([(0, 0), (0, -0.42), (0.28, -0.42), (0.3, -0.34)], 0.09, (M.WHITE, M.SECOND)[k.pick(2)])
@@ -98,7 +98,7 @@ def pump_bottle(s: Sketch, k: Knobs) -> None:
     s.label = (0, h * 0.55, w * 0.42)
 
 
-def cream_jar(s: Sketch, k: Knobs) -> None:
+def cream_jar(s: Sketch, k: Proportions) -> None:
     w, h, lid = k(0.5, 0.7), k(0.3, 0.55), k(0.18, 0.34)
     s.form = "round"
     s.add(rect(-w, 0, w, h, k(0.04, 0.2)))
@@ -107,7 +107,7 @@ def cream_jar(s: Sketch, k: Knobs) -> None:
     s.label = (0, h * 0.5, h * k(0.16, 0.24))
 
 
-def squeeze_tube(s: Sketch, k: Knobs) -> None:
+def squeeze_tube(s: Sketch, k: Proportions) -> None:
     w, h, low, lid = k(0.34, 0.48), k(1.0, 1.4), k(0.55, 0.85), k(0.16, 0.3)
     s.form = "round"
     s.add(rect(-w, -0.02, w, 0.1), M.MAIN_DARK)
@@ -117,7 +117,7 @@ def squeeze_tube(s: Sketch, k: Knobs) -> None:
     s.label = (0, h * 0.6, w * 0.4)
 
 
-def perfume(s: Sketch, k: Knobs) -> None:
+def perfume(s: Sketch, k: Proportions) -> None:
     w, h, r = k(0.42, 0.65), k(0.6, 1.0), k(0.04, 0.5)
     s.form = "round"
     cap_w, cap_h = k(0.14, 0.26), k(0.2, 0.4)
@@ -128,7 +128,7 @@ def perfume(s: Sketch, k: Knobs) -> None:
     s.add(rect(-w * 0.45, h * 0.45, w * 0.45, h * 0.72), (M.WHITE, M.ACCENT)[k.pick(2)])
 
 
-def bottle(s: Sketch, k: Knobs) -> None:
+def bottle(s: Sketch, k: Proportions) -> None:
     w, h, neck, shoulder = k(0.28, 0.4), k(1.2, 1.7), k(0.1, 0.15), k(0.25, 0.5)
     s.form = "round"
     s.add(rect(-neck * 1.2, -0.16, neck * 1.2, 0.02, 0.03), M.SECOND)
@@ -138,7 +138,7 @@ def bottle(s: Sketch, k: Knobs) -> None:
     s.label = (0, h * 0.54, w * 0.48)
 
 
-def can(s: Sketch, k: Knobs) -> None:
+def can(s: Sketch, k: Proportions) -> None:
     w, h = k(0.34, 0.5), k(0.8, 1.3)
     s.form = "round"
     s.add(mirror([(w * 0.82, -0.08), (w, 0.06), (w, h - 0.06), (w * 0.82, h + 0.06)]), M.METAL)
@@ -148,7 +148,7 @@ def can(s: Sketch, k: Knobs) -> None:
     s.label = (0, h * k(0.3, 0.5), w * k(0.4, 0.6))
 
 
-def wine_bottle(s: Sketch, k: Knobs) -> None:
+def wine_bottle(s: Sketch, k: Proportions) -> None:
     w, h, neck, shoulder = k(0.26, 0.36), k(1.6, 2.0), k(0.09, 0.12), k(0.5, 0.8)
     s.form = "round"
     s.add(mirror([(neck, 0), (neck, shoulder * 0.65), (w, shoulder), (w, h)]), M.MAIN_DARK)
@@ -157,7 +157,7 @@ def wine_bottle(s: Sketch, k: Knobs) -> None:
     s.label = (0, h * 0.66, w * 0.5)
 
 
-def drink_carton(s: Sketch, k: Knobs) -> None:
+def drink_carton(s: Sketch, k: Proportions) -> None:
     w, h, d, roof = k(0.34, 0.5), k(0.9, 1.4), k(0.1, 0.25), k(0.12, 0.3)
     s.form = "box"
     s.add([(w, 0), (w + d, -0.06), (w + d, h - 0.08), (w, h)], M.MAIN_DARK)
@@ -171,7 +171,7 @@ def drink_carton(s: Sketch, k: Knobs) -> None:
         s.add(ellipse(0, -roof * 0.5, 0.13, 0.1), M.ACCENT)
 
 
-def paper_cup(s: Sketch, k: Knobs) -> None:
+def paper_cup(s: Sketch, k: Proportions) -> None:
     w, h, low = k(0.42, 0.55), k(0.9, 1.3), k(0.65, 0.85)
     s.form = "round"
     s.add([(-w, 0), (w, 0), (w * low, h), (-w * low, h)])

@@ -6,8 +6,8 @@ import numpy as np
 
 from vsa.study.simulate.synthetic.sketch import (
     Builder,
-    Knobs,
     Material,
+    Proportions,
     Sketch,
     curve,
     ellipse,
@@ -19,7 +19,7 @@ from vsa.study.simulate.synthetic.sketch import (
 M = Material
 
 
-def chair(s: Sketch, k: Knobs) -> None:
+def chair(s: Sketch, k: Proportions) -> None:
     w, back, legs = k(0.42, 0.55), k(0.7, 1.1), k(0.5, 0.8)
     wood = (M.WOOD, M.BLACK, M.METAL)[k.pick(3)]
     s.form = "box"
@@ -32,7 +32,7 @@ def chair(s: Sketch, k: Knobs) -> None:
     s.add([(-w * 1.1, 0.12), (w * 1.1, 0.12), (w * 1.1, 0.2), (-w * 1.1, 0.2)], M.SECOND_DARK)
 
 
-def table(s: Sketch, k: Knobs) -> None:
+def table(s: Sketch, k: Proportions) -> None:
     w, depth, legs, thick = k(0.8, 1.1), k(0.15, 0.4), k(0.6, 0.95), k(0.06, 0.14)
     wood = (M.WOOD, M.MAIN_DARK, M.METAL)[k.pick(3)]
     s.form = "box"
@@ -47,7 +47,7 @@ def table(s: Sketch, k: Knobs) -> None:
     s.add(rect(-w, depth * 0.45, w, depth * 0.45 + thick, 0.04), M.SECOND)
 
 
-def lamp(s: Sketch, k: Knobs) -> None:
+def lamp(s: Sketch, k: Proportions) -> None:
     top, low, h, stem = k(0.2, 0.4), k(0.45, 0.65), k(0.45, 0.75), k(0.5, 1.3)
     s.form = "round"
     s.line([(0, h - 0.05), (0, h + stem)], k(0.06, 0.14), (M.METAL, M.WOOD, M.SECOND)[k.pick(3)])
@@ -58,7 +58,7 @@ def lamp(s: Sketch, k: Knobs) -> None:
         s.add(ellipse(0, h + stem - 0.22, 0.2, 0.2), M.ACCENT)
 
 
-def sofa(s: Sketch, k: Knobs) -> None:
+def sofa(s: Sketch, k: Proportions) -> None:
     w, back, arm, seat = k(0.75, 1.15), k(0.4, 0.65), k(0.16, 0.28), k(0.18, 0.3)
     s.pair(rect(w * 0.75, 0.45, w * 0.82, 0.62), M.WOOD)
     s.add(rect(-w, -back, w, 0.3, k(0.08, 0.25)))
@@ -72,7 +72,7 @@ def sofa(s: Sketch, k: Knobs) -> None:
         s.add(rect(-0.22, -0.26, 0.22, 0.03, 0.05), M.ACCENT)
 
 
-def cabinet(s: Sketch, k: Knobs) -> None:
+def cabinet(s: Sketch, k: Proportions) -> None:
     w, h, legs = k(0.45, 0.8), k(0.7, 1.5), k(0.08, 0.3)
     n_rows, n_columns = 2 + k.pick(3), 1 + k.pick(2)
     s.form = "box"
@@ -87,7 +87,7 @@ def cabinet(s: Sketch, k: Knobs) -> None:
             s.add(ellipse((x0 + x1) / 2, (y0 + y1) / 2, 0.05), M.ACCENT)
 
 
-def bear(s: Sketch, k: Knobs) -> None:
+def bear(s: Sketch, k: Proportions) -> None:
     head, body, ear = k(0.34, 0.46), k(0.4, 0.55), k(0.12, 0.2)
     s.pair(ellipse(head * 0.75, -head * 1.5, ear))
     s.pair(ellipse(head * 0.75, -head * 1.5, ear * 0.55), M.SECOND)
@@ -106,7 +106,7 @@ def bear(s: Sketch, k: Knobs) -> None:
         s.pair([(0.02, 0.06), (0.26, -0.08), (0.26, 0.2)], M.ACCENT)
 
 
-def toy_car(s: Sketch, k: Knobs) -> None:
+def toy_car(s: Sketch, k: Proportions) -> None:
     hood, roof, wheel = k(0.2, 0.5), k(0.3, 0.5), k(0.18, 0.28)
     s.form = "box"
     s.add([(-0.7, 0), (-0.5, -roof), (hood - 0.1, -roof), (hood + 0.2, 0)], M.SECOND)
@@ -123,7 +123,7 @@ def toy_car(s: Sketch, k: Knobs) -> None:
     s.label = (0, 0.15, 0.12)
 
 
-def blocks(s: Sketch, k: Knobs) -> None:
+def blocks(s: Sketch, k: Proportions) -> None:
     a, b = k(0.4, 0.55), k(0.34, 0.5)
     s.form = "box"
     s.add(rect(-a * 2, 0, -0.02, a * 1.7, 0.04))
@@ -137,7 +137,7 @@ def blocks(s: Sketch, k: Knobs) -> None:
     s.add(rect(a * 0.6, a * 0.45, a * 1.4, a * 1.25), M.WHITE)
 
 
-def duck(s: Sketch, k: Knobs) -> None:
+def duck(s: Sketch, k: Proportions) -> None:
     head, body = k(0.3, 0.42), k(0.42, 0.55)
     s.form = "round"
     s.add(curve([(-1.0, k(-0.25, 0.05)), (-0.5, 0.1), (0.3, 0.0), (0.75, 0.3), (0.5, body + 0.25),
@@ -150,7 +150,7 @@ def duck(s: Sketch, k: Knobs) -> None:
         s.add(rect(0.1, -0.08, 0.7, 0.04, 0.05), M.SECOND_DARK)
 
 
-def robot(s: Sketch, k: Knobs) -> None:
+def robot(s: Sketch, k: Proportions) -> None:
     head, w, h = k(0.3, 0.44), k(0.4, 0.55), k(0.6, 0.8)
     s.form = "box"
     s.line([(0, -0.5), (0, -0.85)], 0.05, M.METAL)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsa.study.simulate.synthetic import carried, goods, home, things, wear
-from vsa.study.simulate.synthetic.sketch import Builder, Knobs, Sketch
+from vsa.study.simulate.synthetic.sketch import Builder, Proportions, Sketch
 
 LEAVES: dict[str, tuple[Builder, ...]] = {
     "shirt": wear.SHIRT,
@@ -52,7 +52,7 @@ class Product:
     category: str
     leaf: str
     family: int
-    knobs: tuple[float, ...]
+    proportions: tuple[float, ...]
     palette: tuple[Colour, Colour, Colour]  # main, second, accent
     pattern: str
     frequency: float  # repeats of the pattern along the longer side
@@ -63,5 +63,5 @@ class Product:
 
     def sketch(self) -> Sketch:
         sketch = Sketch()
-        BUILDERS[self.leaf](sketch, Knobs(self.knobs))
+        BUILDERS[self.leaf](sketch, Proportions(self.proportions))
         return sketch

@@ -1,9 +1,8 @@
 """Vector sketches: a product's outline as a list of filled polygons and strokes.
 
 Coordinates have x to the right and y down, in any unit: a sketch is fitted to its canvas when it
-is drawn. A builder of ``wear.py``, ``carried.py``, ``goods.py``, ``home.py`` or
-``things.py`` turns a `Knobs` (the continuous
-proportions of one product) into a `Sketch`.
+is drawn. A builder of ``wear.py``, ``carried.py``, ``goods.py``, ``home.py`` or ``things.py`` turns
+the `Proportions` of one product into a `Sketch`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 
 Points = np.ndarray  # (n, 2) float
-N_KNOBS = 12
+N_PROPORTIONS = 12
 
 
 class Material(IntEnum):
@@ -47,7 +46,7 @@ class Part:
     width: float
 
 
-class Knobs:
+class Proportions:
     """The proportions of one product: uniform numbers in [0, 1), consumed in order."""
 
     def __init__(self, values: Sequence[float]) -> None:
@@ -98,7 +97,7 @@ class Sketch:
         self.line(np.asarray(points, float) * (-1, 1), width, material)
 
 
-Builder = Callable[[Sketch, Knobs], None]
+Builder = Callable[[Sketch, Proportions], None]
 
 
 def mirror(right: Sequence | Points) -> Points:

@@ -6,8 +6,8 @@ import numpy as np
 
 from vsa.study.simulate.synthetic.sketch import (
     Builder,
-    Knobs,
     Material,
+    Proportions,
     Sketch,
     curve,
     ellipse,
@@ -19,7 +19,7 @@ from vsa.study.simulate.synthetic.sketch import (
 M = Material
 
 
-def phone(s: Sketch, k: Knobs) -> None:
+def phone(s: Sketch, k: Proportions) -> None:
     w, h, r = k(0.44, 0.56), k(0.9, 1.1), k(0.05, 0.18)
     s.form = "box"
     s.add(rect(-w, -h, w, h, r), M.MAIN)
@@ -38,7 +38,7 @@ def phone(s: Sketch, k: Knobs) -> None:
         s.label = (0, h * 0.2, w * 0.3)
 
 
-def laptop(s: Sketch, k: Knobs) -> None:
+def laptop(s: Sketch, k: Proportions) -> None:
     w, h, base = k(0.75, 0.95), k(0.55, 0.75), k(0.25, 0.5)
     s.form = "box"
     s.add(rect(-w, -h * 1.6, w, 0, 0.06), M.BLACK)
@@ -59,7 +59,7 @@ def laptop(s: Sketch, k: Knobs) -> None:
     s.add(rect(-w * 0.9, -h * 1.48, -w * k(0.3, 0.6), -0.15), (M.SECOND, M.ACCENT)[k.pick(2)])
 
 
-def camera(s: Sketch, k: Knobs) -> None:
+def camera(s: Sketch, k: Proportions) -> None:
     w, h, lens = k(0.75, 0.95), k(0.45, 0.6), k(0.36, 0.5)
     s.form = "box"
     s.add(mirror([(0.18, -h - 0.22), (0.34, -h + 0.04)]), M.MAIN_DARK)
@@ -74,7 +74,7 @@ def camera(s: Sketch, k: Knobs) -> None:
         s.line(curve([(-w, -h * 0.7), (-w - 0.2, 0), (-w - 0.05, h)], False), 0.08, M.SECOND_DARK)
 
 
-def headphones(s: Sketch, k: Knobs) -> None:
+def headphones(s: Sketch, k: Proportions) -> None:
     r, cup, tall, band = k(0.6, 0.75), k(0.18, 0.28), k(0.28, 0.42), k(0.09, 0.18)
     s.form = "box"
     s.line(ellipse(0, 0, r, r * k(0.95, 1.2), 180, 360), band, M.MAIN)
@@ -84,7 +84,7 @@ def headphones(s: Sketch, k: Knobs) -> None:
     s.pair(ellipse(r + 0.05, 0.25, cup * 0.5, tall * 0.5), (M.SECOND, M.ACCENT)[k.pick(2)])
 
 
-def speaker(s: Sketch, k: Knobs) -> None:
+def speaker(s: Sketch, k: Proportions) -> None:
     w, h, r = k(0.42, 0.6), k(0.7, 1.0), k(0.04, 0.25)
     s.form = "box"
     s.add(rect(-w, -h, w, h, r))
@@ -95,7 +95,7 @@ def speaker(s: Sketch, k: Knobs) -> None:
     s.add(ellipse(0, -h * 0.55, w * 0.15), (M.SECOND, M.ACCENT)[k.pick(2)])
 
 
-def umbrella(s: Sketch, k: Knobs) -> None:
+def umbrella(s: Sketch, k: Proportions) -> None:
     r, dome, stick = k(0.85, 1.1), k(0.6, 0.9), k(0.8, 1.1)
     s.line(
         [(0, -dome), (0, stick), (0.08, stick + 0.12), (0.22, stick + 0.1), (0.24, stick - 0.04)],
@@ -113,7 +113,7 @@ def umbrella(s: Sketch, k: Knobs) -> None:
     s.line([(0, -dome - 0.14), (0, -dome)], 0.05, M.ACCENT)
 
 
-def book(s: Sketch, k: Knobs) -> None:
+def book(s: Sketch, k: Proportions) -> None:
     w, h, d = k(0.5, 0.7), k(0.7, 1.0), k(0.06, 0.18)
     s.form = "box"
     s.add([(-w, h), (-w + d, h + d), (w + d, h + d), (w, h)], M.WHITE)
@@ -126,7 +126,7 @@ def book(s: Sketch, k: Knobs) -> None:
     s.label = (w * 0.08, h * 0.35, w * 0.42)
 
 
-def plant_pot(s: Sketch, k: Knobs) -> None:
+def plant_pot(s: Sketch, k: Proportions) -> None:
     w, h, low, leaf = k(0.36, 0.5), k(0.5, 0.75), k(0.6, 0.85), k(0.6, 1.1)
     s.form = "round"
     n_leaves = 4 + k.pick(4)
@@ -139,7 +139,7 @@ def plant_pot(s: Sketch, k: Knobs) -> None:
     s.label = (0, h * 0.55, w * k(0.3, 0.45))
 
 
-def ball(s: Sketch, k: Knobs) -> None:
+def ball(s: Sketch, k: Proportions) -> None:
     bend, tilt = k(0.15, 0.6), k(-40, 40)
     s.form = "round"
     s.add(ellipse(0, 0, 0.9))
@@ -150,7 +150,7 @@ def ball(s: Sketch, k: Knobs) -> None:
     s.label = (0, 0, 0.32)
 
 
-def mug(s: Sketch, k: Knobs) -> None:
+def mug(s: Sketch, k: Proportions) -> None:
     w, h, low, grip = k(0.42, 0.58), k(0.75, 1.1), k(0.75, 1.0), k(0.2, 0.34)
     s.form = "round"
     s.line(

@@ -6,8 +6,8 @@ import numpy as np
 
 from vsa.study.simulate.synthetic.sketch import (
     Builder,
-    Knobs,
     Material,
+    Proportions,
     Sketch,
     curve,
     ellipse,
@@ -46,13 +46,13 @@ def _straps(s: Sketch, x_top: float, x_low: float, top: float, width: float) -> 
     s.pair_line([(x_low, 0.32), (x_top, top)], width, M.SECOND)
 
 
-def tee(s: Sketch, k: Knobs) -> None:
+def tee(s: Sketch, k: Proportions) -> None:
     half, length = k(0.45, 0.62), k(1.15, 1.6)
     _sleeves(s, half, k(0.28, 0.5), k(30, 62), k(0.26, 0.36), (M.BODY, M.SECOND)[k.pick(2)])
     _torso(s, half, length, k(0.86, 0.98), k(0.9, 1.12), k(0.17, 0.26), k(0.08, 0.28))
 
 
-def button_shirt(s: Sketch, k: Knobs) -> None:
+def button_shirt(s: Sketch, k: Proportions) -> None:
     half, length = k(0.45, 0.6), k(1.25, 1.8)
     _sleeves(s, half, k(0.75, 1.1), k(55, 75), k(0.18, 0.26))
     _torso(s, half, length, k(0.82, 0.98), k(0.9, 1.1), 0.2, 0.2)
@@ -66,7 +66,7 @@ def button_shirt(s: Sketch, k: Knobs) -> None:
     s.label = None
 
 
-def hoodie(s: Sketch, k: Knobs) -> None:
+def hoodie(s: Sketch, k: Proportions) -> None:
     half, length = k(0.5, 0.66), k(1.2, 1.55)
     s.add(ellipse(0, 0.02, k(0.26, 0.36), k(0.2, 0.3)), M.MAIN_DARK)
     _sleeves(s, half, k(0.8, 1.05), k(58, 74), k(0.22, 0.3), (M.BODY, M.SECOND)[k.pick(2)])
@@ -76,7 +76,7 @@ def hoodie(s: Sketch, k: Knobs) -> None:
     s.pair_line([(0.08, 0.14), (0.09, k(0.35, 0.5))], 0.03, M.WHITE)
 
 
-def tank_top(s: Sketch, k: Knobs) -> None:
+def tank_top(s: Sketch, k: Proportions) -> None:
     half, length, strap = k(0.36, 0.5), k(1.1, 1.6), k(0.12, 0.26)
     depth = k(0.2, 0.5)
     right = [(0, depth), (half * 0.55 - strap / 2, 0), (half * 0.55 + strap / 2, 0)]
@@ -90,7 +90,7 @@ def tank_top(s: Sketch, k: Knobs) -> None:
     s.label = (0, 0.72, half * 0.5)
 
 
-def a_line_dress(s: Sketch, k: Knobs) -> None:
+def a_line_dress(s: Sketch, k: Proportions) -> None:
     half, length = k(0.36, 0.48), k(1.9, 2.5)
     if k.pick(2):
         _sleeves(s, half, k(0.2, 0.45), k(30, 65), 0.28)
@@ -100,7 +100,7 @@ def a_line_dress(s: Sketch, k: Knobs) -> None:
     s.pair_line([(half * 0.4, y + 0.2), (half * 0.9, length - 0.05)], 0.018)
 
 
-def sheath_dress(s: Sketch, k: Knobs) -> None:
+def sheath_dress(s: Sketch, k: Proportions) -> None:
     half, length = k(0.36, 0.46), k(1.8, 2.4)
     _torso(s, half, length, k(0.75, 0.92), k(0.85, 1.15), k(0.18, 0.27), k(0.08, 0.35))
     if k.pick(2):
@@ -108,7 +108,7 @@ def sheath_dress(s: Sketch, k: Knobs) -> None:
     s.add(rect(-half * 0.97, length - k(0.08, 0.25), half * 0.97, length), M.SECOND)
 
 
-def long_sleeve_dress(s: Sketch, k: Knobs) -> None:
+def long_sleeve_dress(s: Sketch, k: Proportions) -> None:
     half, length = k(0.38, 0.5), k(1.8, 2.6)
     _sleeves(s, half, k(0.7, 1.0), k(58, 74), k(0.2, 0.34), (M.BODY, M.SECOND)[k.pick(2)])
     _torso(s, half, length, k(0.75, 0.95), k(1.1, 1.9), k(0.14, 0.22), k(0.06, 0.25))
@@ -116,7 +116,7 @@ def long_sleeve_dress(s: Sketch, k: Knobs) -> None:
         s.line([(-half * 1.1, y), (0, y + 0.05), (half * 1.1, y)], 0.02)
 
 
-def strap_dress(s: Sketch, k: Knobs) -> None:
+def strap_dress(s: Sketch, k: Proportions) -> None:
     half, length = k(0.34, 0.45), k(1.7, 2.5)
     _straps(s, k(0.1, 0.24), half * 0.6, -0.05, k(0.04, 0.1))
     waist, flare = half * k(0.75, 0.95), half * k(1.2, 2.1)
@@ -139,7 +139,7 @@ def _waistband(s: Sketch, waist: float, height: float, material: Material) -> No
     s.add(rect(-waist - 0.01, -0.01, waist + 0.01, height), material)
 
 
-def jeans(s: Sketch, k: Knobs) -> None:
+def jeans(s: Sketch, k: Proportions) -> None:
     waist, crotch, length = k(0.34, 0.44), k(0.5, 0.65), k(1.8, 2.2)
     hip = waist + k(0.04, 0.12)
     _legs(s, waist, hip, crotch, length, k(0.2, 0.34), k(0.06, 0.2))
@@ -151,14 +151,14 @@ def jeans(s: Sketch, k: Knobs) -> None:
         s.add(rect(0.12, length * 0.5, 0.3, length * 0.6), M.SECOND)
 
 
-def wide_trousers(s: Sketch, k: Knobs) -> None:
+def wide_trousers(s: Sketch, k: Proportions) -> None:
     waist, crotch, length = k(0.3, 0.4), k(0.5, 0.7), k(1.6, 2.1)
     _legs(s, waist, waist + k(0.06, 0.16), crotch, length, k(0.4, 0.62), k(0.03, 0.08))
     _waistband(s, waist, k(0.08, 0.18), M.SECOND)
     s.pair_line([(waist * 0.55, 0.2), (waist * 0.9, length - 0.05)], 0.018)
 
 
-def shorts(s: Sketch, k: Knobs) -> None:
+def shorts(s: Sketch, k: Proportions) -> None:
     waist, crotch = k(0.38, 0.5), k(0.45, 0.6)
     length = crotch + k(0.2, 0.6)
     _legs(s, waist, waist + 0.1, crotch, length, k(0.42, 0.58), k(0.04, 0.12))
@@ -169,7 +169,7 @@ def shorts(s: Sketch, k: Knobs) -> None:
         s.pair_line([(0.05, 0.1), (0.1, 0.36)], 0.03, M.WHITE)
 
 
-def joggers(s: Sketch, k: Knobs) -> None:
+def joggers(s: Sketch, k: Proportions) -> None:
     waist, crotch, length = k(0.32, 0.42), k(0.55, 0.7), k(1.7, 2.1)
     hem, gap, cuff = k(0.14, 0.22), k(0.1, 0.22), k(0.08, 0.2)
     _legs(s, waist, waist + k(0.08, 0.16), crotch, length, hem + 0.05, gap)
@@ -180,7 +180,7 @@ def joggers(s: Sketch, k: Knobs) -> None:
         s.pair_line([(waist + 0.02, 0.2), (gap + hem, length - 0.05)], 0.06, M.ACCENT)
 
 
-def bra(s: Sketch, k: Knobs) -> None:
+def bra(s: Sketch, k: Proportions) -> None:
     cup, rise, gap, band = k(0.36, 0.46), k(0.3, 0.55), k(0.03, 0.08), k(0.1, 0.2)
     s.pair_line([(cup * 1.3, -0.1), (cup * k(0.9, 1.3), -rise - 0.45)], k(0.05, 0.1), M.SECOND)
     s.pair([(gap, cup * 0.75), (cup * 2.5, 0.22), (cup * 2.5, 0.22 + band), (gap, cup)], M.SECOND)
@@ -193,7 +193,7 @@ def bra(s: Sketch, k: Knobs) -> None:
     s.add(ellipse(0, cup * 0.7, 0.07), M.ACCENT)
 
 
-def briefs(s: Sketch, k: Knobs) -> None:
+def briefs(s: Sketch, k: Proportions) -> None:
     waist, height, side = k(0.55, 0.75), k(0.6, 0.85), k(0.1, 0.35)
     leg = curve([(waist, side), (waist * 0.55, height * 0.62), (0.14, height)], False)
     s.add(mirror([(0, 0.04), (waist, 0), *leg]))
@@ -202,7 +202,7 @@ def briefs(s: Sketch, k: Knobs) -> None:
         s.add(ellipse(0, 0.14, 0.06), M.ACCENT)
 
 
-def camisole(s: Sketch, k: Knobs) -> None:
+def camisole(s: Sketch, k: Proportions) -> None:
     half, length = k(0.34, 0.48), k(0.95, 1.4)
     _straps(s, k(0.12, 0.26), half * 0.62, -0.12, k(0.03, 0.06))
     s.add(mirror([(0, k(0.3, 0.45)), (half * 0.62, 0.28), (half, 0.5), (half * k(0.8, 1), 0.85),
@@ -212,7 +212,7 @@ def camisole(s: Sketch, k: Knobs) -> None:
     s.add(ellipse(0, 0.45, 0.045), M.ACCENT)
 
 
-def slip(s: Sketch, k: Knobs) -> None:
+def slip(s: Sketch, k: Proportions) -> None:
     half, length = k(0.34, 0.44), k(1.5, 2.1)
     _straps(s, k(0.1, 0.24), half * 0.6, -0.08, k(0.03, 0.06))
     flare = half * k(1.0, 1.6)
@@ -222,7 +222,7 @@ def slip(s: Sketch, k: Knobs) -> None:
     s.add(ellipse(0, 0.5, 0.04), M.ACCENT)
 
 
-def boxers(s: Sketch, k: Knobs) -> None:
+def boxers(s: Sketch, k: Proportions) -> None:
     waist, crotch = k(0.42, 0.52), k(0.5, 0.65)
     _legs(s, waist, waist + 0.03, crotch, crotch + k(0.12, 0.3), k(0.36, 0.46), k(0.04, 0.08))
     _waistband(s, waist, k(0.12, 0.2), M.SECOND)

@@ -1,4 +1,4 @@
-"""A run: one data set at one profile, with its folders."""
+"""A run: one data set at one profile, with its settings and its folders."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import hashlib
 import json
 import os
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from vsa.data.datasets import find_source
+from vsa.data.names import FOLDER_PREFIX, folder_path
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import artifacts_dir, reports_dir
-from vsa.runtime.profiles import Profile, get_profile
+from vsa.study.settings import Change, Settings, parse_changes, read_settings, write_changes
 
-DATASETS = ("synthetic", "grocery", "clothing")
-FOLDER_PREFIX = "folder:"
 _MAX_READABLE = 40  # characters of up to four bytes each; a file's name has 255 bytes
 
 
@@ -23,28 +25,35 @@ _MAX_READABLE = 40  # characters of up to four bytes each; a file's name has 255
 class Run:
     """Names a run and its folders: working files in ``artifacts``, results in ``reports``.
 
-    ``dataset.json`` among the working files says of which data set they are. A folder that was
-    made for another one is refused with InputError wherever it is asked for.
+    ``run.json`` among the working files says of which data set they are. A folder that was made
+    for another one is refused with InputError wherever it is asked for.
     """
 
     dataset: str
-    profile: Profile
+    profile: str
     seed: int
+    settings: Settings
+    changes: Mapping[str, Change]  # by dotted names: settings that are not the profile's
 
     @property
     def name(self) -> str:
         """``<dataset>-<profile>``; a folder goes by ``folder-<its name>-<hash>-<profile>``.
 
         The hash is of where the folder lies, links resolved: two folders of one name have a run
-        each, and a folder that was moved has a new one.
+        each, and a folder that was moved has a new one. Changed settings and a hash of them follow.
         """
         dataset = self.dataset
         if dataset.startswith(FOLDER_PREFIX):
             path = folder_path(dataset)
-            place = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-            parts = ("folder", _readable(path.name), place)
+            parts = ("folder", _readable(path.name), _hash(os.fsencode(path), 8))
             dataset = "-".join(part for part in parts if part)
-        return f"{dataset}-{self.profile.name}"
+        name = f"{dataset}-{self.profile}"
+        return f"{name}-{_named(self.changes)}" if self.changes else name
+
+    @property
+    def overrides(self) -> str:
+        """What was changed, as ``SET`` and the notebooks' parameter have it; "" if nothing."""
+        return write_changes(self.changes)
 
     @property
     def artifacts(self) -> Path:
@@ -68,43 +77,58 @@ class Run:
         return self.reports / "figures"
 
     def begin(self) -> None:
-        """Make the run's folders, and note of which data set the working files are."""
+        """Make the run's folders, and note of what the working files are."""
         for folder in (self.artifacts, self.reports, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
         if _owner(self.artifacts) is None:
+            note = {"dataset": self.dataset, "profile": self.profile, "overrides": self.overrides}
             with atomic_file(_note(self.artifacts)) as draft:
-                draft.write_text(json.dumps({"dataset": self.dataset}), encoding="utf-8")
+                draft.write_text(json.dumps(note), encoding="utf-8")
 
 
-def make_run(dataset: str, profile: str, seed: int) -> Run:
-    """Check the three parameters every notebook takes; a relative folder becomes absolute.
+def make_run(dataset: str, profile: str, seed: int, overrides: str | Mapping[str, Any] = "") -> Run:
+    """Check the parameters every notebook takes; a relative folder becomes absolute.
 
-    Raises InputError for unknown names, and if the run's folder is another data set's.
+    Parameters
+    ----------
+    dataset : one of `vsa.datasets`, or folder:PATH.
+    profile : smoke, laptop or full.
+    seed : ≥ 0.
+    overrides : settings of the profile that are changed, ``embedding.margin=0.3 …``, or a mapping
+        from dotted names to values. Such a run has a name of its own.
+
+    Raises
+    ------
+    InputError for unknown names, values that do not fit, and if the run's folder is another data
+    set's.
     """
-    if dataset not in DATASETS and not dataset.startswith(FOLDER_PREFIX):
-        raise InputError(
-            f"unknown data set {dataset!r}",
-            cure=f"Choose one of {', '.join(DATASETS)}, or folder:PATH for your own (DATASET=...)",
-        )
+    source = find_source(dataset)
     if not isinstance(seed, int) or seed < 0:
         raise InputError(f"seed {seed!r} is not a whole number ≥ 0", cure="Pass SEED=0, say")
     if dataset.startswith(FOLDER_PREFIX):  # notebooks run in a folder of their own
         dataset = f"{FOLDER_PREFIX}{folder_path(dataset)}"
-    run = Run(dataset, get_profile(profile), seed)
+    settings, changes = read_settings(
+        profile,
+        dataset,
+        source.settings,
+        is_rendered=source.is_rendered,
+        changes=parse_changes(overrides) if isinstance(overrides, str) else overrides,
+    )
+    run = Run(dataset, profile, seed, settings, changes)
     _ = run.artifacts
     return run
 
 
-def folder_path(dataset: str) -> Path:
-    """Where the folder of ``folder:PATH`` lies, links resolved."""
-    path = dataset.removeprefix(FOLDER_PREFIX)
-    try:
-        path.encode()  # notebooks and reports are UTF-8, and name it
-        return Path(path).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, ~nobody, a null byte
-        raise InputError(
-            f"{path!r} is no path ({error})", cure="Name an existing folder as folder:PATH"
-        ) from None
+def _named(changes: Mapping[str, Change]) -> str:
+    """Changed settings in a file's name: ``margin-0.3-1f2e3d``."""
+    words = [f"{name.rpartition('.')[2]} {change.value}" for name, change in changes.items()]
+    text = " ".join(words)
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._") else " " for c in text)
+    return "-".join([*kept[:_MAX_READABLE].split(), _hash(write_changes(changes).encode(), 6)])
+
+
+def _hash(content: bytes, n_digits: int) -> str:
+    return hashlib.sha256(content).hexdigest()[:n_digits]
 
 
 def _readable(name: str) -> str:
@@ -115,7 +139,7 @@ def _readable(name: str) -> str:
 
 
 def _note(artifacts: Path) -> Path:
-    return artifacts / "dataset.json"
+    return artifacts / "run.json"
 
 
 def _owner(artifacts: Path) -> str | None:

@@ -7,9 +7,9 @@ import pytest
 
 from vsa.engine import VisualSearch
 from vsa.runtime.errors import InputError
-from vsa.runtime.run import Run, make_run
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import Run, make_run
 
 
 def shop_run(folder) -> Run:

@@ -1,0 +1,50 @@
+"""Many image files at once: work on each in threads, and a key that changes with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import PIL
+
+from vsa.data import decoding
+from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.progress import progress
+
+_T = TypeVar("_T")
+
+
+def in_threads(work: Callable[[Path], _T], files: Sequence[Path], description: str) -> Iterator[_T]:
+    """``work`` of each file, in order, in as many threads as there are cores.
+
+    Decoders release the interpreter lock, and unlike processes threads need no start-up, no
+    pickling and no guarded ``__main__``.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from progress(pool.map(work, files), description, len(files))
+
+
+def fingerprint_files(files: Sequence[Path], **parameters: object) -> str:
+    """Changes with the files (by path and state) and parameters, with Pillow, and how we decode.
+
+    The state holds the time of its last change too, which nobody can set back.
+    """
+    states: list[tuple[str | int, ...]] = []
+    for file in files:
+        try:
+            status = os.stat(file)
+        except (OSError, ValueError):
+            states.append((str(file.absolute()),))
+        else:
+            times = status.st_mtime_ns, status.st_ctime_ns
+            states.append((str(file.absolute()), status.st_size, *times, status.st_mode))
+    return fingerprint(
+        files=states,
+        decoding=decoding.VERSION,
+        formats=decoding.FORMATS,
+        pillow=PIL.__version__,
+        **parameters,
+    )

@@ -1,0 +1,38 @@
+"""How boxes and features are learned from clicks (paper section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vsa.runtime.settings import Count, NotNegative, Positive, Share, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingSettings:
+    """Network, pictures, loss and steps of the click-mined training.
+
+    Chosen on validation queries of the synthetic shop, with seed 0.
+    """
+
+    architecture: Text  # see vsa.backbones
+    pretrained: bool  # the category network it starts from had ImageNet weights
+    image_px: Count
+    feature_dim: Count
+    n_triplets: Count  # m: a step sees 3m images
+    margin: Positive  # δ
+    learning_rate: Positive
+    n_steps: Count  # of features alone
+    n_box_steps: tuple[Count, Count]  # boxes alone, with a low and with a high slope k
+    n_joint_steps: Count
+    box_margin: Positive = 0.6
+    box_learning_rate: Positive = 1e-3
+    joint_learning_rate: Positive = 3e-4
+    joint_box_learning_rate: Positive = 5e-5
+    # k at the first and last step, of the low and of the high slope
+    slopes: tuple[tuple[Positive, Positive], tuple[Positive, Positive]] = (
+        (8.0, 12.0),
+        (18.0, 30.0),
+    )
+    # of two box stages and the joint stage
+    size_priors: tuple[NotNegative, NotNegative, NotNegative] = (2.0, 4.0, 4.0)
+    expected_side: Share = 0.7  # an assumption: the object fills about half of the photo

@@ -1,0 +1,62 @@
+"""What may be asked of an index, and of which items; checked before anything is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+
+from vsa.runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class SearchParams:
+    """What a query may cost: lists visited, and candidates kept by Hamming distance (R)."""
+
+    n_probe: int = 16
+    n_candidates: int = 1000
+
+
+def check_request(k: int, params: SearchParams) -> int:
+    """The number of candidates for `k` results; raises InputError if that asks for nothing."""
+    if not isinstance(params, SearchParams):
+        raise InputError(
+            f"{params!r} are no search parameters", cure="Give vsa.SearchParams(n_probe=…)"
+        )
+    for name, value in {"k": k, **vars(params)}.items():
+        if not isinstance(value, Integral):
+            raise InputError(f"{name} = {value!r} is no whole number", cure="Give a whole number")
+    if k < 1:
+        raise InputError(f"k = {k} asks for no results", cure="Ask for at least one")
+    if params.n_probe < 1:
+        raise InputError(f"n_probe = {params.n_probe} visits no list", cure="Visit at least one")
+    return max(k, params.n_candidates)
+
+
+def check_ids(ids: Any) -> np.ndarray:
+    """Ids as int64 (n,); raises InputError unless they are whole numbers, each given once."""
+    ids = as_array(ids)
+    if ids.ndim != 1 or (len(ids) and not np.issubdtype(ids.dtype, np.integer)):
+        raise InputError(f"ids are {ids.dtype} {ids.shape}", cure="Give whole numbers, one each")
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(f"id {values[counts.argmax()]} is given twice", cure="Give it once")
+    if len(ids) and ids.max() > np.iinfo(np.int64).max:
+        raise InputError(f"id {ids.max()} does not fit", cure="Ids are 64-bit and signed")
+    return ids.astype(np.int64)
+
+
+_SHARED = (torch.float16, torch.float32, torch.float64)  # bfloat16 is torch's alone
+
+
+def as_array(values: Any) -> np.ndarray:
+    """A numpy array of what may be a tensor, on any device and of any floating type."""
+    if isinstance(values, torch.Tensor):
+        found = values.detach().cpu().resolve_conj().resolve_neg()
+        if found.is_floating_point() and found.dtype not in _SHARED:
+            found = found.float()  # exact
+        return np.asarray(found.numpy())
+    return np.asarray(values)

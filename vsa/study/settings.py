@@ -1,0 +1,229 @@
+"""All settings of a run: a profile, a YAML file of values, and what was changed for this run.
+
+``smoke`` is for tests, ``laptop`` for two CPU cores, ``full`` for a GPU at the paper's input
+sizes. Sizes of the shop were set before any two methods were compared (see notebook 01,
+"Datasheet"), those of click logs before any two of notebook 03 were.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from vsa.category.settings import ClassifierSettings
+from vsa.embedding.settings import EmbeddingSettings
+from vsa.ranking.settings import RankerSettings
+from vsa.runtime.errors import InputError
+from vsa.runtime.registry import unknown
+from vsa.runtime.settings import Count, Positive, Share, make_settings, setting_names
+from vsa.study.simulate.settings import ClickSettings
+
+_FOLDER = Path(__file__).with_name("profiles")
+PROFILES = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategorySettings(ClassifierSettings):
+    """The classifier, and the set-up of its comparisons."""
+
+    n_seeds: Count
+    reference_fractions: tuple[Share, ...]  # growth of the reference set of the search branch
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingStudySettings(EmbeddingSettings):
+    """Click-mined training, and the set-up of its comparisons."""
+
+    n_detector_steps: Count
+    n_study_seeds: Count
+
+    @property
+    def n_matched_steps(self) -> int:
+        """Steps that give an unmasked control as many image passes as box and joint stages have.
+
+        Per m triplets, an unmasked step needs 3m, a box step 3.5m and a joint step 3.5m. Seconds
+        differ, as the training table of notebook 03 shows.
+        """
+        return round(3.5 * (sum(self.n_box_steps) + self.n_joint_steps) / 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSettings:
+    """Sizes of the experiments with the index (see ``vsa.index``)."""
+
+    sizes: tuple[Count, ...]  # of catalogues grown from the features at hand
+    n_peers: Count  # the size at which slow peers are compared too
+    n_queries: Count  # at most, of each split
+    load_s: Positive  # how long a load lasts
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingSettings(RankerSettings):
+    """Trees, and the simulated sessions that they learn from."""
+
+    n_sessions: Count  # per photo
+    n_seeds: Count  # click logs, and rankers fitted to them
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndToEndSettings:
+    """Sizes of the experiments with the whole path (see ``vsa.study.end_to_end``)."""
+
+    n_items: Count  # of the grown catalogue that time is measured with
+    n_timed: Count  # photos, at most
+    load_s: Positive  # how long a number of clients asks
+    n_clients: tuple[Count, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run does, and how much of it. Stages take their part."""
+
+    data: dict[str, Any]  # of the data set
+    clicks: ClickSettings
+    category: CategorySettings
+    embedding: EmbeddingStudySettings
+    index: IndexSettings
+    ranking: RankingSettings
+    end_to_end: EndToEndSettings
+    n_bootstrap: Count  # resamples behind every confidence interval
+
+
+class Change(NamedTuple):
+    """A setting of a run that is not the profile's."""
+
+    value: Any
+    profile: Any  # what the profile has
+
+
+def read_settings(
+    profile: str,
+    dataset: str,
+    data_settings: type,
+    *,
+    is_rendered: bool,
+    changes: Mapping[str, Any],
+) -> tuple[Settings, dict[str, Change]]:
+    """The settings of a run, and those of the changes that change anything, by name.
+
+    Parameters
+    ----------
+    profile : its name.
+    dataset : whose part of ``data`` is taken.
+    data_settings : data class of the settings that the data set has.
+    is_rendered : whether networks start from random weights; for photographs, the part
+        ``photographs`` of a profile replaces what stands above it.
+    changes : dotted name → value.
+
+    Raises
+    ------
+    InputError for an unknown profile or setting, naming the nearest, and a value that does not fit.
+    """
+    values = _read(profile)
+    photographs = values.pop("photographs", {})
+    if not is_rendered:
+        values = _merged(values, photographs)
+    values["data"] = values.get("data", {}).get(dataset, {})
+    before = _made(values, data_settings, f"{profile}.yaml")
+    names = _names(data_settings)
+    for name, value in changes.items():
+        if name not in names:
+            raise _unknown(name, names)
+        *parents, leaf = name.split(".")
+        part = values
+        for parent in parents:
+            part[parent] = dict(part[parent])
+            part = part[parent]
+        part[leaf] = value
+    settings = _made(values, data_settings, "")
+    found = {name: Change(_at(settings, name), _at(before, name)) for name in sorted(changes)}
+    return settings, {
+        name: change for name, change in found.items() if change.value != change.profile
+    }
+
+
+def parse_changes(text: str) -> dict[str, Any]:
+    """``embedding.margin=0.3 end_to_end.n_clients=[1,2]`` → dotted name → value, YAML's grammar.
+
+    Raises InputError for what is no ``name=value``, and a name that is given twice.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"SET={text!r}: {error}", cure="Close the quotes") from None
+    changes: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name or not value:
+            raise InputError(
+                f"SET has {word!r}", cure="Write name=value without blanks: embedding.margin=0.3"
+            )
+        if name in changes:
+            raise InputError(f"SET gives {name} twice", cure="Give it once")
+        try:
+            changes[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"SET has {word!r}, no value", cure="Quote it") from None
+    return changes
+
+
+def write_changes(changes: Mapping[str, Change]) -> str:
+    """The text that `parse_changes` reads."""
+    return shlex.join(f"{name}={_plain(change.value)}" for name, change in changes.items())
+
+
+def _plain(value: Any) -> str:
+    text = yaml.safe_dump(_listed(value), default_flow_style=True, width=float("inf"))
+    return text.removesuffix("\n").removesuffix("\n...").replace(", ", ",")
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(part) for part in value] if isinstance(value, tuple | list) else value
+
+
+def _read(profile: str) -> dict[str, Any]:
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    values = yaml.safe_load((_FOLDER / f"{profile}.yaml").read_text(encoding="utf-8"))
+    base = values.pop("base", None)
+    return _merged(_read(base), values) if base else values
+
+
+def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for name, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged
+
+
+def _made(values: Mapping[str, Any], data_settings: type, where: str) -> Settings:
+    settings = make_settings(Settings, values, where)
+    data = dataclasses.asdict(make_settings(data_settings, settings.data, where))
+    return dataclasses.replace(settings, data=data)
+
+
+def _names(data_settings: type) -> list[str]:
+    names = [name for name in setting_names(Settings) if name != "data"]
+    return [*names, *(f"data.{name}" for name in setting_names(data_settings))]
+
+
+def _unknown(name: str, names: list[str]) -> InputError:
+    """The nearest settings; one whose last part is right comes first."""
+    same = [known for known in names if known.split(".")[-1] == name.split(".")[-1]]
+    if same:
+        return InputError(f"unknown setting {name!r}", cure=f"Did you mean {' or '.join(same)}?")
+    return unknown("setting", name, names)
+
+
+def _at(settings: Settings, name: str) -> Any:
+    value: Any = settings
+    for part in name.split("."):
+        value = value[part] if isinstance(value, Mapping) else getattr(value, part)
+    return value
