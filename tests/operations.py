@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -18,11 +17,12 @@ import torch
 from PIL import Image
 from random_features import DIM, unit
 
-from vsa import pictures
+from vsa import offline, pictures
 from vsa.category.fusion import FusionChoice
-from vsa.category.predictor import save_predictor
+from vsa.category.predictor import CategoryPredictor, save_predictor
 from vsa.data.fetch import unpack_zip
 from vsa.data.images import load_images
+from vsa.data.schema import BOX, QUALITY
 from vsa.index import build
 from vsa.index import shards as shards_module
 from vsa.index.build import build_index
@@ -32,20 +32,23 @@ from vsa.index.request import SearchParams
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.index.tuning import Trial
 from vsa.models.embedder import EMBEDDERS, Embedder
+from vsa.offline import write_engine
 from vsa.ranking.features import Filling
 from vsa.ranking.forest import Forest
 from vsa.ranking.models import LeafTable
+from vsa.ranking.segments import Segments
 from vsa.ranking.serve import QualityRanker, open_ranker, save_ranker
 from vsa.runtime import atomic
 from vsa.runtime.atomic import atomic_dir, atomic_file, replace_dir, settled
 from vsa.runtime.checked import check_manifest, write_manifest
-from vsa.study.end_to_end import publish as publishing
+from vsa.runtime.device import pick_device
 from vsa.study.figures.grids import image_grid
 from vsa.study.figures.style import read_figures, save_figure
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.metrics_file import read_metrics
 from vsa.study.ledger.reporting import write_report
 from vsa.study.run import Run, make_run
+from vsa.trained import TrainedModels
 
 OLD, NEW = 1, 2
 ALL = SearchParams(10**6, 10**6)
@@ -244,36 +247,41 @@ def read_pictures(place: Path) -> object:
 def ranker(place: Path, state: int) -> None:
     forest = Forest(np.zeros((1, 1), int), np.zeros((1, 1)), np.zeros((1, 1, 2), int), 1)
     table = LeafTable(forest, np.full((1, 2), float(state)), 0.0)
-    save_ranker(place / "ranker", QualityRanker(table, Filling(0, 0, 0), float(state)))
+    save_ranker(place / "ranker", QualityRanker(table, Filling(0, 0, 0), state, Segments()))
 
 
 def read_ranker(place: Path) -> object:
     return open_ranker(place / "ranker").weight
 
 
+def _category(state: int) -> CategoryPredictor:
+    reference = pd.DataFrame({"id": ["a"], "path": [""], "category": [""]})
+    net: Any = torch.nn.Linear(1, 1, bias=False)
+    net.architecture = "none"
+    net.weight.data.fill_(state)
+    choice = FusionChoice(float(state), 0.5)
+    return CategoryPredictor(net, 8, 8, pick_device(), [""], reference, np.eye(2), choice)
+
+
 def predictor(place: Path, state: int) -> None:
-    reference = pd.DataFrame({"id": ["a"], "path": [""], "category": ["bags"]})
-    result = SimpleNamespace(
-        state={"w": torch.full((4,), float(state))}, features={"reference": np.eye(2)}
-    )
-    task = SimpleNamespace(categories=["bags"], reference=reference)
-    save_predictor(place / "predictor", task, result, FusionChoice(float(state), 0.5))
+    save_predictor(place / "predictor", _category(state))
 
 
 def read_predictor(place: Path) -> object:
     found = settled(place / "predictor")
     check_manifest(found)
-    return float(torch.load(found / "classifier.pth", weights_only=True)["w"][0])
+    return float(torch.load(found / "classifier.pth", weights_only=True)["weight"][0])
 
 
 def engine(place: Path, state: int) -> None:
     features = _features(state)
     n = len(features)
     catalogue = pd.DataFrame({"image_id": [f"{state}-{i}" for i in range(n)], "category": ""})
-    catalogue = catalogue.assign(**dict.fromkeys(("x_min", "y_min", "x_max", "y_max"), 0.0))
-    settings = SimpleNamespace(architecture="none", feature_dim=features.shape[1], image_px=8)
-    lab = SimpleNamespace(settings=settings, seed=0, net=lambda name: torch.nn.Linear(1, 1))
-    publishing.publish(place / "engine", lab, features, catalogue, features[:5])
+    catalogue = catalogue.assign(**dict.fromkeys((*BOX, *QUALITY), 0.0))
+    net: Any = torch.nn.Module()
+    net.head, net.architecture = torch.nn.Linear(1, features.shape[1]), "none"
+    models = TrainedModels(_category(state), net, 8)
+    write_engine(place / "engine", models, features, catalogue, place, validation=features[:5])
 
 
 def read_engine(place: Path) -> object:
@@ -386,7 +394,7 @@ def _lightly(operation: Operation) -> Iterator[None]:
         (build, "train_model", lambda *_, **__: _MODEL),
         (shards_module, "train_model", lambda *_, **__: _MODEL),
         (pictures, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
-        (publishing, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
+        (offline, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
     ]
     if not operation.exchanges:
         instead.append((atomic, "_exchange", lambda *_: False))

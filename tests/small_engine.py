@@ -13,13 +13,12 @@ from torch import nn
 
 from vsa.category.fusion import FusionChoice
 from vsa.category.model import CategoryNet
-from vsa.category.predictor import save_predictor
+from vsa.category.predictor import CategoryPredictor
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
-from vsa.engine import engine_folder
+from vsa.offline import write_engine
 from vsa.runtime.device import pick_device
-from vsa.study.end_to_end.publish import publish
-from vsa.study.run import make_run
+from vsa.trained import TrainedModels
 
 NAMES = ["bags", "shoes", "toys"]
 N_ITEMS = 90
@@ -34,37 +33,31 @@ def shaken(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
-def small_shop(root: Path) -> SimpleNamespace:
-    """Publish an engine below `root`: what stands for its run, pictures, network and features.
-
-    Picture i is item i, and lies at ``root / f"{i}.png"``.
-    """
-    run = SimpleNamespace(
-        artifacts=root, dataset="synthetic", settings=make_run("synthetic", "smoke", 0).settings
-    )
-    rng = np.random.default_rng(0)
+def small_models(pictures: np.ndarray) -> TrainedModels:
+    """Networks of the smallest architecture, never trained, with norms that fit the pictures."""
     torch.manual_seed(0)
-    pictures = rng.integers(0, 256, (N_ITEMS, 4, 4, 3), np.uint8).repeat(16, 1).repeat(16, 2)
-    settings, device = run.settings.embedding, pick_device()
-    net = JointNet(settings.architecture, settings.feature_dim)
+    net = JointNet("googlenet_4a", 128)
     batch = torch.from_numpy(pictures).permute(0, 3, 1, 2)
     for _ in range(20):  # norms that fit the pictures, so that features differ
         net.embed(batch, net.locate(batch), 30.0)
-    category = shaken(CategoryNet(run.settings.category.architecture, 3, pretrained=False))
+    category = shaken(CategoryNet("googlenet_4a", 3, pretrained=False))
     reference = pd.DataFrame({"id": ["a", "b", "c"], "path": ["", "", ""], "category": NAMES})
     directions = np.eye(3, category.head.in_features, dtype=np.float32)
-    save_predictor(
-        run.artifacts / "category" / "predictor",
-        SimpleNamespace(categories=NAMES, reference=reference),
-        SimpleNamespace(state=category.state_dict(), features={"reference": directions}),
-        FusionChoice(1.0, 0.5),
+    choice = FusionChoice(1.0, 0.5)
+    predictor = CategoryPredictor(
+        category, 72, 64, pick_device(), NAMES, reference, directions, choice
     )
-    features = describe(net, pictures, device).features
-    catalogue = pd.DataFrame(
+    return TrainedModels(predictor, net, 64)
+
+
+def small_catalogue() -> pd.DataFrame:
+    return pd.DataFrame(
         {
             "image_id": [f"i{row}" for row in range(N_ITEMS)],
             "product_id": [f"p{row // 2}" for row in range(N_ITEMS)],
             "category": [NAMES[row % 3] for row in range(N_ITEMS)],
+            "leaf": "leaf",
+            "source": "main",
             "path": [f"{row}.png" for row in range(N_ITEMS)],
             "sales": 10.0,
             "conversion_rate": 0.1,
@@ -73,8 +66,22 @@ def small_shop(root: Path) -> SimpleNamespace:
         }
         | dict.fromkeys(("x_min", "y_min", "x_max", "y_max"), np.nan)
     )
-    lab = SimpleNamespace(settings=settings, seed=0, net=lambda name: net)
-    publish(engine_folder(run), lab, features, catalogue, features[:10])
+
+
+def small_pictures(root: Path) -> np.ndarray:
+    """Coloured squares, uint8 (90, 64, 64, 3); picture i lies at ``root / f"{i}.png"``."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (N_ITEMS, 4, 4, 3), np.uint8).repeat(16, 1).repeat(16, 2)
     for row, picture in enumerate(pictures):
         Image.fromarray(picture).save(root / f"{row}.png")
-    return SimpleNamespace(run=run, pictures=pictures, net=net, features=features)
+    return pictures
+
+
+def small_shop(root: Path) -> SimpleNamespace:
+    """Build an engine at ``root / "engine"``: its models, features and pictures, item i being i."""
+    pictures = small_pictures(root)
+    models = small_models(pictures)
+    features = describe(models.network, pictures, models.category.device).features
+    folder = root / "engine"
+    write_engine(folder, models, features, small_catalogue(), root, validation=features[:10])
+    return SimpleNamespace(folder=folder, models=models, pictures=pictures, features=features)

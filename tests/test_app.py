@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import ipywidgets as widgets
 import numpy as np
 import pytest
 import requests
@@ -26,13 +27,15 @@ from small_engine import N_ITEMS, small_shop
 from vsa import app
 from vsa.app import SearchPage, open_page
 from vsa.engine import VisualSearch
-from vsa.runtime.paths import ROOT
+from vsa.ranking.segments import Segments
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Backwards:
-    """A ranker that turns the page round."""
+    """A ranker that turns the page round, and knows two kinds of shoppers."""
+
+    segments = Segments(("browser", "collector"), (0.5, 0.5))
 
     def order(self, similarity, quality, segment):
         return SimpleNamespace(
@@ -43,8 +46,8 @@ class Backwards:
 def page_over(root: Path) -> SearchPage:
     """As the served notebook makes it."""
     shop = small_shop(root)
-    engine = dataclasses.replace(VisualSearch.open(shop.run), ranker=Backwards())
-    return SearchPage(engine, root, [root / "0.png", root / "1.png"])
+    engine = dataclasses.replace(VisualSearch.open(shop.folder), ranker=Backwards())
+    return SearchPage(engine, [root / "0.png", root / "1.png"])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def upload(page: SearchPage, content: bytes, kind: str = "", name: str = "a") ->
 
 
 def test_a_sample_is_searched_for_at_once(page):
-    page.samples.value = page.root / "1.png"
+    page.samples.value = page.engine.root / "1.png"
     assert page.results.value.count("<li>") == 20
     assert 'role="status"' in page.message.value
     assert page.results.value.count("alt=") == page.results.value.count("<img") == 20
@@ -75,9 +78,9 @@ def test_a_sample_is_searched_for_at_once(page):
 
 
 def test_an_upload_is_searched_for(page):
-    upload(page, (page.root / "7.png").read_bytes())
+    upload(page, (page.engine.root / "7.png").read_bytes())
     uploaded = page.photo.value
-    page.samples.value = page.root / "0.png"
+    page.samples.value = page.engine.root / "0.png"
     assert page.photo.value != uploaded
 
 
@@ -90,16 +93,16 @@ def test_a_file_that_is_no_image_gets_a_friendly_message_and_changes_nothing(pag
     page.switches["refine"].value = False  # the photo that is shown is searched for, not the file
     page.switches["refine"].value = True
     assert page.results.value == before
-    page.samples.value = page.root / "1.png"
+    page.samples.value = page.engine.root / "1.png"
     assert "not an image" not in page.message.value
 
 
 def test_the_same_file_can_be_chosen_again(page):
-    content = (page.root / "7.png").read_bytes()
+    content = (page.engine.root / "7.png").read_bytes()
     upload(page, content)
     uploaded = page.photo.value
     assert page.upload.value == ()
-    page.samples.value = page.root / "0.png"
+    page.samples.value = page.engine.root / "0.png"
     upload(page, content)
     assert page.photo.value == uploaded
 
@@ -129,8 +132,8 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(page, content, word
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "missing"), (b"junk", "not an image")])
 def test_a_catalogue_picture_that_is_gone_costs_its_thumbnail(page, content, reason):
-    page.samples.value = page.root / "0.png"
-    files = [page.root / f"{row}.png" for row in range(1, N_ITEMS)]
+    page.samples.value = page.engine.root / "0.png"
+    files = [page.engine.root / f"{row}.png" for row in range(1, N_ITEMS)]
     pictures = [file.read_bytes() for file in files]
     try:
         for file in files:
@@ -148,11 +151,11 @@ def test_a_catalogue_picture_that_is_gone_costs_its_thumbnail(page, content, rea
 
 
 def test_a_sample_that_is_gone_is_named_and_changes_nothing(page):
-    page.samples.value = page.root / "0.png"
-    before, away = page.photo.value, page.root / "away"
-    (page.root / "1.png").rename(away)
-    page.samples.value = page.root / "1.png"
-    away.rename(page.root / "1.png")
+    page.samples.value = page.engine.root / "0.png"
+    before, away = page.photo.value, page.engine.root / "away"
+    (page.engine.root / "1.png").rename(away)
+    page.samples.value = page.engine.root / "1.png"
+    away.rename(page.engine.root / "1.png")
     assert "1.png cannot be searched for: missing" in page.message.value
     assert page.photo.value == before
     page.switches["refine"].value = False
@@ -169,11 +172,11 @@ def test_a_failure_of_whatever_kind_is_said_and_leaves_one_answer(page, monkeypa
     def shown():
         return page.photo.value, page.facts.value, page.results.value, page.horizontal.value
 
-    page.samples.value = page.root / "0.png"
+    page.samples.value = page.engine.root / "0.png"
     before = shown()
     with monkeypatch.context() as patch:
         patch.setattr(app, step, fail)
-        page.samples.value = page.root / "1.png"
+        page.samples.value = page.engine.root / "1.png"
     assert page.message.value.count('role="alert"') == 1
     assert "KeyError: &#x27;&lt;lost&gt;&#x27;" in page.message.value
     assert shown() == before
@@ -219,24 +222,47 @@ def test_re_ranking_can_be_switched_off(page):
     page.switches["rerank"].value = True
 
 
-def test_without_an_engine_the_page_says_what_to_do():
-    assert "make reproduce" in open_page().value
+def test_shoppers_are_those_that_the_ranker_knows(page):
+    assert page.segment.options == ("all shoppers", "browser", "collector")
+    assert not page.segment.disabled
+    page.segment.value = "collector"
+    assert 'role="status"' in page.message.value
+    page.segment.value = "all shoppers"
 
 
-def test_a_relative_shop_is_relative_to_the_checkout(monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr(app, "make_run", lambda dataset, *_: asked.append(dataset) or 1 / 0)
-    monkeypatch.setenv("DATASET", "folder:my shop")
-    monkeypatch.chdir(tmp_path)
-    open_page()
-    assert asked == [f"folder:{ROOT / 'my shop'}"]
+def test_an_engine_without_a_ranker_offers_no_shoppers(page):
+    plain = SearchPage(dataclasses.replace(page.engine, ranker=None), [page.engine.root / "0.png"])
+    assert plain.segment.options == ("all shoppers",)
+    assert plain.segment.disabled
+    assert plain.switches["rerank"].disabled
+    assert 'role="status"' in plain.message.value
 
 
-def test_a_page_that_cannot_be_opened_says_why(monkeypatch):
-    monkeypatch.setattr(app, "make_run", lambda *_: 1 / 0)
-    assert "ZeroDivisionError" in open_page().value
-    monkeypatch.setenv("SEED", "one")
-    assert "not a whole number" in open_page().value
+def test_an_engine_opens_with_pictures_of_its_catalogue_wherever_they_lie(tmp_path):
+    folder = small_shop(tmp_path).folder
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for picture in tmp_path.glob("*.png"):
+        picture.rename(elsewhere / picture.name)
+    texts = [
+        "".join(part.value for part in shown(open_page(folder, root=root)))
+        for root in (None, elsewhere)
+    ]
+    assert "cannot be searched for: missing" in texts[0]
+    assert texts[1].count("<li>") == 20
+
+
+def shown(widget):
+    """All texts of a page."""
+    if isinstance(widget, widgets.HTML):
+        return [widget]
+    return [text for child in getattr(widget, "children", ()) for text in shown(child)]
+
+
+def test_a_page_that_cannot_be_opened_says_why(monkeypatch, tmp_path):
+    assert "no engine here" in open_page(tmp_path).value
+    monkeypatch.setattr(VisualSearch, "open", lambda *_, **__: 1 / 0)
+    assert "ZeroDivisionError" in open_page(tmp_path).value
 
 
 @pytest.fixture

@@ -74,6 +74,77 @@ def test_other_commands_explain_bad_input(monkeypatch, capsys, command):
     assert complaint.startswith("vsa: ")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--list", "--export", "jobs.tar"], "one each"),
+        (["--minutes", "0"], "--minutes 0 is not a number above 0"),
+        (["--minutes", "nan"], "--minutes nan is not"),
+        (["--export", "jobs.tar", "--max-mb", "-1"], "--max-mb -1 is not"),
+        (["--jobs", "maks*"], "unknown variant 'maks'"),
+        (["--import", "absent.tar"], "absent.tar: there is no such archive"),
+    ],
+)
+def test_what_a_study_cannot_do_is_said_before_anything_runs(
+    tmp_path, monkeypatch, capsys, arguments, problem
+):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "study", "--profile", "smoke", *arguments) == 2
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert problem in complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_slices_at_once_on_one_folder_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pipeline, "_snakemake", lambda *_: None)
+    code = "import sys, time\nfrom vsa.study import pipeline\nfrom vsa.study.run import make_run\n"
+    code += "with pipeline.locked(make_run('synthetic', 'smoke', 0)):\n"
+    code += "    print('locked', flush=True)\n    time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"locked\n"
+        monkeypatch.setattr(sys, "argv", ["vsa", "study", "--profile", "smoke", "--minutes", "8"])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        other.kill()
+    assert end.value.code == 2
+    assert f"process {other.pid} is at work on the run synthetic-smoke" in capsys.readouterr().err
+
+
+def test_a_slice_says_how_to_go_on_and_a_whole_study_is_reported(monkeypatch, capsys):
+    from vsa.study.embedding import command
+    from vsa.study.embedding.slices import Slice
+
+    made = []
+    monkeypatch.setattr(pipeline, "reproduce", lambda *a, **o: made.append(o.get("until")))
+    monkeypatch.setattr(pipeline, "_repeat_warnings", lambda *_: None)
+    monkeypatch.setattr(command, "open_study", lambda *_: [])
+    monkeypatch.setattr(cli, "reproduce", lambda *_: made.append("all"))
+    monkeypatch.setattr(command, "run_jobs", lambda *_: Slice(9, 4, 2, "within clicks: 3 of 6"))
+    for more, expected in ((["--minutes", "8"], []), ([], ["all"])):
+        made.clear()
+        monkeypatch.setattr(sys, "argv", ["vsa", "study", "--profile", "smoke", *more])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert not end.value.code
+        assert made == ["02_category_fusion", *expected]
+    told = capsys.readouterr().err
+    assert "stopped in time, within clicks: 3 of 6: 4 of 9 jobs are finished, 2 of them now" in told
+    assert "the same command goes on from there" in told
+
+
+def test_compare_prints_and_writes_a_table(tmp_path, monkeypatch, capsys):
+    from published_run import make_published_run
+
+    make_published_run()
+    table = str(tmp_path / "table.csv")
+    arguments = ["compare", "synthetic-smoke", "synthetic-smoke", "--csv", table]
+    assert run(monkeypatch, *arguments) == 0
+    assert "Identical Recall@1" in capsys.readouterr().out
+    assert Path(table).read_text().startswith("section,experiment,variant,metric,unit,a,b,")
+    assert run(monkeypatch, "compare", "synthetic-smoke", "synthetic-smokee") == 2
+    assert "Did you mean synthetic-smoke?" in capsys.readouterr().err
+
+
 def test_an_unknown_option_is_refused(monkeypatch, capsys):
     assert run(monkeypatch, "reproduce", "--epochs", "3") == 2
     assert "--epochs" in capsys.readouterr().err

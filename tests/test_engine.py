@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,15 +19,20 @@ from PIL import Image
 from small_engine import N_ITEMS, NAMES, shaken, small_shop
 from torch import nn
 
+from vsa.category.predictor import save_predictor
 from vsa.data.decoding import ImageError
 from vsa.data.images import load_image, load_squares
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.engine import STAGES, Stages, VisualSearch, likely_categories
+from vsa.ranking.segments import Segments
+from vsa.ranking.serve import Ranked
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
 from vsa.study.end_to_end.naive import NaivePipeline
+from vsa.study.end_to_end.published import open_engine
+from vsa.study.run import make_run
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +42,7 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def engine(shop):
-    engine = VisualSearch.open(shop.run)
+    engine = VisualSearch.open(shop.folder)
     yield engine
     engine.close()
 
@@ -174,7 +183,7 @@ def test_the_naive_pipeline_shows_the_same_page(shop, engine):
     codes, names = pd.factorize(engine.catalogue["category"].to_numpy(), sort=True)
     naive = NaivePipeline(
         engine.category,
-        shop.net,
+        shop.models.network,
         engine.image_px,
         torch.from_numpy(shop.features),
         torch.from_numpy(codes.astype(np.int64)),
@@ -204,8 +213,71 @@ def test_several_sizes_of_one_decoding(tmp_path):
 
 
 def test_what_is_missing_is_named(shop, tmp_path):
-    nothing = SimpleNamespace(**vars(shop.run) | {"artifacts": tmp_path})
-    with pytest.raises(InputError, match="02_category_fusion"):
-        VisualSearch.open(nothing)
+    run = make_run("synthetic", "smoke", 0)
     with pytest.raises(InputError, match="06_end_to_end"):
-        VisualSearch.open(shop.run, tmp_path / "nothing")
+        open_engine(run)
+    with pytest.raises(InputError, match=r"no engine here. Build one: vsa.build"):
+        VisualSearch.open(tmp_path / "nothing")
+    save_predictor(tmp_path / "predictor", shop.models.category)
+    with pytest.raises(InputError, match="no engine of format 1"):
+        VisualSearch.open(tmp_path / "predictor")
+
+
+def test_a_folder_that_was_copied_elsewhere_stands_alone(shop, engine, tmp_path):
+    small_shop(tmp_path)
+    shutil.copytree(tmp_path / "engine", tmp_path / "mine" / "copy")
+    for path in (*tmp_path.glob("*.png"), tmp_path / "engine" / "card.json"):
+        path.unlink()
+    before = engine.search(photo(shop, 5), 10)
+    with closing(VisualSearch.open(str(tmp_path / "mine" / "copy"), root="elsewhere")) as copy:
+        after = copy.search(photo(shop, 5), 10)
+        assert copy.root == Path("elsewhere")
+    pd.testing.assert_frame_equal(before.results, after.results)
+    np.testing.assert_array_equal(before.category.fused, after.category.fused)
+    assert engine.root / "5.png" == shop.folder.parent / "5.png"
+
+
+def test_segments_are_those_of_the_engines_ranker(shop, engine):
+    ranked = dataclasses.replace(engine, ranker=BySegment())
+    up, down = (
+        ranked.search(photo(shop, 0), 100, segment=segment).results.rank_by_appearance
+        for segment in ranked.ranker.segments.names
+    )
+    assert list(up) == list(down[::-1]) == list(range(1, len(up) + 1))
+    with pytest.raises(InputError, match=r"portrait 'sideways'. Choose one of upwards, downwards"):
+        ranked.search(photo(shop, 0), segment="sideways")
+    with pytest.raises(InputError, match="Ask without a segment"):
+        engine.search(photo(shop, 0), segment="upwards")
+
+
+class BySegment:
+    """A ranker that turns the page round for some."""
+
+    segments = Segments(("upwards", "downwards"), (0.5, 0.5))
+
+    def order(self, similarity, quality, segment):
+        order = np.arange(len(similarity))
+        return Ranked(order[::-1] if segment == "downwards" else order, np.zeros(len(order)))
+
+
+def test_answering_loads_no_plotting_notebook_or_simulation_module(shop):
+    program = (
+        "import sys\nfrom PIL import Image\nimport vsa\n"
+        f"engine = vsa.VisualSearch.open({str(shop.folder)!r})\n"
+        "assert len(engine.search(Image.new('RGB', (64, 64))).results)\n"
+        "engine.close()\nprint(*sys.modules, sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    loaded = done.stdout.split()
+    assert "vsa.engine" in loaded, done.stderr
+    strange = (
+        "matplotlib",
+        "IPython",
+        "ipywidgets",
+        "papermill",
+        "nbformat",
+        "snakemake",
+        "jupyter",
+    )
+    assert not [name for name in loaded if name.startswith(strange)]
+    assert not [name for name in loaded if name.startswith("vsa.study")]

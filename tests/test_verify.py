@@ -5,8 +5,10 @@ import shutil
 import pytest
 from small_engine import small_shop
 
-from vsa.engine import VisualSearch, engine_folder
+from vsa.category.predictor import save_predictor
+from vsa.engine import VisualSearch
 from vsa.runtime.errors import InputError
+from vsa.study.end_to_end.published import engine_folder
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.reporting import write_report
 from vsa.study.run import make_run
@@ -24,7 +26,8 @@ def run(published, tmp_path, monkeypatch):
     monkeypatch.setenv("VSA_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
     monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
     run = make_run("synthetic", "smoke", 0)
-    shutil.copytree(published.run.artifacts, run.artifacts)
+    shutil.copytree(published.folder, engine_folder(run))
+    save_predictor(run.artifacts / "category" / "predictor", published.models.category)
     ledger = Ledger.open(run, "01_catalogue")
     ledger.record("data set", "catalogue", "images", 3)
     ledger.save()
@@ -38,20 +41,21 @@ def test_a_whole_run_is_whole_by_its_name_and_by_its_folders(run):
     assert set(verify(run.name)) == parts
     assert set(verify(engine)) == {engine, engine / "index"}
     assert verify(run.reports) == [run.reports]
-    VisualSearch.open(run).close()
+    VisualSearch.open(engine).close()
     assert set(verify(run.name)) == parts  # it was only read
 
 
-_REASONS = r"missing|damaged|truncated|checksum|no index|not published"
+_REASONS = r"missing|damaged|truncated|checksum|no index|no engine"
 FILES = [
     "engine/card.json",
-    "engine/network.pth",
+    "engine/network/network.pth",
+    "engine/network/card.json",
+    "engine/category/classifier.pth",
+    "engine/category/reference.parquet",
     "engine/catalogue.arrow",
     "engine/index/base-00000001/features.npy",
     "engine/index/index.json",
     "engine/checksums.json",
-    "category/predictor/classifier.pth",
-    "category/predictor/reference.parquet",
 ]
 
 
@@ -69,7 +73,13 @@ def test_damage_is_named_and_no_engine_opens_on_it(run, name, how):
     with pytest.raises(InputError, match=_REASONS):
         verify(run.name)
     with pytest.raises(InputError, match=_REASONS):
-        VisualSearch.open(run)
+        VisualSearch.open(engine_folder(run))
+
+
+def test_a_stage_that_no_engine_holds_yet_is_checked_too(run):
+    (run.artifacts / "category" / "predictor" / "classifier.pth").unlink()
+    with pytest.raises(InputError, match=r"predictor/classifier\.pth: the file is missing"):
+        verify(run.name)
 
 
 def test_a_report_that_was_changed_by_hand_is_noticed(run):
@@ -81,7 +91,7 @@ def test_a_report_that_was_changed_by_hand_is_noticed(run):
 
 def test_all_damage_is_named(run):
     (run.reports / "report.html").unlink()
-    (engine_folder(run) / "network.pth").unlink()
+    (engine_folder(run) / "network" / "network.pth").unlink()
     with pytest.raises(InputError) as caught:
         verify(run.name)
     assert "report.html" in str(caught.value)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from vsa.data.datasets import DataSource
     from vsa.data.load import load_dataset
     from vsa.data.schema import Dataset
+    from vsa.embedding.losses import LOSSES as losses
+    from vsa.engine import VisualSearch
     from vsa.index.codec import CODECS as codecs
     from vsa.index.index import Index
     from vsa.index.request import SearchParams
@@ -22,9 +24,14 @@ if TYPE_CHECKING:
     from vsa.models.backbones import Backbone
     from vsa.models.embedder import EMBEDDERS as embedders
     from vsa.models.embedder import Embedder
+    from vsa.offline import build
+    from vsa.ranking.models import RANKERS as rankers
+    from vsa.study.compare import compare
     from vsa.study.embedding.baselines import BASELINES as baselines
     from vsa.study.index.peers import PEERS as peers
     from vsa.study.pipeline import reproduce
+    from vsa.study.runs import open_run
+    from vsa.trained import TrainedModels
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,13 +43,20 @@ __all__ = [
     "InputError",
     "NotebookError",
     "SearchParams",
+    "TrainedModels",
+    "VisualSearch",
     "backbones",
     "baselines",
+    "build",
     "codecs",
+    "compare",
     "datasets",
     "embedders",
     "load_dataset",
+    "losses",
+    "open_run",
     "peers",
+    "rankers",
     "reproduce",
 ]
 
@@ -50,10 +64,15 @@ let_waiting_threads_sleep()  # whatever in this package loads torch is imported 
 
 # public name → module, and the name there where it is another one
 _PLACES = {
+    "TrainedModels": "vsa.trained",
+    "VisualSearch": "vsa.engine",
+    "build": "vsa.offline",
+    "rankers": "vsa.ranking.models:RANKERS",
     "DataSource": "vsa.data.datasets",
     "Dataset": "vsa.data.schema",
     "datasets": "vsa.data.datasets:DATASETS",
     "load_dataset": "vsa.data.load",
+    "losses": "vsa.embedding.losses:LOSSES",
     "Index": "vsa.index.index",
     "SearchParams": "vsa.index.request",
     "codecs": "vsa.index.codec:CODECS",
@@ -63,6 +82,8 @@ _PLACES = {
     "backbones": "vsa.models.backbones:BACKBONES",
     "baselines": "vsa.study.embedding.baselines:BASELINES",
     "embedders": "vsa.models.embedder:EMBEDDERS",
+    "compare": "vsa.study.compare",
+    "open_run": "vsa.study.runs",
     "reproduce": "vsa.study.pipeline",
 }
 

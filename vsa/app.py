@@ -1,7 +1,8 @@
-"""The search page: the engine behind widgets, for Voilà (`make app`) and for JupyterLab.
+"""The search page: an engine behind widgets, for Voilà (`make app`) and for JupyterLab.
 
-Everything is reached by keyboard, pictures have alternative texts, messages are announced to screen
-readers, and the grid folds to the width of a phone.
+`open_page("my.engine")` as the last line of a notebook's cell shows it. Everything is reached by
+keyboard, pictures have alternative texts, messages are announced to screen readers, and the grid
+folds to the width of a phone.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import base64
 import html
 import io
 import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,8 @@ import pandas as pd
 
 from vsa.category.predictor import CategoryPrediction
 from vsa.data.decoding import ImageError, Source, decode
-from vsa.data.names import FOLDER_PREFIX
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.runtime.errors import InputError
-from vsa.runtime.paths import ROOT
-from vsa.study.catalogue.prepare import open_shop
-from vsa.study.run import make_run
-from vsa.study.simulate.shoppers import NAMES as SEGMENTS
 
 _LOG = logging.getLogger(__name__)
 _N_RESULTS = 20
@@ -120,14 +115,12 @@ _SCRIPT = """(maxBytes, sentPixels, refusedType) => {
 class SearchPage:
     """A photo, what each stage makes of it, and switches; `widget` is what to show."""
 
-    def __init__(
-        self, engine: VisualSearch, root: Path, samples: Sequence[Path], note: str = ""
-    ) -> None:
-        """A page over an open engine, whose catalogue's paths are relative to `root`.
+    def __init__(self, engine: VisualSearch, samples: Sequence[Path], note: str = "") -> None:
+        """A page over an open engine.
 
         `samples` are photos to begin with, at least one; `note` is shown below the title.
         """
-        self.engine, self.root = engine, root
+        self.engine = engine
         self._photo: Source = samples[0]
         self._is_setting = False  # the page, not a person, moves the widgets
         self.samples = widgets.Dropdown(
@@ -142,11 +135,13 @@ class SearchPage:
             name: widgets.Checkbox(value=True, description=text, indent=False)
             for name, text in _SWITCHES.items()
         }
-        self.segment = widgets.Dropdown(options=[_EVERYBODY, *SEGMENTS], description="Shopper")
+        segments = engine.ranker.segments.names if engine.ranker else ()
+        self.segment = widgets.Dropdown(options=[_EVERYBODY, *segments], description="Shopper")
+        self.segment.disabled = not segments
         self.message, self.photo, self.facts, self.results = (widgets.HTML() for _ in range(4))
         if engine.ranker is None:
             self.switches["rerank"].value = False
-            self.switches["rerank"].disabled = self.segment.disabled = True
+            self.switches["rerank"].disabled = True
         self.widget = self._layout(note)
         self.samples.observe(self._sample_chosen, "value")
         self.upload.observe(self._uploaded, "value")
@@ -248,7 +243,7 @@ class SearchPage:
                 text += f"<br>score {row.score:.3f}<br>appearance rank {row.rank_by_appearance}"
             words = f"Result {place}: {row.category}, product {row.product_id}"
             cells.append(
-                f"<li>{_thumbnail(self.root / row.path, words)}"
+                f"<li>{_thumbnail(self.engine.root / row.path, words)}"
                 f"<p><b>{place}. {html.escape(row.category)}</b><br>{text}</p></li>"
             )
         return f'<ol class="vsa-grid" aria-label="Results">{"".join(cells)}</ol>'
@@ -266,43 +261,49 @@ class SearchPage:
         return page
 
 
-def open_page() -> widgets.Widget:
-    """The page of the run that DATASET, PROFILE and SEED of the environment name.
+def open_page(
+    folder: str | Path,
+    photos: Sequence[str | Path] = (),
+    *,
+    root: str | Path | None = None,
+    note: str = "",
+) -> widgets.Widget:
+    """The page of an engine; a text that says what to do where it cannot be opened.
 
-    Without a published engine, a text that says what to do.
+    Parameters
+    ----------
+    folder : of the engine.
+    photos : to begin with, up to 30 of them; pictures of the catalogue by default.
+    root : where the catalogue's pictures lie, if not where they were when it was built.
+    note : shown below the title.
     """
+    return or_why_not(lambda: _open_page(folder, photos, root, note))
+
+
+def or_why_not(make: Callable[[], widgets.Widget]) -> widgets.Widget:
+    """What `make` returns or, as Voilà shows nothing of what is raised, a text that says it."""
     try:
-        return _open_page()
+        return make()
     except InputError as error:
-        return _notice(f"{error} (make reproduce does it all.)")
-    except Exception as error:  # Voilà would only say that a cell failed
+        return notice(f"{error}")
+    except Exception as error:
         _LOG.exception("the page cannot be opened")
-        return _notice(f"The page cannot be opened ({type(error).__name__}: {error}).")
+        return notice(f"The page cannot be opened ({type(error).__name__}: {error}).")
 
 
-def _open_page() -> widgets.Widget:
-    names = {"DATASET": "synthetic", "PROFILE": "laptop", "SEED": "0"}
-    dataset, profile, seed = (os.environ.get(name) or text for name, text in names.items())
-    if not seed.isdecimal():
-        raise InputError(f"SEED is {seed!r}, not a whole number ≥ 0", cure="Give SEED=0, say")
-    if dataset.startswith(FOLDER_PREFIX):  # as make was told it: this runs elsewhere
-        dataset = f"{FOLDER_PREFIX}{ROOT / Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser()}"
-    run = make_run(dataset, profile, int(seed))
-    shop = open_shop(run)
-    if shop.pvlog is None:
-        return _notice("Products of this data set are not known, so there is no search.")
-    engine = VisualSearch.open(run)
-    queries = shop.dataset.queries
-    is_test = queries.split == "test"
-    chosen = queries[is_test if is_test.any() else slice(None)].path
-    is_simulated = dataset == "synthetic" or not shop.has_quality
-    note = "Sales, ratings and prices are simulated, as are the shoppers." * is_simulated
-    step = max(1, len(chosen) // _N_SAMPLES)
-    samples = [shop.dataset.root / path for path in chosen.iloc[::step][:_N_SAMPLES]]
-    return SearchPage(engine, shop.dataset.root, samples, note).widget
+def _open_page(
+    folder: str | Path, photos: Sequence[str | Path], root: str | Path | None, note: str
+) -> widgets.Widget:
+    engine = VisualSearch.open(folder, root=root)
+    samples = [Path(photo) for photo in photos]
+    if not samples:
+        samples = [engine.root / path for path in engine.catalogue["path"].to_pylist()]
+    step = max(1, len(samples) // _N_SAMPLES)
+    return SearchPage(engine, samples[::step][:_N_SAMPLES], note).widget
 
 
-def _notice(text: str) -> widgets.HTML:
+def notice(text: str) -> widgets.HTML:
+    """A text in place of the page."""
     return widgets.HTML(f'{_STYLE}<p role="alert" class="vsa-error">{html.escape(text)}</p>')
 
 

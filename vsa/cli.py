@@ -1,4 +1,4 @@
-"""The command line: ``vsa reproduce``, ``study``, ``data``, ``report``, ``index``, ``search``."""
+"""The command line: ``vsa reproduce``, ``study``, ``compare``, ``data``, ``report``, ``index``."""
 
 from __future__ import annotations
 
@@ -62,19 +62,40 @@ def study(
     profile: _Profile = "laptop",
     seed: _Seed = 0,
     changes: _Set = "",
+    jobs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="only variants of such names, e.g. 'mask*'; repeatable"),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="stop after so long; the same command goes on")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="show the jobs and their times")] = False,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="pack what another machine needs to go on")
+    ] = None,
+    max_mb: Annotated[float, typer.Option(help="size of that file, in million bytes")] = 60,
+    import_: Annotated[
+        Path | None, typer.Option("--import", metavar="FILE", help="take over such a file")
+    ] = None,
 ) -> None:
     """Train all variants of notebook 03 with all seeds; go on where an earlier study ended."""
+    asked = [list_, export is not None, import_ is not None]
+    if sum(asked) > 1:
+        raise InputError("--list, --export and --import are one each", cure="Give one of them")
+    for name, value in (("--minutes", minutes), ("--max-mb", max_mb)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"{name} {value:g} is not a number above 0", cure="Give one, say 8")
     run = make_run(dataset, profile, seed, changes)
-    pipeline.reproduce(dataset, profile, seed, until="02_category_fusion", set=changes)
-    from vsa.study.embedding.prepare import run_study
+    from vsa.study.embedding.command import Request, study
 
+    request = Request(tuple(jobs or ()), minutes, list_, export, max_mb, import_)
     try:
-        run_study(run)
+        is_whole = study(run, request)
     except NotApplicable as reason:
         print(f"vsa: {reason}", file=sys.stderr)
-    # executed again, the notebook reads all that the study has trained
-    (run.artifacts / "notebooks" / "03_click_mined_training.ipynb").unlink(missing_ok=True)
-    reproduce(dataset, profile, seed, changes)
+        is_whole = not (any(asked) or request.is_slice)
+    if is_whole:
+        reproduce(dataset, profile, seed, changes)
 
 
 @app.command()
@@ -101,6 +122,24 @@ def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'al
     ]
     if run == "all" and published:
         update_readme(ROOT / "README.md", published)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="a run, such as synthetic-laptop")],
+    run_b: Annotated[str, typer.Argument(help="another one")],
+    experiment: Annotated[
+        str, typer.Option(metavar="GLOB", help="only experiments of such names")
+    ] = "*",
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="write the table there")] = None,
+) -> None:
+    """Each number of two runs, and their differences; with intervals where they can be paired."""
+    from vsa.study.compare import compare, comparison_text, write_csv
+
+    table = compare(run_a, run_b, experiment)
+    print(comparison_text(table))
+    if csv:
+        write_csv(table, csv)
 
 
 @index_app.command("build")

@@ -3,7 +3,7 @@
     photo → category (model and search, fused), box and feature → coarse filter → refined rank
           → quality re-rank → results
 
-`vsa.study.end_to_end.publish` makes what is opened here.
+`vsa.offline` makes what is opened here: a folder that holds all that it needs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 from PIL import Image
 
-from vsa.category.predictor import CategoryPrediction, CategoryPredictor, open_predictor
+from vsa.category.predictor import CategoryPrediction, CategoryPredictor
 from vsa.data.decoding import Source
 from vsa.data.images import load_squares
 from vsa.data.schema import QUALITY
@@ -33,14 +32,16 @@ from vsa.embedding.joint import JointNet
 from vsa.index.hits import best
 from vsa.index.index import Index
 from vsa.index.request import check_request
-from vsa.ranking.serve import QualityRanker, open_ranker, ranker_folder
+from vsa.ranking.segments import Segments
+from vsa.ranking.serve import QualityRanker
 from vsa.runtime.atomic import settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
-from vsa.study.run import Run
+from vsa.trained import read_models
 
+CARD, FORMAT = "card.json", 1  # of an engine's folder
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 PAGE = 60  # results by appearance that quality re-orders
 STAGES = ("decode", "category", "box and feature", "search", "re-rank")
@@ -80,7 +81,7 @@ def _a_thread_per_core() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True)
 class VisualSearch:
-    """The trained stages of one run, opened once and asked many times, from any thread."""
+    """Trained stages and a catalogue, opened once and asked many times, from any thread."""
 
     category: CategoryPredictor
     network: JointNet
@@ -88,42 +89,54 @@ class VisualSearch:
     index: Index
     catalogue: pa.Table  # row i is the index's item i; mapped
     ranker: QualityRanker | None  # None where nothing is known of quality
+    root: Path  # what the catalogue's paths are relative to; searching needs none of its pictures
     # first come, first served; more searches at once than there are cores would slow all of them
     searching: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
     predicting: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
 
     @classmethod
-    def open(cls, run: Run, folder: Path | None = None) -> VisualSearch:
-        """Open the stages that a run has trained; of another catalogue, if its folder is given.
+    def open(cls, folder: str | Path, *, root: str | Path | None = None) -> VisualSearch:
+        """Open what `vsa.build` has made, wherever the folder was copied to.
 
         Large files are mapped, and a blank photo is searched for, so that the first real one is
-        answered as fast as any. Raises InputError if a stage is missing, saying what makes it.
+        answered as fast as any.
+
+        Parameters
+        ----------
+        folder : of the engine.
+        root : where the catalogue's pictures lie, if not where they were when it was built.
+
+        Raises
+        ------
+        InputError if there is no engine, or one of another version; naming the first file that
+        is missing or damaged.
         """
-        folder, device = settled(folder or engine_folder(run)), pick_device()
-        predictor = open_predictor(
-            run.artifacts / "category" / "predictor", run.settings.category, device
-        )
-        if not (folder / "card.json").is_file():
+        folder, device = settled(Path(folder)), pick_device()
+        if not (folder / CARD).is_file():
             raise InputError(
-                "the engine was not published", cure="Run notebook 06_end_to_end", file=folder
+                "there is no engine here",
+                cure="Build one: vsa.build(shop, model, out=...)",
+                file=folder,
             )
         check_manifest(folder)
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        network = JointNet(card["architecture"], card["feature_dim"])
-        state = torch.load(folder / "network.pth", weights_only=True, map_location="cpu")
-        network.load_state_dict(state)
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if card.get("format") != FORMAT:
+            raise InputError(
+                f"this is no engine of format {FORMAT}",
+                cure="Name the folder of an engine, or build it again with this version of vsa",
+                file=folder,
+            )
+        models = read_models(folder, device)
         with pa.memory_map(str(folder / "catalogue.arrow")) as mapped:
             catalogue = pa.ipc.open_file(mapped).read_all()
-        ranker = ranker_folder(run)
-        has_quality = any(catalogue[name].null_count < len(catalogue) for name in QUALITY)
-        opened = open_ranker(ranker) if has_quality and ranker.is_dir() else None
         engine = cls(
-            replace(predictor, net=ready(predictor.net, device)),
-            ready(network, device),
-            card["image_px"],
+            replace(models.category, net=ready(models.category.net, device)),
+            ready(models.network, device),
+            models.image_px,
             Index.open(folder / "index"),
             catalogue,
-            opened,
+            models.ranker,
+            Path(card["root"] if root is None else root),
         )
         for _ in range(_N_WARMUP):
             engine.search(Image.new("RGB", (engine.image_px, engine.image_px)))
@@ -151,9 +164,12 @@ class VisualSearch:
 
         Raises
         ------
-        ImageError for a photo that cannot be used; InputError for a box that is none, and k < 1.
+        ImageError for a photo that cannot be used; InputError for a box that is none, k < 1, and
+        a segment that the ranker does not know.
         """
         check_request(k, self.index.params)
+        if segment is not None:
+            (self.ranker.segments if self.ranker else Segments()).number(segment)
         given: _Box = check_box(box) if box is not None else "own" if stages.box else None
         turn = self.searching.submit(self._search, photo, k, given, stages, segment, _Clock())
         return turn.result()
@@ -169,7 +185,7 @@ class VisualSearch:
     ) -> Answer:
         with one_core():
             with clock("decode"):
-                sizes = (self.category.settings.store_px, self.image_px)
+                sizes = (self.category.store_px, self.image_px)
                 image, picture = load_squares(photo, sizes)
             predicted = self.predicting.submit(self._predict, image, clock)
             with clock("box and feature"):
@@ -230,11 +246,6 @@ class VisualSearch:
         for name, values in of_page.items():  # here: pandas is slow at adding columns
             found = found.append_column(name, pa.array(values))
         return found.to_pandas()
-
-
-def engine_folder(run: Run) -> Path:
-    """Where `vsa.study.end_to_end.publish` puts what the engine opens."""
-    return run.artifacts / "engine"
 
 
 def likely_categories(prediction: CategoryPrediction, known: Sequence[str]) -> list[str] | None:

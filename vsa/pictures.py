@@ -20,8 +20,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-import PIL
 
+from vsa.data import decoding, images
 from vsa.data.decoding import FORMATS, ImageError, Source
 from vsa.data.images import load_image
 from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, as_text, list_pictures
@@ -34,7 +34,7 @@ from vsa.runtime.atomic import atomic_file, settled
 from vsa.runtime.checked import flush
 from vsa.runtime.checked_table import read_checked_table, write_checked_table
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import Versions, key, libraries
 from vsa.runtime.progress import progress
 
 DEFAULT_EMBEDDER = "mobilenet_v2"
@@ -42,6 +42,10 @@ _CHUNK = 256
 _NAMES, LEFT_OUT = "pictures.parquet", "left-out.csv"
 _COLUMNS = ["id", "name", "stamp", "digest", "source"]
 _N_TUNING = 50
+_VERSIONS: Versions = {
+    "decoding": decoding.VERSION,
+    "squares": images.VERSION,
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Pictures:
                 file=self.folder,
             )
         found = Embedder.from_pretrained(name)
-        known, wanted = self.index.model.codec.dim, f"{made_by['identity']}, {made_by['dim']}-d"
+        known, wanted = self.index.dim, f"{made_by['identity']}, {made_by['dim']}-d"
         if (found.identity, found.dim) != (made_by["identity"], known):
             raise InputError(
                 f"the embedder {name!r} is not the one that made the index: "
@@ -291,15 +295,15 @@ class _Work:
         """Digest of each picture, or the reason why it has none; features of those described."""
         if self.parts is None:
             return self._make(chunk)
-        key = fingerprint(
+        name = key(
+            _VERSIONS | libraries("torch", "torchvision", "pillow"),
             source=self.source,
             names=chunk.name.tolist(),
             stamps=chunk.stamp.tolist(),
             embedder=self.embedder.identity,
             formats=FORMATS,  # what could not be read may be once there is a decoder for it
-            pillow=PIL.__version__,
         )
-        part = self.parts / f"{key}.npz"
+        part = self.parts / f"{name}.npz"
         with suppress(OSError, ValueError, BadZipFile), np.load(part) as arrays:
             return dict(arrays)
         made = self._make(chunk)

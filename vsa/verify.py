@@ -53,6 +53,8 @@ def _checks(place: Path) -> list[tuple[Path, Callable[[Path], object]]]:
             folders.clear()
         elif not _MARKS.isdisjoint(files):
             found.append((Path(name), lambda folder: check_manifest(folder, check_all=True)))
+            # its manifest holds all that is below it, but the indexes
+            folders[:] = [folder for folder in folders if Path(name, folder, INDEX).is_file()]
         # drafts, and links to the checkout, are hidden
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
     return found

@@ -15,10 +15,10 @@ from vsa.study.embedding.variants import (
     JOINT,
     PER_QUERY,
     SHARED,
-    VARIANTS,
     in_notebook,
     in_study,
     untrained,
+    variants,
 )
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.tables import tables
@@ -28,8 +28,8 @@ from vsa.study.run import make_run
 def test_names_are_unique_and_every_start_exists():
     assert len(set(in_study())) == len(in_study())
     assert set(in_notebook()) <= set(in_study())
-    starts = {variant.start for variant in VARIANTS.values()}
-    assert starts <= {CATEGORY, *VARIANTS}
+    starts = {variant.start for variant in variants().values()}
+    assert starts <= {CATEGORY, *variants()}
 
 
 def test_ranking_against_brute_force():
@@ -50,11 +50,10 @@ def test_a_finished_job_is_read_back(make_lab, tmp_path, monkeypatch):
     first = make_lab(tmp_path).run(PER_QUERY)
     monkeypatch.setattr(Lab, "_train", None)
     again = make_lab(tmp_path).run(PER_QUERY)
-    assert first.log.loss.tolist() == again.log.loss.tolist()
+    assert first.curve.equals(again.curve)
     for split in ("val", "test"):
-        a, b = first.answers[split].ranking, again.answers[split].ranking
-        assert np.array_equal(a.everywhere, b.everywhere)
-    assert again.card["steps"] == len(again.log)
+        assert np.array_equal(first.judged[split].ranks, again.judged[split].ranks)
+    assert again.card["steps"] == again.training["steps"] == len(again.curve)
 
 
 def test_what_a_job_rests_on_names_its_folder(make_lab, tmp_path):
@@ -81,7 +80,7 @@ def test_a_job_killed_between_stages_goes_on(make_lab, tmp_path, monkeypatch):
         make_lab(tmp_path / "killed").run(JOINT)
     found = make_lab(tmp_path / "killed").run(JOINT)
     assert len(calls) == 5, "features, soft boxes, (killed) steep boxes; steep boxes, joint"
-    assert found.log.loss.tolist() == expected.log.loss.tolist()
+    assert found.curve.loss.tolist() == expected.curve.loss.tolist()
 
 
 def test_without_true_boxes_or_a_simulated_log_some_jobs_are_impossible(make_lab, tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,14 +9,18 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.losses import TripletMarginLoss
 from torch.nn.functional import normalize
 
+import vsa
 from vsa.embedding.losses import (
     LOSSES,
+    PAPER,
     TripletBatch,
+    evaluate,
     l2,
     own_negatives,
     per_query,
     shared_negatives,
 )
+from vsa.runtime.errors import InputError
 
 MARGIN = 0.4
 
@@ -115,3 +120,64 @@ def test_every_loss_can_be_learned_from(name):
         values.append(value.item())
     assert np.isfinite(values).all()
     assert values[-1] < values[0]
+
+
+@pytest.fixture
+def mine(monkeypatch):
+    """Registers a function of a user's as the loss "mine", until the test ends."""
+    monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES))
+
+    def register(function):
+        function.__module__ = "somebody"
+        return vsa.losses.register("mine", function)
+
+    return register
+
+
+def test_a_plain_tensor_is_a_loss_whose_active_share_is_not_known(mine):
+    mine(lambda batch, margin: (batch.query - batch.positive).square().mean())
+    found = evaluate("mine", make_batch(), MARGIN)
+    assert found.value.item() > 0
+    assert np.isnan(found.active_share)
+
+
+def learning_batch():
+    batch = make_batch()
+    return dataclasses.replace(batch, query=batch.query.clone().requires_grad_())
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda b, m: b.query.sum() * float("nan"), "'mine' is nan, though all features"),
+        (lambda b, m: b.query.sum(dim=1), r"'mine' gives a tensor of shape \(5,\), not one number"),
+        (lambda b, m: 0.3, "'mine' gives float, not one number"),
+        (lambda b, m: None, "'mine' gives NoneType, not one number"),
+        (lambda b, m: b.query.detach().sum(), "'mine' does not depend on the features"),
+        (lambda b, m: b.nothing, "'mine' fails .*AttributeError"),
+    ],
+)
+def test_what_is_wrong_with_somebody_s_loss_is_said_with_its_name(mine, function, words):
+    mine(function)
+    with pytest.raises(InputError, match=words):
+        evaluate("mine", learning_batch(), MARGIN)
+
+
+def test_infinite_features_are_not_the_loss_s_fault(mine):
+    mine(lambda batch, margin: batch.query.sum())
+    batch = learning_batch()
+    broken = dataclasses.replace(batch, query=batch.query * float("inf"))
+    assert not evaluate("mine", broken, MARGIN).value.isfinite()
+
+
+@pytest.mark.parametrize("function", [3, lambda: None, lambda batch: None])
+def test_what_cannot_be_called_with_a_batch_and_a_margin_is_no_loss(function):
+    with pytest.raises(InputError, match="no loss"):
+        LOSSES.register("bad", function)
+    assert "bad" not in LOSSES
+
+
+def test_the_paper_s_loss_has_its_name_and_near_misses_are_named():
+    assert LOSSES[PAPER] is per_query
+    with pytest.raises(InputError, match="paper"):
+        evaluate("papre", make_batch(), MARGIN)

@@ -7,6 +7,7 @@ import torch
 
 from vsa.embedding import train
 from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
+from vsa.runtime import training
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.variants import make_stage
 
@@ -19,7 +20,7 @@ def learn(make_lab, task, settings, device, tmp_path):
 
     def run(key="features", checkpoint=tmp_path / "checkpoint.pth", **changes):
         net = lab.new_net()
-        stage = dataclasses.replace(make_stage(key, "per query", settings), **changes)
+        stage = dataclasses.replace(make_stage(key, "paper", settings), **changes)
         log = train_stage(net, stage, source, task.images, device, 0, checkpoint)
         return net, log
 
@@ -27,9 +28,9 @@ def learn(make_lab, task, settings, device, tmp_path):
 
 
 def train_variant():
-    from vsa.study.embedding.variants import PER_QUERY, VARIANTS
+    from vsa.study.embedding.variants import PER_QUERY, variants
 
-    return VARIANTS[PER_QUERY]
+    return variants()[PER_QUERY]
 
 
 def weights(net):
@@ -60,8 +61,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize("key", ["features", "joint"])
 def test_a_killed_training_continues_bit_by_bit(learn, tmp_path, monkeypatch, key):
     straight, log = learn(key)
-    monkeypatch.setattr(train, "_CHECKPOINT_S", 0.0)
-    save, n_saved = train._save, 0
+    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
+    save, n_saved = training._save, 0
 
     def save_then_die(*arguments):
         nonlocal n_saved
@@ -70,7 +71,7 @@ def test_a_killed_training_continues_bit_by_bit(learn, tmp_path, monkeypatch, ke
         if n_saved == 3:
             raise Killed
 
-    monkeypatch.setattr(train, "_save", save_then_die)
+    monkeypatch.setattr(training, "_save", save_then_die)
     file = tmp_path / "killed.pth"
     with pytest.raises(Killed):
         learn(key, checkpoint=file)
@@ -97,7 +98,7 @@ def test_an_unfit_checkpoint_is_named(learn, tmp_path, damage):
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(learn, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "_CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
     file = tmp_path / "checkpoint.pth"
     save, n_saved = torch.save, 0
 
@@ -108,7 +109,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(learn, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         save(state, draft)
 
-    monkeypatch.setattr(train.torch, "save", full)
+    monkeypatch.setattr(training.torch, "save", full)
     with pytest.raises(InputError, match="No space left"):
         learn(checkpoint=file)
     assert len(torch.load(file, weights_only=True)["log"]) == 2
@@ -153,7 +154,7 @@ def test_no_trouble_in_a_healthy_log_with_boxes_or_without():
 
 def test_boxes_can_be_learned_from_labels(make_lab, task, settings, device, tmp_path):
     net = make_lab(tmp_path).new_net()
-    stage = dataclasses.replace(make_stage("boxes, soft", "per query", settings), n_steps=25)
+    stage = dataclasses.replace(make_stage("boxes, soft", "paper", settings), n_steps=25)
     rows = task.rows("train")
     log = train_boxes_supervised(
         net, task.boxes[rows], task.images.queries[rows], stage, device, seed=0

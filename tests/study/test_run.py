@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from vsa.engine import VisualSearch
 from vsa.runtime.errors import InputError
 from vsa.study.catalogue.prepare import open_shop
+from vsa.study.end_to_end.published import open_engine
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import Run, make_run
 
@@ -75,7 +75,7 @@ def test_working_files_of_another_data_set_are_refused_everywhere(tmp_path):
         lambda: shop_run(tmp_path / "ours" / "shop"),
         ours.begin,
         lambda: open_shop(ours),
-        lambda: VisualSearch.open(ours),
+        lambda: open_engine(ours),
         lambda: ours.artifacts,
     ):
         with pytest.raises(InputError, match=r"working files of folder:.*theirs.shop, not of"):

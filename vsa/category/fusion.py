@@ -15,6 +15,7 @@ import numpy as np
 from vsa.category.search import vote
 from vsa.metrics import negative_log_likelihood
 
+VERSION = 1
 DECAYS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 WEIGHTS = tuple(np.round(np.linspace(0, 1, 21), 2).tolist())
 

@@ -12,6 +12,8 @@ from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.progress import progress
 
+VERSION = 1
+
 
 class CategoryNet(nn.Module):
     """Image → (category logits, feature).
@@ -21,6 +23,7 @@ class CategoryNet(nn.Module):
 
     def __init__(self, architecture: str, n_classes: int, *, pretrained: bool) -> None:
         super().__init__()
+        self.architecture = architecture
         self.backbone, n_features = make_backbone(architecture, pretrained=pretrained)
         self.head = nn.Linear(n_features, n_classes)
         self.pretrained = pretrained

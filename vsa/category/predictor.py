@@ -15,13 +15,10 @@ import torch
 from vsa.category.fusion import FusionChoice, fuse
 from vsa.category.model import CategoryNet, predict
 from vsa.category.search import N_NEIGHBOURS, vote
-from vsa.category.settings import ClassifierSettings
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
-from vsa.study.category.experiment import SeedResult
-from vsa.study.category.task import CategoryTask
 
 _CARD = "card.json"
 
@@ -47,7 +44,8 @@ class CategoryPredictor:
     """A trained classifier, its reference set, and the chosen λ and weight."""
 
     net: CategoryNet
-    settings: ClassifierSettings
+    store_px: int  # pictures come in this size …
+    crop_px: int  # … and the network sees the middle, of this one
     device: Device
     categories: list[str]
     reference: pd.DataFrame  # id, path, category
@@ -68,8 +66,8 @@ class CategoryPredictor:
         return named.codes.astype(np.int64)
 
     def predict(self, image: np.ndarray) -> CategoryPrediction:
-        """Predict one image, uint8 (S, S, 3) with S = ``settings.store_px``."""
-        model, feature = predict(self.net, image[None], self.settings.crop_px, self.device)
+        """Predict one image, uint8 (S, S, 3) with S = ``store_px``."""
+        model, feature = predict(self.net, image[None], self.crop_px, self.device)
         k = min(N_NEIGHBOURS, len(self.reference))
         distances, rows = self._references.search(feature, k)
         distances, near = np.maximum(distances, 0), self.reference.iloc[rows[0]]
@@ -84,23 +82,13 @@ class CategoryPredictor:
         )
 
 
-def save_predictor(
-    folder: Path, task: CategoryTask, result: SeedResult, choice: FusionChoice
-) -> None:
-    """Publish one trained seed as the stage the engine opens; replaces an earlier one."""
+def save_predictor(folder: Path, predictor: CategoryPredictor) -> None:
+    """Publish a trained predictor in a folder of its own; replaces an earlier one."""
     with atomic_dir(folder, marker=_CARD) as draft:
-        torch.save(result.state, draft / "classifier.pth")
-        np.save(draft / "reference_features.npy", result.features["reference"])
-        task.reference.to_parquet(draft / "reference.parquet")
-        card = {
-            "categories": task.categories,
-            "decay": choice.decay,
-            "weight": choice.weight,
-        }
-        (draft / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
+        write_predictor(draft, predictor)
 
 
-def open_predictor(folder: Path, settings: ClassifierSettings, device: Device) -> CategoryPredictor:
+def open_predictor(folder: Path, device: Device) -> CategoryPredictor:
     """Open what `save_predictor` published; reference features are memory-mapped.
 
     Raises InputError if there is nothing, or if a file of it is missing or damaged.
@@ -111,12 +99,36 @@ def open_predictor(folder: Path, settings: ClassifierSettings, device: Device) -
             "no trained category stage here", cure="Run notebook 02_category_fusion", file=folder
         )
     check_manifest(folder)
+    return read_predictor(folder, device)
+
+
+def write_predictor(folder: Path, predictor: CategoryPredictor) -> None:
+    """Write a predictor, as it was trained and not frozen, into an empty folder."""
+    net = predictor.net
+    torch.save({k: v.cpu() for k, v in net.state_dict().items()}, folder / "classifier.pth")
+    np.save(folder / "reference_features.npy", predictor.reference_features)
+    predictor.reference.to_parquet(folder / "reference.parquet")
+    card = {
+        "architecture": net.architecture,
+        "store_px": predictor.store_px,
+        "crop_px": predictor.crop_px,
+        "categories": predictor.categories,
+        "decay": predictor.choice.decay,
+        "weight": predictor.choice.weight,
+    }
+    (folder / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
+
+
+def read_predictor(folder: Path, device: Device) -> CategoryPredictor:
+    """Read what `write_predictor` wrote, from a folder that was checked."""
     card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-    net = CategoryNet(settings.architecture, len(card["categories"]), pretrained=False)
-    net.load_state_dict(torch.load(folder / "classifier.pth", weights_only=True))
+    net = CategoryNet(card["architecture"], len(card["categories"]), pretrained=False)
+    state = torch.load(folder / "classifier.pth", weights_only=True, map_location="cpu")
+    net.load_state_dict(state)
     return CategoryPredictor(
         net.to(device.device, memory_format=device.memory_format).eval(),
-        settings,
+        card["store_px"],
+        card["crop_px"],
         device,
         card["categories"],
         pd.read_parquet(folder / "reference.parquet"),

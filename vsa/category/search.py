@@ -5,6 +5,7 @@ from __future__ import annotations
 import faiss
 import numpy as np
 
+VERSION = 1
 N_NEIGHBOURS = 30  # the paper's
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from vsa.data.descriptors import contrast, perceptual_hash, sharpness, weak_features
 
+VERSION = 1
 MISSING, FLAT, BLURRED = "missing attribute", "low quality: flat", "low quality: blurred"
 IDENTICAL, NEAR_IDENTICAL = "identical", "near-identical"
 REASONS = ("", MISSING, FLAT, BLURRED, IDENTICAL, NEAR_IDENTICAL)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,12 @@ from torch import nn
 
 from vsa.category.model import CategoryNet
 from vsa.category.settings import ClassifierSettings
-from vsa.runtime.batches import prefetch, to_tensor
+from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
-from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
+from vsa.runtime.training import Group, fit
+
+VERSION = 1  # of the network's training: batches and loss
 
 
 def train_classifier(
@@ -26,6 +29,7 @@ def train_classifier(
     device: Device,
     seed: int,
     description: str = "train",
+    checkpoint: Path | None = None,
 ) -> tuple[CategoryNet, pd.DataFrame]:
     """Train for a fixed number of steps, never for a fixed time.
 
@@ -33,6 +37,7 @@ def train_classifier(
     ----------
     images : uint8 (n, S, S, 3) with S = ``settings.store_px``.
     labels : int64 (n,) in [0, n_classes).
+    checkpoint : as of `vsa.runtime.training.fit`.
 
     Returns
     -------
@@ -41,34 +46,23 @@ def train_classifier(
     torch.manual_seed(seed)
     net = CategoryNet(settings.architecture, n_classes, pretrained=settings.pretrained)
     net = net.to(device.device, memory_format=device.memory_format)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.n_steps, pct_start=0.25
-    )
     net.train()
-    log = []
-    batches = prefetch(crop_batches(images, labels, settings, seed))
-    ready = time.perf_counter()
-    for step, (crop, target) in enumerate(progress(batches, description, settings.n_steps)):
-        arrived = time.perf_counter()
+
+    def batches(first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return islice(crop_batches(images, labels, settings, seed), first, None)
+
+    def loss_of(
+        batch: tuple[np.ndarray, np.ndarray], step: int
+    ) -> tuple[torch.Tensor, dict[str, float | torch.Tensor]]:
+        crop, target = batch
         with device.autocast():
             logits, _ = net(to_tensor(crop, device))
         labels_here = torch.from_numpy(target).to(device.device)
-        loss = nn.functional.cross_entropy(logits.float(), labels_here)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        value = loss.item()  # waits for the device, so the times below are whole steps
-        if not np.isfinite(value):
-            raise FloatingPointError(
-                f"the loss is {value} at step {step}: the learning rate "
-                f"{settings.learning_rate} is probably too high for {settings.architecture}"
-            )
-        done = time.perf_counter()
-        log.append((step, value, 1e3 * (arrived - ready), 1e3 * (done - ready)))
-        ready = done
-    return net, pd.DataFrame(log, columns=["step", "loss", "wait_ms", "step_ms"])
+        return nn.functional.cross_entropy(logits.float(), labels_here), {}
+
+    groups = [Group(net.parameters(), settings.learning_rate)]
+    log = fit(net, groups, batches, loss_of, settings.n_steps, description, checkpoint)
+    return net, log
 
 
 def crop_batches(

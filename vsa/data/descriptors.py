@@ -14,6 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.fft import dctn
 
+DESCRIPTOR_PX = 64  # side of the squares that descriptors, hashes and quality are computed of
+VERSION = 1
 _CHUNK_PIXELS = 2**21  # about 100 MB of float32 intermediates
 _HUE, _SATURATION, _VALUE = 8, 4, 4  # bins of the joint histogram
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601

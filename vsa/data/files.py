@@ -11,7 +11,7 @@ from typing import TypeVar
 import PIL
 
 from vsa.data import decoding
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import Versions, key
 from vsa.runtime.progress import progress
 
 _T = TypeVar("_T")
@@ -41,10 +41,5 @@ def fingerprint_files(files: Sequence[Path], **parameters: object) -> str:
         else:
             times = status.st_mtime_ns, status.st_ctime_ns
             states.append((str(file.absolute()), status.st_size, *times, status.st_mode))
-    return fingerprint(
-        files=states,
-        decoding=decoding.VERSION,
-        formats=decoding.FORMATS,
-        pillow=PIL.__version__,
-        **parameters,
-    )
+    versions: Versions = {"decoding": decoding.VERSION, "pillow": PIL.__version__}
+    return key(versions, files=states, formats=decoding.FORMATS, **parameters)

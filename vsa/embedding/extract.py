@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from vsa.data.images import Source
+from vsa.data.decoding import Source
 from vsa.embedding.joint import JointNet
 from vsa.models.embedder import Embedder, is_one, require_images
 from vsa.runtime.atomic import atomic_dir, atomic_file
@@ -19,6 +19,7 @@ from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.progress import progress
 
+VERSION = 1
 FULL_BOX = np.array([0, 0, 1, 1], np.float32)
 MASK_SLOPE = 30.0  # k at which every network ends its training
 

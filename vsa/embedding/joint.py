@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 from vsa.models.backbones import make_backbone, make_trunk
 from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD
 
+VERSION = 1
 MIN_SIDE = 0.15  # of a learned box, as a share of the image: a smaller one shows nothing
 _MAP = 8  # cells per side of the map that the box is read from
 
@@ -68,6 +69,7 @@ class JointNet(nn.Module):
 
     def __init__(self, architecture: str, feature_dim: int, *, frozen_norm: bool = False) -> None:
         super().__init__()
+        self.architecture = architecture
         self.localiser = Localiser(architecture)
         self.backbone, n_features = make_backbone(architecture, pretrained=False)
         self.head = nn.Linear(n_features, feature_dim, bias=False)

@@ -4,25 +4,33 @@ Features have unit length, so L2 distances lie in [0, 2]. Triplet i of a batch i
 image i, not clicked image i). The paper's loss comes in three steps, each of which can be had
 alone so that it can be judged:
 
-- `own_negatives`: [L2(q, q⁺) − L2(q, q⁻) + δ]₊, each query with its own negative: m terms;
-- `shared_negatives`: each query with the negatives of all triplets: m² terms, averaged together;
-- `per_query`: the same terms, averaged over the negatives of a query, then over queries:
+- "own negatives": [L2(q, q⁺) − L2(q, q⁻) + δ]₊, each query with its own negative: m terms;
+- "shared negatives": each query with the negatives of all triplets: m² terms, averaged together;
+- "paper": the same terms, averaged over the negatives of a query, then over queries:
   1/|Q| Σ_q 1/|N_q| Σ_{q⁻ ∈ N_q} [·]₊.
 
 The baselines are pytorch-metric-learning's: semi-hard triplets (FaceNet), N-pair,
-multi-similarity and contrastive.
+multi-similarity and contrastive. One of your own is a function of a `TripletBatch` and a margin::
+
+    @vsa.losses.register("mine")
+    def mine(batch, margin):
+        return (1 - (batch.query * batch.positive).sum(dim=1)).mean()
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
-from pytorch_metric_learning import losses as pml_losses
-from pytorch_metric_learning import miners as pml_miners
 from torch import Tensor
 from torch.nn.functional import relu
+
+from vsa.runtime.errors import InputError
+from vsa.runtime.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,75 @@ class Loss:
     """A loss and the share of its terms that still push: 0 means nothing is left to learn."""
 
     value: Tensor
-    active_share: float
+    active_share: float = float("nan")  # NaN: not known
 
 
-LossFunction = Callable[[TripletBatch, float], Loss]
+LossFunction = Callable[[TripletBatch, float], Loss | Tensor]
+PAPER = "paper"
+
+
+def _check(name: str, function: LossFunction) -> None:
+    if callable(function):
+        try:
+            inspect.signature(function).bind(None, 0.0)
+            return
+        except TypeError:
+            pass
+        except ValueError:  # of some built-in functions nothing is known
+            return
+    raise InputError(
+        f"{name!r} is no loss: it cannot be called with a batch and a margin",
+        cure="Register a function of (batch: TripletBatch, margin: float)",
+    )
+
+
+LOSSES: Registry[LossFunction] = Registry("loss", "losses", _check)
+
+
+def evaluate(name: str, batch: TripletBatch, margin: float) -> Loss:
+    """The loss of that name.
+
+    Raises InputError, with its name, for one of somebody else's that fails, gives no single number,
+    is not finite though the features are, or does not depend on them.
+    """
+    function = LOSSES[name]
+    if LOSSES.is_own(name):
+        return _as_loss(function(batch, margin))
+    try:
+        found = _as_loss(function(batch, margin))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the loss {name!r} fails ({type(error).__name__}: {error})", cure="Mend it"
+        ) from error
+    if trouble := _trouble(found.value, batch):
+        raise InputError(f"the loss {name!r} {trouble[0]}", cure=trouble[1])
+    return found
+
+
+def _as_loss(found: Loss | Tensor) -> Loss:
+    if not isinstance(found, Loss):
+        return Loss(found)
+    return Loss(found.value, float(found.active_share))
+
+
+def _trouble(value: object, batch: TripletBatch) -> tuple[str, str] | None:
+    """What is wrong with the value of somebody's loss, and the cure."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        kind = type(value).__name__
+        what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else kind
+        return f"gives {what}, not one number", "Return a tensor of one number, such as a mean"
+    features = (batch.query, batch.positive, batch.negative)
+    if not value.isfinite().all() and all(part.isfinite().all() for part in features):
+        return f"is {value.item()}, though all features are finite", (
+            "Keep it from dividing by zero, and roots and logarithms off zero"
+        )
+    if not value.requires_grad and any(part.requires_grad for part in features):
+        return "does not depend on the features, so that nothing can be learned from it", (
+            "Compute it from batch.query, batch.positive and batch.negative, without detaching them"
+        )
+    return None
 
 
 def l2(a: Tensor, b: Tensor) -> Tensor:
@@ -55,12 +128,14 @@ def l2(a: Tensor, b: Tensor) -> Tensor:
     return (2 - 2 * (a * b).sum(dim=-1)).clamp_min(1e-6).sqrt()
 
 
+@LOSSES.register("own negatives")
 def own_negatives(batch: TripletBatch, margin: float) -> Loss:
     """Mean over the m triplets of [L2(q, q⁺) − L2(q, q⁻) + δ]₊ (the paper's triplet loss)."""
     terms = relu(l2(batch.query, batch.positive) - l2(batch.query, batch.negative) + margin)
     return Loss(terms.mean(), float((terms > 0).float().mean()))
 
 
+@LOSSES.register("shared negatives")
 def shared_negatives(batch: TripletBatch, margin: float) -> Loss:
     """Mean over all allowed pairs of a triplet and a negative of the batch: up to m² terms."""
     terms, allowed = _shared_terms(batch, margin)
@@ -68,6 +143,7 @@ def shared_negatives(batch: TripletBatch, margin: float) -> Loss:
     return Loss(terms.sum() / n_terms, float((terms > 0).sum() / n_terms))
 
 
+@LOSSES.register(PAPER)
 def per_query(batch: TripletBatch, margin: float) -> Loss:
     """Mean over queries of the mean over their terms, in place of the mean over all terms.
 
@@ -92,35 +168,50 @@ def _shared_terms(batch: TripletBatch, margin: float) -> tuple[Tensor, Tensor]:
     return relu(to_positive - to_negatives + margin) * batch.allowed, batch.allowed
 
 
-def _published(loss: Callable, miner: Callable | None = None) -> LossFunction:
+# Published ones: pytorch-metric-learning is slow to import, so it is when one of them is used ----
+
+
+def _published(loss: Callable, miner: Callable | None, batch: TripletBatch) -> Loss:
     """A loss of pytorch-metric-learning: query and clicked image are one class, each not clicked
-    image a class of its own. Those losses have margins of their own, so `margin` is not used.
+    image a class of its own.
     """
-
-    def function(batch: TripletBatch, margin: float) -> Loss:
-        features = torch.cat([batch.query, batch.positive, batch.negative])
-        m = len(batch.query_ids)
-        alone = torch.arange(m, device=features.device) + batch.query_ids.max() + 1
-        labels = torch.cat([batch.query_ids, batch.query_ids, alone])
-        pairs = miner(features, labels) if miner else None
-        value = loss(features, labels, pairs)
-        return Loss(value, float("nan") if pairs is None else len(pairs[0]) / m)
-
-    return function
+    features = torch.cat([batch.query, batch.positive, batch.negative])
+    m = len(batch.query_ids)
+    alone = torch.arange(m, device=features.device) + batch.query_ids.max() + 1
+    labels = torch.cat([batch.query_ids, batch.query_ids, alone])
+    pairs = miner(features, labels) if miner else None
+    value = loss(features, labels, pairs)
+    return Loss(value, float("nan") if pairs is None else len(pairs[0]) / m)
 
 
+@cache
+def _made(kind: str, name: str, **options: Any) -> Callable:
+    import pytorch_metric_learning.losses
+    import pytorch_metric_learning.miners
+
+    return getattr(getattr(pytorch_metric_learning, kind), name)(**options)
+
+
+@LOSSES.register("semi-hard")
 def semi_hard(batch: TripletBatch, margin: float) -> Loss:
     """FaceNet's: triplets whose negative is farther than the positive, by less than the margin."""
-    miner = pml_miners.TripletMarginMiner(margin=margin, type_of_triplets="semihard")
-    return _published(pml_losses.TripletMarginLoss(margin=margin), miner)(batch, margin)
+    miner = _made("miners", "TripletMarginMiner", margin=margin, type_of_triplets="semihard")
+    return _published(_made("losses", "TripletMarginLoss", margin=margin), miner, batch)
 
 
-LOSSES: dict[str, LossFunction] = {
-    "own negatives": own_negatives,
-    "shared negatives": shared_negatives,
-    "per query": per_query,
-    "semi-hard": semi_hard,
-    "N-pair": _published(pml_losses.NPairsLoss()),
-    "multi-similarity": _published(pml_losses.MultiSimilarityLoss()),
-    "contrastive": _published(pml_losses.ContrastiveLoss()),
-}
+@LOSSES.register("N-pair")
+def n_pair(batch: TripletBatch, margin: float) -> Loss:
+    """Sohn's (2016); it has no margin."""
+    return _published(_made("losses", "NPairsLoss"), None, batch)
+
+
+@LOSSES.register("multi-similarity")
+def multi_similarity(batch: TripletBatch, margin: float) -> Loss:
+    """Wang et al.'s (2019), with margins of its own."""
+    return _published(_made("losses", "MultiSimilarityLoss"), None, batch)
+
+
+@LOSSES.register("contrastive")
+def contrastive(batch: TripletBatch, margin: float) -> Loss:
+    """Hadsell et al.'s (2006), with margins of its own."""
+    return _published(_made("losses", "ContrastiveLoss"), None, batch)

@@ -1,13 +1,7 @@
-"""One training loop for every variant (paper section 3.2): features, boxes, or both, from triplets.
-
-The number of steps is fixed, never the time. What a step draws depends on the seed and its number
-alone, so a run that continues from a checkpoint sees the batches it would have seen.
-"""
+"""Training of the joint network (paper section 3.2): features, boxes, or both, from triplets."""
 
 from __future__ import annotations
 
-import pickle
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,17 +14,15 @@ import torch
 from torch import Tensor
 
 from vsa.embedding.joint import MIN_SIDE, JointNet
-from vsa.embedding.losses import LOSSES, TripletBatch
+from vsa.embedding.losses import TripletBatch, evaluate
 from vsa.embedding.triplets import DrawnTriplets, TripletSource
-from vsa.runtime.atomic import atomic_file
-from vsa.runtime.batches import prefetch, to_tensor
+from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
-from vsa.runtime.errors import InputError
-from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
+from vsa.runtime.training import Group, fit
 
+VERSION = 1  # of what stages and supervised boxes learn from a batch
 _WHOLE = (-1.0, -1.0, 2.0, 2.0)  # a box so far outside that the mask is 1 everywhere
-_CHECKPOINT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -73,61 +65,34 @@ def train_stage(
     different queries: 1 where features have collapsed), mean_side and centre_spread of the boxes
     (NaN where none are learned), wait_ms (for data) and step_ms.
 
-    With the file `checkpoint` there, training continues from it; it is written every minute, and
-    the caller removes it once the result is safe. Raises FloatingPointError where the loss is no
-    number, and InputError for a checkpoint that cannot be read or written.
+    Continues from `checkpoint`, as `vsa.runtime.training.fit` does, and raises as that and
+    `vsa.embedding.losses.evaluate` do.
     """
     whole = torch.tensor(_WHOLE, device=device.device)
-    net.requires_grad_(stage.trains != "boxes")
-    net.localiser.requires_grad_(stage.trains != "features")
-    optimizer, schedule = _optimizer(net, stage)
-    log = _resume(checkpoint, net, optimizer, schedule)
-    batches = prefetch(_batches(source, images, stage, seed, len(log)))
-    saved = ready = time.perf_counter()
-    for batch, drawn in progress(batches, description, stage.n_steps - len(log)):
-        arrived = time.perf_counter()
-        step = len(log)
-        net.train_branches(features=stage.trains != "boxes", boxes=stage.trains != "features")
+    learns_features, learns_boxes = stage.trains != "boxes", stage.trains != "features"
+    net.requires_grad_(learns_features)
+    net.localiser.requires_grad_(learns_boxes)
+
+    def loss_of(
+        batch: tuple[np.ndarray, DrawnTriplets], step: int
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+        pictures, drawn = batch
+        net.train_branches(features=learns_features, boxes=learns_boxes)
         start, end = stage.slope
         slope = start + (end - start) * step / stage.n_steps
         with device.autocast():
-            triplets, boxes = _forward(net, to_tensor(batch, device), drawn, stage, slope, whole)
-        loss = LOSSES[stage.loss](triplets, stage.margin)
+            triplets, boxes = _forward(net, to_tensor(pictures, device), drawn, stage, slope, whole)
+        loss = evaluate(stage.loss, triplets, stage.margin)
         value = loss.value
         if boxes is not None and stage.size_prior:
             sides = (boxes[:, 2:] - boxes[:, :2]).mean(dim=0)
             value = value + stage.size_prior * (sides - stage.expected_side).square().sum()
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        schedule.step()
-        number = value.item()  # waits for the device, so the times below are whole steps
-        if not np.isfinite(number):
-            raise FloatingPointError(
-                f"the loss is {number} at step {step} of {description}: a learning rate "
-                f"({stage.learning_rate}, boxes {stage.box_learning_rate}) is probably too high"
-            )
-        done = time.perf_counter()
-        times = (1e3 * (arrived - ready), 1e3 * (done - ready))
-        log.append((step, number, loss.active_share, *_health(triplets.query, boxes), *times))
-        ready = done
-        if done - saved > _CHECKPOINT_S:
-            _save(checkpoint, net, optimizer, schedule, log)
-            saved = done
+        return value, {"active_share": loss.active_share} | _health(triplets.query, boxes)
+
+    batches = partial(_batches, source, images, stage, seed)
+    log = fit(net, _groups(net, stage), batches, loss_of, stage.n_steps, description, checkpoint)
     net.requires_grad_(True)
-    return pd.DataFrame(log, columns=_COLUMNS)
-
-
-_COLUMNS = [
-    "step",
-    "loss",
-    "active_share",
-    "feature_cosine",
-    "mean_side",
-    "centre_spread",
-    "wait_ms",
-    "step_ms",
-]
+    return log
 
 
 def find_trouble(log: pd.DataFrame) -> list[str]:
@@ -206,84 +171,29 @@ def _batches(
         yield batch, drawn
 
 
-def _optimizer(
-    net: JointNet, stage: Stage
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+def _groups(net: JointNet, stage: Stage) -> list[Group]:
     groups = {
-        "features": ([*net.backbone.parameters(), *net.head.parameters()], stage.learning_rate),
-        "boxes": ([*net.localiser.parameters()], stage.box_learning_rate),
+        "features": Group(
+            [*net.backbone.parameters(), *net.head.parameters()], stage.learning_rate
+        ),
+        "boxes": Group([*net.localiser.parameters()], stage.box_learning_rate),
     }
-    chosen = [stage.trains] if stage.trains != "both" else list(groups)
-    rates = [groups[name][1] for name in chosen]
-    optimizer = torch.optim.AdamW(
-        [{"params": groups[name][0], "lr": groups[name][1]} for name in chosen], weight_decay=0.05
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rates, total_steps=stage.n_steps, pct_start=0.25
-    )
-    return optimizer, schedule
+    return [groups[stage.trains]] if stage.trains != "both" else [*groups.values()]
 
 
 @torch.no_grad()
-def _health(query: Tensor, boxes: Tensor | None) -> tuple[float, float, float]:
+def _health(query: Tensor, boxes: Tensor | None) -> dict[str, float | Tensor]:
     m = len(query)
     cosines = query @ query.T
-    between = float((cosines.sum() - cosines.trace()) / max(m * (m - 1), 1))
+    between = (cosines.sum() - cosines.trace()) / max(m * (m - 1), 1)
     if boxes is None:
-        return between, float("nan"), float("nan")
+        return {"feature_cosine": between, "mean_side": np.nan, "centre_spread": np.nan}
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    spread = float(centres.std(dim=0, correction=0).mean())
-    return between, float((boxes[:, 2:] - boxes[:, :2]).mean()), spread
-
-
-def _save(
-    path: Path,
-    net: JointNet,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    log: list[tuple],
-) -> None:
-    state = {
-        "net": net.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "rng": torch.get_rng_state(),
-        "rng_cuda": torch.cuda.get_rng_state_all(),
-        "log": log,
+    return {
+        "feature_cosine": between,
+        "mean_side": (boxes[:, 2:] - boxes[:, :2]).mean(),
+        "centre_spread": centres.std(dim=0, correction=0).mean(),
     }
-    try:
-        with atomic_file(path) as draft:
-            torch.save(state, draft)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise InputError(
-            f"the checkpoint could not be written ({error}); the one before it, if any, is whole",
-            cure="Free some space on that disk and start again: training continues from it",
-            file=path,
-        ) from error
-
-
-def _resume(
-    path: Path,
-    net: JointNet,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> list[tuple]:
-    if not path.is_file():
-        return []
-    try:
-        state = torch.load(path, weights_only=True)
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["rng"])
-        torch.cuda.set_rng_state_all(state["rng_cuda"])
-        return list(state["log"])
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.PickleError) as error:
-        raise InputError(
-            f"the checkpoint does not fit this network or is damaged ({type(error).__name__})",
-            cure="Remove it, and this stage is trained from its beginning",
-            file=path,
-        ) from error
 
 
 def train_boxes_supervised(
@@ -293,6 +203,7 @@ def train_boxes_supervised(
     stage: Stage,
     device: Device,
     seed: int,
+    checkpoint: Path | None = None,
     description: str = "supervised boxes",
 ) -> pd.DataFrame:
     """Train the localiser alone on true boxes: what it could reach with labels (a ceiling).
@@ -304,26 +215,27 @@ def train_boxes_supervised(
 
     Returns
     -------
-    Log with columns step and loss (mean L1 distance of a side).
+    Log with columns step, loss (mean L1 distance of a side), wait_ms and step_ms.
     """
     net.requires_grad_(False)
     net.localiser.requires_grad_(True)
-    optimizer, schedule = _optimizer(net, stage)
-    log = []
     draw = partial(_labelled_batch, boxes, images, 2 * stage.n_triplets, seed)
-    batches = prefetch(draw(step) for step in range(stage.n_steps))
-    for step, (batch, target) in enumerate(progress(batches, description, stage.n_steps)):
+
+    def batches(first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return (draw(step) for step in range(first, stage.n_steps))
+
+    def loss_of(
+        batch: tuple[np.ndarray, np.ndarray], step: int
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+        pictures, target = batch
         net.train_branches(features=False, boxes=True)
         with device.autocast():
-            predicted = net.locate(to_tensor(batch, device))
-        loss = (predicted - torch.from_numpy(target).to(device.device)).abs().mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        log.append((step, loss.item()))
+            predicted = net.locate(to_tensor(pictures, device))
+        return (predicted - torch.from_numpy(target).to(device.device)).abs().mean(), {}
+
+    log = fit(net, _groups(net, stage), batches, loss_of, stage.n_steps, description, checkpoint)
     net.requires_grad_(True)
-    return pd.DataFrame(log, columns=["step", "loss"])
+    return log
 
 
 def _labelled_batch(

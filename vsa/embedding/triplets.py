@@ -10,6 +10,8 @@ from vsa.embedding.mining import Pages, Triplets
 from vsa.runtime.errors import NotApplicable
 from vsa.runtime.seeds import generator
 
+VERSION = 1
+
 
 @dataclass(frozen=True)
 class TripletSource:

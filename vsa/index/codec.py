@@ -32,6 +32,7 @@ from vsa.runtime.errors import InputError
 from vsa.runtime.registry import Registry
 from vsa.runtime.seeds import generator
 
+VERSION = 1
 MAX_BITS = 4096
 _N_TRIED = 3  # features that a new codec must encode
 STORED = np.float16  # features are kept, and encoded, at this precision

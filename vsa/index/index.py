@@ -22,6 +22,8 @@ from vsa.index.request import SearchParams, as_array, check_ids, check_request
 from vsa.index.view import View
 from vsa.runtime.errors import InputError
 
+VERSION = 1  # of what a search finds: lists, coarse filter, refined rank
+
 
 class Index:
     """An index of unit features; searches may come from several threads at once.

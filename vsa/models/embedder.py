@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
-from vsa.data.images import Source, load_image
+from vsa.data.decoding import Source
+from vsa.data.images import load_image
 from vsa.models.known_by import known_by
 from vsa.models.torchvision_models import (
     IMAGENET_MEAN,
@@ -27,7 +28,7 @@ from vsa.models.torchvision_models import (
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import key
 from vsa.runtime.progress import progress
 from vsa.runtime.registry import Registry, unknown
 
@@ -132,8 +133,8 @@ class Embedder:
 
     @cached_property
     def _digest(self) -> str:
-        return fingerprint(
-            version=VERSION,
+        return key(
+            {"embedder": VERSION},
             network=known_by(self.network),
             image_px=self.image_px,
             normalisation=self._normalisation,

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from vsa.runtime.fingerprint import fingerprint, source_digest, state_digest
+from vsa.runtime.fingerprint import key, source_digest, state_digest
 
 # Names and weights say all of networks of these; a new version of theirs computes the same.
 _SETTLED = ("vsa", "torch", "torchvision")
@@ -25,11 +25,11 @@ def known_by(part: Callable[..., Any]) -> str:
     """
     networks = _networks(part)
     packages = {type(network).__module__.split(".")[0] for network in networks}
-    return fingerprint(
+    return key(
+        {name: _version(name) for name in packages - {*_SETTLED}},
         source=[_source(found) for found in (part, *networks)],
         structure=[re.sub(r" at 0x[0-9a-f]+", "", repr(network)) for network in networks],
         weights=[state_digest(network.state_dict()) for network in networks],
-        versions={name: _version(name) for name in packages - {*_SETTLED}},
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsa.ranking.features import relative
-from vsa.study.simulate.shoppers import SHARES, conversion_rate
 
 TOLERANCE = 0.05  # NDCG of appearance that re-ranking may cost
 WEIGHTS = np.linspace(0, 1, 21)
@@ -47,17 +46,18 @@ class Choice:
     """The weight of the score, and what it gave on the pages that chose it."""
 
     weight: float
-    conversion: float
+    value: float
     ndcg: float
 
 
 def choose_weight(
     similarity: np.ndarray,
     score: np.ndarray,
-    p: np.ndarray,
+    value: Callable[[np.ndarray], np.ndarray],
+    shares: np.ndarray,
     lower_bound: Callable[[np.ndarray], float],
 ) -> Choice:
-    """The weight with the highest conversion among those that keep appearance.
+    """The weight with the most valuable pages among those that keep appearance.
 
     A weight keeps appearance if the lower end of the interval of NDCG does not fall below
     1 − TOLERANCE; a weight of 0 always does.
@@ -66,14 +66,16 @@ def choose_weight(
     ----------
     similarity : (n, k), falling.
     score : (n, S, k) of a ranker.
-    p : (n, S, k) purchase probabilities of the same results.
+    value : of page orders, int64 (n, S, k) as `best_first` has them, what each page is worth,
+        (n, S): its conversion rate, say.
+    shares : of the segments, (S,), sum to 1.
     lower_bound : of the interval of a mean of (n,) values.
     """
-    best = Choice(0.0, -1.0, 1.0)
+    best = Choice(0.0, -np.inf, 1.0)
     for weight in WEIGHTS:
         order = best_first(blend(similarity[:, None], score, weight))
-        ndcg = appearance_ndcg(order) @ SHARES
-        rate = float((conversion_rate(np.take_along_axis(p, order, -1)) @ SHARES).mean())
-        if rate > best.conversion and lower_bound(ndcg) >= 1 - TOLERANCE:
-            best = Choice(float(weight), rate, float(ndcg.mean()))
+        ndcg = appearance_ndcg(order) @ shares
+        worth = float((value(order) @ shares).mean())
+        if worth > best.value and lower_bound(ndcg) >= 1 - TOLERANCE:
+            best = Choice(float(weight), worth, float(ndcg.mean()))
     return best

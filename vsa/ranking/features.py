@@ -8,18 +8,17 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.schema import QUALITY
-from vsa.study.simulate.shoppers import NAMES
+from vsa.ranking.segments import Segments
 
+VERSION = 1
 SIMILARITY, RELATIVE, SALES, CONVERSION, APPLAUSE, PRICE, MISSING, PORTRAIT = range(8)
-N_FEATURES = PORTRAIT + len(NAMES)
-# What can be taken away from a ranker, and the columns that hold it.
-GROUPS = {
+USER_PORTRAIT = "user portrait"
+_GROUPS = {
     "appearance": [SIMILARITY, RELATIVE],
     "sales": [SALES],
     "conversion": [CONVERSION],
     "applause": [APPLAUSE],
     "price": [PRICE],
-    "user portrait": [*range(PORTRAIT, N_FEATURES)],
 }
 _RATE = 1e-3  # rates are kept this far from 0 and 1
 
@@ -38,6 +37,12 @@ class Filling:
         columns = (np.log1p(quality[:, 0]), _log_odds(quality[:, 1]), _log_odds(quality[:, 2]))
         known = (column[np.isfinite(column)] for column in columns)
         return cls(*(float(np.median(column)) if len(column) else 0.0 for column in known))
+
+
+def groups(segments: Segments) -> dict[str, list[int]]:
+    """What can be taken away from a ranker, and the columns that hold it."""
+    columns = [PORTRAIT + number for number in range(len(segments.names))]
+    return _GROUPS | ({USER_PORTRAIT: columns} if columns else {})
 
 
 def quality_array(quality: pd.DataFrame | np.ndarray) -> np.ndarray:
@@ -63,8 +68,12 @@ def relative(values: np.ndarray) -> np.ndarray:
     return np.where(high > low, (values - low) / span, 1.0)
 
 
-def page_features(similarity: np.ndarray, quality: np.ndarray, filling: Filling) -> np.ndarray:
-    """Features of pages for every segment, float32 (..., S, k, N_FEATURES).
+def page_features(
+    similarity: np.ndarray, quality: np.ndarray, filling: Filling, segments: Segments
+) -> np.ndarray:
+    """Features of pages for every segment, float32 (..., S, k, F).
+
+    F is `PORTRAIT` columns and one for each segment; without segments, S is 1.
 
     Parameters
     ----------
@@ -74,7 +83,7 @@ def page_features(similarity: np.ndarray, quality: np.ndarray, filling: Filling)
     sales = np.log1p(np.maximum(quality[..., 0], 0))
     conversion, applause = _log_odds(quality[..., 1]), _log_odds(quality[..., 2])
     price = np.log(np.maximum(quality[..., 3], 0.01))
-    made = np.zeros((*similarity.shape, N_FEATURES), np.float32)
+    made = np.zeros((*similarity.shape, PORTRAIT + len(segments.names)), np.float32)
     made[..., SIMILARITY] = similarity
     made[..., RELATIVE] = relative(similarity)
     made[..., SALES] = np.where(np.isnan(sales), filling.sales, sales)
@@ -82,8 +91,8 @@ def page_features(similarity: np.ndarray, quality: np.ndarray, filling: Filling)
     made[..., APPLAUSE] = np.where(np.isnan(applause), filling.applause, applause)
     made[..., PRICE] = np.nan_to_num(price - _median(price))
     made[..., MISSING] = np.isnan(quality).mean(axis=-1)
-    made = np.repeat(made[..., None, :, :], len(NAMES), axis=-3)
-    for number in range(len(NAMES)):
+    made = np.repeat(made[..., None, :, :], len(segments.weights), axis=-3)
+    for number in range(len(segments.names)):
         made[..., number, :, PORTRAIT + number] = 1
     return made
 

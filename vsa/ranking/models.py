@@ -3,11 +3,18 @@
 The paper (section 3.3) names GBDT + LR: each boosted tree turns a result into the leaf it ends in,
 and a logistic regression over all leaves, one-hot, gives the score (He et al., 2014, for ads at
 Facebook). Around it stand its two halves alone, and rules that learn nothing or little. What learns
-has one setting against overfitting, the penalty or the number of trees, which other pages choose.
+has one knob against overfitting, the penalty or the number of trees, which other pages choose.
+
+All stand in `RANKERS`, by name; one of your own becomes another row of notebook 05's tables by::
+
+    @vsa.rankers.register("mine")
+    def mine(settings, seed):  # → a Ranker that is not fitted yet
+        return MyRanker(seed)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +25,10 @@ from sklearn.preprocessing import OneHotEncoder
 from vsa.ranking.features import APPLAUSE, CONVERSION, RELATIVE, SALES
 from vsa.ranking.forest import Forest, grow_forest
 from vsa.ranking.settings import RankerSettings
+from vsa.runtime.errors import InputError
+from vsa.runtime.registry import Registry
 
+VERSION = 1
 APPEARANCE, BEST_SELLERS, EBAY = "appearance only", "sales only", "eBay's blend, 0.75 appearance"
 LR, GBDT, GBDT_LR = "LR only", "GBDT only", "GBDT + LR"
 _EBAY_WEIGHT = 0.75
@@ -146,14 +156,12 @@ class GbdtLr:
 
     settings: RankerSettings
     seed: int
-    trees: LeafTable | None = None  # with the values that boosting gave the leaves
     candidates: dict[float, LeafTable] = field(default_factory=dict)
     inverse_penalty: float = INVERSE_PENALTIES[0]
 
     def fit(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
         rows, label, weight = observations(seen, bought)
-        forest, value, prior = grow_forest(x[rows], label, weight, self.settings, self.seed)
-        self.trees = LeafTable(forest, value, prior)
+        forest, value, _ = grow_forest(x[rows], label, weight, self.settings, self.seed)
         encoder = OneHotEncoder()
         encoded = encoder.fit_transform(forest.leaves(x))[rows]
         n_leaves = [len(names) for names in encoder.categories_]
@@ -182,19 +190,20 @@ class GbdtLr:
 
 @dataclass
 class Gbdt:
-    """The trees of a `GbdtLr` with the values that boosting gave their leaves."""
+    """Boosted trees, those of `GbdtLr` at the same seed, with the values boosting gave leaves."""
 
-    whole: GbdtLr
+    settings: RankerSettings
+    seed: int
+    trees: LeafTable | None = None
     n_trees: int = 0  # that count; all of them until `tune`
 
     def fit(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        """Fit the trees, unless `whole` has been fitted already."""
-        if self.whole.trees is None:
-            self.whole.fit(x, seen, bought)
-        self.n_trees = self.whole.settings.n_trees
+        rows, label, weight = observations(seen, bought)
+        self.trees = LeafTable(*grow_forest(x[rows], label, weight, self.settings, self.seed))
+        self.n_trees = self.settings.n_trees
 
     def tune(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        sizes = [round(share * self.whole.settings.n_trees) for share in _TREE_SHARES]
+        sizes = [round(share * self.settings.n_trees) for share in _TREE_SHARES]
         losses = {n: log_loss(self._first(n).score(x), seen, bought) for n in sizes}
         self.n_trees = min(losses, key=losses.__getitem__)
 
@@ -202,22 +211,41 @@ class Gbdt:
         return self._first(self.n_trees).score(x)
 
     def _first(self, n_trees: int) -> LeafTable:
-        if self.whole.trees is None:
+        if self.trees is None:
             raise ValueError("fit the ranker first")
-        return self.whole.trees.first(n_trees)
+        return self.trees.first(n_trees)
 
 
-def make_rankers(settings: RankerSettings, seed: int) -> dict[str, Ranker]:
-    """Name → ranker, none of them fitted; `GBDT` shares the trees of `GBDT_LR`."""
-    whole = GbdtLr(settings, seed)
-    return {
-        APPEARANCE: ByAppearance(),
-        BEST_SELLERS: BySales(),
-        EBAY: LinearBlend(),
-        LR: LogisticRanker(),
-        GBDT_LR: whole,
-        GBDT: Gbdt(whole),
-    }
+RankerFactory = Callable[[RankerSettings, int], Ranker]  # the int is a seed
+
+
+def _check_factory(name: str, factory: RankerFactory) -> None:
+    if not callable(factory):
+        raise InputError(
+            f"the ranker {name!r} is a {type(factory).__name__}",
+            cure="Register a function of settings and a seed that makes it",
+        )
+
+
+RANKERS: Registry[RankerFactory] = Registry("ranker", "rankers", _check_factory)
+RANKERS.register(APPEARANCE, lambda settings, seed: ByAppearance())
+RANKERS.register(BEST_SELLERS, lambda settings, seed: BySales())
+RANKERS.register(EBAY, lambda settings, seed: LinearBlend())
+RANKERS.register(LR, lambda settings, seed: LogisticRanker())
+RANKERS.register(GBDT_LR, GbdtLr)
+RANKERS.register(GBDT, Gbdt)
+
+
+def make_ranker(name: str, settings: RankerSettings, seed: int) -> Ranker:
+    """A registered ranker, not fitted; raises InputError for one that is none."""
+    made = RANKERS[name](settings, seed)
+    absent = [m for m in ("fit", "tune", "score") if not callable(getattr(made, m, None))]
+    if absent:
+        raise InputError(
+            f"the ranker {name!r} has no {' and no '.join(absent)}",
+            cure="See vsa.ranking.models.Ranker; a rule that learns nothing may inherit from Rule",
+        )
+    return made
 
 
 def observations(seen: np.ndarray, bought: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

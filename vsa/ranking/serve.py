@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 
 from vsa.ranking.blend import best_first, blend
-from vsa.ranking.features import N_FEATURES, Filling, page_features, quality_array
+from vsa.ranking.features import Filling, page_features, quality_array
 from vsa.ranking.forest import Forest
 from vsa.ranking.models import LeafTable
+from vsa.ranking.segments import Segments
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError
-from vsa.study.run import Run
-from vsa.study.simulate.shoppers import NAMES, SHARES
 
 _CARD = "card.json"
 
@@ -38,6 +37,7 @@ class QualityRanker:
     model: LeafTable
     filling: Filling
     weight: float  # of the score, in [0, 1]
+    segments: Segments
 
     def order(
         self,
@@ -52,18 +52,14 @@ class QualityRanker:
         similarity : (n,) inner products with the photo, in any order; n may be 0.
         quality : columns sales, conversion_rate, applause_rate and price, as a table or (n, 4);
             NaN where missing.
-        segment : user portrait, one of `shoppers.NAMES`; None averages over all shoppers.
+        segment : user portrait, one of `segments.names`; None averages over all shoppers.
 
         Raises
         ------
         InputError for an unknown segment; ValueError for shapes that do not fit or a similarity
         that is not finite.
         """
-        if segment is not None and segment not in NAMES:
-            raise InputError(
-                f"unknown user portrait {segment!r}",
-                cure=f"Choose one of {', '.join(NAMES)}, or none",
-            )
+        number = None if segment is None else self.segments.number(segment)
         similarity, signals = np.asarray(similarity, np.float32), quality_array(quality)
         if similarity.shape != signals.shape[:1]:
             raise ValueError(f"{similarity.shape} similarities, signals {signals.shape}")
@@ -71,38 +67,20 @@ class QualityRanker:
             raise ValueError("similarities must be finite")
         if not len(similarity):
             return Ranked(np.zeros(0, np.int64), np.zeros(0, np.float32))
-        x = page_features(similarity, signals, self.filling)  # (S, n, F)
-        if segment is None:
-            score = SHARES @ self.model.score(x.reshape(-1, N_FEATURES)).reshape(x.shape[:2])
+        x = page_features(similarity, signals, self.filling, self.segments)  # (S, n, F)
+        if number is None:
+            scores = self.model.score(x.reshape(-1, x.shape[-1])).reshape(x.shape[:2])
+            score = self.segments.weights @ scores
         else:
-            score = self.model.score(x[NAMES.index(segment)])
+            score = self.model.score(x[number])
         mixed = blend(similarity, score, self.weight)
         return Ranked(best_first(mixed), mixed)
 
 
-def ranker_folder(run: Run) -> Path:
-    """Where notebook 05 publishes its ranker, and the engine opens it."""
-    return run.artifacts / "ranking" / "ranker"
-
-
 def save_ranker(folder: Path, ranker: QualityRanker) -> None:
-    """Publish a ranker as the stage that the engine opens; replaces an earlier one."""
-    forest = ranker.model.forest
+    """Publish a ranker in a folder of its own; replaces an earlier one."""
     with atomic_dir(folder, marker=_CARD) as draft:
-        np.savez(
-            draft / "trees.npz",
-            feature=forest.feature,
-            threshold=forest.threshold,
-            child=forest.child,
-            table=ranker.model.table,
-        )
-        card = {
-            "depth": forest.depth,
-            "bias": ranker.model.bias,
-            "weight": ranker.weight,
-            "filling": dataclasses.asdict(ranker.filling),
-        }
-        (draft / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
+        write_ranker(draft, ranker)
 
 
 def open_ranker(folder: Path) -> QualityRanker:
@@ -113,6 +91,31 @@ def open_ranker(folder: Path) -> QualityRanker:
             "no quality ranker here", cure="Run notebook 05_quality_rerank", file=folder
         )
     check_manifest(folder)
+    return read_ranker(folder)
+
+
+def write_ranker(folder: Path, ranker: QualityRanker) -> None:
+    """Write a ranker into an empty folder."""
+    forest = ranker.model.forest
+    np.savez(
+        folder / "trees.npz",
+        feature=forest.feature,
+        threshold=forest.threshold,
+        child=forest.child,
+        table=ranker.model.table,
+    )
+    card = {
+        "depth": forest.depth,
+        "bias": ranker.model.bias,
+        "weight": ranker.weight,
+        "filling": dataclasses.asdict(ranker.filling),
+        "segments": dict(zip(ranker.segments.names, ranker.segments.shares, strict=True)),
+    }
+    (folder / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
+
+
+def read_ranker(folder: Path) -> QualityRanker:
+    """Read what `write_ranker` wrote, from a folder that was checked."""
     card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
     with np.load(folder / "trees.npz") as arrays:
         forest = Forest(
@@ -122,4 +125,5 @@ def open_ranker(folder: Path) -> QualityRanker:
             card["depth"],
         )
         model = LeafTable(forest, arrays["table"], card["bias"])
-    return QualityRanker(model, Filling(**card["filling"]), card["weight"])
+    segments = Segments.of(list(card["segments"]), list(card["segments"].values()))
+    return QualityRanker(model, Filling(**card["filling"]), card["weight"], segments)

@@ -1,4 +1,9 @@
-"""Fingerprints: a cached product is used again only if what made it is the same."""
+"""Keys of cached products: they are used again only while what made them gives the same results.
+
+A key holds no source text of this package. Each method declares ``VERSION = n`` in its module, and
+raises it when its results change, by more than rounding; so a comment, a new name or one more loss
+leaves what was made as it is. ``tests/golden`` fails where results change and the version does not.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,9 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from vsa.runtime.errors import InputError
@@ -20,19 +27,44 @@ if TYPE_CHECKING:  # slow to import, and few need them here
     import torch
 
 _ROWS = 1024
+Versions = dict[str, int | str]
 
 
-def fingerprint(*modules: ModuleType, **parameters: Any) -> str:
-    """12 hex digits of a SHA-256 over the modules' source text and the parameters.
+def key(versions: Mapping[str, int | str], **parameters: Any) -> str:
+    """12 hex digits of a SHA-256 over what a product rests on.
 
-    Parameters must be JSON-serialisable or have a ``repr`` that is stable between processes
-    (dataclasses of plain values do).
+    Parameters
+    ----------
+    versions : method → its ``VERSION``, of the method itself and of all that it rests on, however
+        far up; library → its version, see `libraries`.
+    parameters : settings and checksums of the data: plain values, paths, arrays of NumPy, data
+        classes of these. Raises TypeError for anything else, which may print differently tomorrow.
     """
-    digest = hashlib.sha256()
-    for module in modules:
-        digest.update(inspect.getsource(module).encode())
-    digest.update(json.dumps(parameters, sort_keys=True, default=repr).encode())
-    return digest.hexdigest()[:12]
+    plain = {"versions": dict(versions), "parameters": parameters}
+    text = json.dumps(plain, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def libraries(*names: str) -> Versions:
+    """Installed packages and their versions; builds of one version (+cpu, +cu128) count as one."""
+    found: Versions = {}
+    for name in names:
+        try:
+            found[name] = version(name).split("+")[0]
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def _plain(value: object) -> object:
+
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if hasattr(value, "tolist"):  # of NumPy, which need not be imported for this
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a key cannot hold a {type(value).__qualname__}: give its version or checksum")
 
 
 def source_digest(thing: object) -> str:

@@ -88,7 +88,7 @@ def reproduce(
             raise InputError(f"no notebook {until!r}", cure=f"Choose one of {', '.join(names)}")
         files = _check_data(run)
         target = f"notebooks/{until}.ipynb" if until else f"{REPORTS_LINK}/report.html"
-        with _locked(run) as lock:
+        with locked(run) as lock:
             _snakemake(run, target, files, lock)
         _repeat_warnings(run, until or "[0-9]*")
     return run.artifacts / target if until else run.reports / "report.html"
@@ -170,7 +170,7 @@ def _plugins() -> str:
 
 
 @contextmanager
-def _locked(run: Run) -> Iterator[int]:
+def locked(run: Run) -> Iterator[int]:
     """Hold the run's lock and yield its descriptor; the system frees it if we are killed.
 
     Raises InputError if a living process has it.

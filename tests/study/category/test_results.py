@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +8,7 @@ from vsa.category.predictor import open_predictor, save_predictor
 from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError, NotApplicable
-from vsa.study.category.experiment import SeedResult, growing_references
+from vsa.study.category.experiment import SeedResult, growing_references, trained_predictor
 from vsa.study.category.plots import prediction_plot, telling_query
 from vsa.study.category.results import (
     COMPARISONS,
@@ -149,10 +151,12 @@ def test_predictor_is_what_was_saved(task, ledger, tmp_path):
     rng = np.random.default_rng(0)
     wide = rng.normal(size=(N_REFERENCES, net.head.in_features)).astype(np.float32)
     result.features["reference"] = wide / np.linalg.norm(wide, axis=1, keepdims=True)
-    result.state.update(net.state_dict())
+    result = dataclasses.replace(result, state=net.state_dict())
     choice = answer_test_queries(task, [seed_result(task, 0, 1.0, 1.0)], (1.0,)).choices[0]
-    save_predictor(tmp_path / "predictor", task, result, choice)
-    predictor = open_predictor(tmp_path / "predictor", settings, pick_device())
+    trained = trained_predictor(task, result, choice, settings, pick_device())
+    save_predictor(tmp_path / "predictor", trained)
+    predictor = open_predictor(tmp_path / "predictor", pick_device())
+    assert (predictor.store_px, predictor.crop_px) == (settings.store_px, settings.crop_px)
     image = rng.integers(0, 256, (72, 72, 3), dtype=np.uint8)
     prediction = predictor.predict(image)
     expected = choice.weight * prediction.model + (1 - choice.weight) * prediction.search
@@ -169,9 +173,7 @@ def test_predictor_is_what_was_saved(task, ledger, tmp_path):
 
 def test_opening_what_was_not_trained_says_what_to_run(tmp_path):
     with pytest.raises(InputError, match="02_category_fusion"):
-        open_predictor(
-            tmp_path / "none", make_run("synthetic", "smoke", 0).settings.category, pick_device()
-        )
+        open_predictor(tmp_path / "none", pick_device())
 
 
 def make_dataset(test_product):

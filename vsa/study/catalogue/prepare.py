@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.selection import SelectionSettings, select
-from vsa.data.descriptors import weak_features
+from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
 from vsa.data.images import load_images
 from vsa.data.load import load_dataset
 from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
@@ -23,8 +23,6 @@ from vsa.study.ledger.ledger import Ledger
 from vsa.study.predecessors import made_by
 from vsa.study.run import Run
 from vsa.study.simulate.clicks import pvlog_statistics, simulate_pvlog
-
-DESCRIPTOR_PX = 64  # classical descriptors, hashes and quality are computed at this size
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ Each seed is kept on disk, so an interrupted experiment continues with the next 
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -15,22 +14,34 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from vsa.category import fusion, model, search, train
+from vsa.category import model, train
 from vsa.category.fusion import FusionChoice, choose_fusion, fuse
-from vsa.category.model import predict
+from vsa.category.model import CategoryNet, predict
+from vsa.category.predictor import CategoryPredictor
 from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
+from vsa.category.settings import ClassifierSettings
 from vsa.category.train import train_classifier
 from vsa.data.images import load_images
 from vsa.data.schema import Dataset
 from vsa.models import backbones
-from vsa.models.backbones import weights_key
+from vsa.models.backbones import BACKBONES, weights_key
+from vsa.runtime import training
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.device import Device
-from vsa.runtime.fingerprint import checksum, fingerprint
+from vsa.runtime.fingerprint import Versions, checksum, key, libraries
 from vsa.runtime.seeds import generator
 from vsa.study.category.task import CategoryTask
 from vsa.study.run import Run
 from vsa.study.settings import CategorySettings
+
+VERSION = 1  # of the refitted last layer
+_VERSIONS: Versions = {
+    "backbones": backbones.VERSION,
+    "training loop": training.VERSION,
+    "category network": model.VERSION,
+    "category training": train.VERSION,
+    "refitted last layer": VERSION,
+}
 
 
 @dataclass(frozen=True)
@@ -63,9 +74,13 @@ def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) ->
     images = {name: load(table.path.tolist()) for name, table in tables.items()}
     results = []
     for seed in range(run.seed, run.seed + settings.n_seeds):
-        key = fingerprint(
-            *(sys.modules[__name__], fusion, model, search, train, backbones),
-            settings=settings,
+        name = key(
+            _VERSIONS
+            | libraries("torch", "torchvision", "scikit-learn")
+            | {"backbone": BACKBONES.identity(settings.architecture)},
+            settings={
+                field.name: getattr(settings, field.name) for field in fields(ClassifierSettings)
+            },
             seed=seed,
             device=repr(device),
             paths={name: table.path.tolist() for name, table in tables.items()},
@@ -75,10 +90,12 @@ def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) ->
             images=[checksum(array) for array in images.values()],
             weights=weights_key(settings.architecture) if settings.pretrained else "",
         )
-        folder = run.artifacts / "category" / f"seed-{seed}-{key}"
+        folder = run.artifacts / "category" / f"seed-{seed}-{name}"
         if not folder.exists():
+            checkpoint = folder.with_name(f".{folder.name}-checkpoint.pth")
             with atomic_dir(folder) as draft:
-                _save(_train_and_query(task, images, settings, device, seed), draft)
+                _save(_train_and_query(task, images, settings, device, seed, checkpoint), draft)
+            checkpoint.unlink(missing_ok=True)
         results.append(_read(folder, seed))
     return results
 
@@ -89,6 +106,7 @@ def _train_and_query(
     settings: CategorySettings,
     device: Device,
     seed: int,
+    checkpoint: Path,
 ) -> SeedResult:
     chosen = np.flatnonzero(task.reference.is_training)
     labels = task.labels(task.reference)
@@ -100,6 +118,7 @@ def _train_and_query(
         device,
         seed,
         f"train classifier, seed {seed}",
+        checkpoint,
     )
     answers = {
         name: predict(net, array, settings.crop_px, device, description=f"predict {name}")
@@ -179,6 +198,28 @@ def fuse_with(
         choice.decay,
     )
     return choice, voted, fuse(result.model["test"], voted, choice.weight)
+
+
+def trained_predictor(
+    task: CategoryTask,
+    result: SeedResult,
+    choice: FusionChoice,
+    settings: CategorySettings,
+    device: Device,
+) -> CategoryPredictor:
+    """One trained seed as the stage that engines use."""
+    net = CategoryNet(settings.architecture, len(task.categories), pretrained=False)
+    net.load_state_dict(result.state)
+    return CategoryPredictor(
+        net.to(device.device, memory_format=device.memory_format).eval(),
+        settings.store_px,
+        settings.crop_px,
+        device,
+        task.categories,
+        task.reference,
+        result.features["reference"],
+        choice,
+    )
 
 
 def growing_references(task: CategoryTask, fraction: float, seed: int) -> np.ndarray:

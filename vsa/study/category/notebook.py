@@ -7,7 +7,7 @@ from vsa.category.predictor import open_predictor, save_predictor
 from vsa.category.search import vote
 from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
-from vsa.study.category.experiment import run_seeds
+from vsa.study.category.experiment import run_seeds, trained_predictor
 from vsa.study.category.plots import (
     categories_figure,
     confusion_fusion_figure,
@@ -43,6 +43,7 @@ __all__ = [
     "require_labels",
     "run_seeds",
     "save_predictor",
+    "trained_predictor",
     "training_figure",
     "tsne_figure",
     "vote",

@@ -182,7 +182,7 @@ def telling_query(outcome: CategoryOutcome, *, repaired: bool) -> int:
 
 def predict_photo(predictor: CategoryPredictor, path: Path) -> CategoryPrediction:
     """What the category stage says of an image file."""
-    return predictor.predict(load_image(path, predictor.settings.store_px))
+    return predictor.predict(load_image(path, predictor.store_px))
 
 
 def photo_plot(root: Path, photo: pd.Series, prediction: CategoryPrediction, title: str) -> Figure:

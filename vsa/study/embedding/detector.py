@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
@@ -11,11 +15,13 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.ops import MultiScaleRoIAlign
 
 from vsa.models.backbones import make_trunk
-from vsa.runtime.batches import prefetch, to_tensor
+from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
+from vsa.runtime.training import Group, fit
 
+VERSION = 1
 _POOL = 5
 _SAMPLES = 0  # per bin: as many as it spans cells of the map
 _BATCH = 16
@@ -55,37 +61,46 @@ def train_detector(
     learning_rate: float,
     device: Device,
     seed: int,
-) -> FasterRCNN:
-    """Train on images, uint8 (n, S, S, 3), and their true boxes, float32 (n, 4) in shares."""
+    checkpoint: Path | None = None,
+) -> pd.DataFrame:
+    """Train `detector` in place on images, uint8 (n, S, S, 3), and their true boxes.
+
+    Boxes are float32 (n, 4) in shares. Returns the log of `vsa.runtime.training.fit`, which
+    `checkpoint` is for, too.
+    """
     detector.to(device.device, memory_format=device.memory_format).train()
-    optimizer = torch.optim.AdamW(detector.parameters(), lr=learning_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, total_steps=n_steps, pct_start=0.25
-    )
-    size = images.shape[1]
+    labels = torch.ones(1, dtype=torch.int64, device=device.device)
 
-    def draw(step: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = generator(seed, "detector", step)
-        rows = rng.choice(len(images), _BATCH, replace=len(images) < _BATCH)
-        batch, target = images[rows], boxes[rows].copy()
-        mirrored = rng.random(_BATCH) < 0.5
-        batch[mirrored] = batch[mirrored, :, ::-1]
-        target[mirrored, 0::2] = 1 - target[mirrored, 2::-2]
-        return batch, target * size
+    def batches(first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return (_labelled_batch(images, boxes, seed, step) for step in range(first, n_steps))
 
-    steps = prefetch(draw(step) for step in range(n_steps))
-    for batch, target in progress(steps, "train detector", n_steps):
-        labels = torch.ones(1, dtype=torch.int64, device=device.device)
+    def loss_of(
+        batch: tuple[np.ndarray, np.ndarray], step: int
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+        pictures, boxes_px = batch
         targets = [
             {"boxes": torch.from_numpy(box[None]).to(device.device), "labels": labels}
-            for box in target
+            for box in boxes_px
         ]
-        loss = sum(detector(list(to_tensor(batch, device) / 255), targets).values())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return detector.eval()
+        return sum(detector(list(to_tensor(pictures, device) / 255), targets).values()), {}
+
+    groups = [Group(detector.parameters(), learning_rate)]
+    log = fit(detector, groups, batches, loss_of, n_steps, "train detector", checkpoint)
+    detector.eval()
+    return log
+
+
+def _labelled_batch(
+    images: np.ndarray, boxes: np.ndarray, seed: int, step: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images and their boxes in pixels, half of them mirrored."""
+    rng = generator(seed, "detector", step)
+    rows = rng.choice(len(images), _BATCH, replace=len(images) < _BATCH)
+    batch, target = images[rows], boxes[rows].copy()
+    mirrored = rng.random(_BATCH) < 0.5
+    batch[mirrored] = batch[mirrored, :, ::-1]
+    target[mirrored, 0::2] = 1 - target[mirrored, 2::-2]
+    return batch, target * images.shape[1]
 
 
 @torch.inference_mode()

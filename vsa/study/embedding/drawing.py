@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vsa.study.embedding.outcome import Outcome
 from vsa.study.embedding.pictures import BoxExamples, MinedPage, ResultGrid
-from vsa.study.embedding.variants import VARIANTS
+from vsa.study.embedding.variants import registered, variants
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.figures.style import GREY, PALETTE, STYLE, class_style, new_figure
 
@@ -43,14 +43,20 @@ def mined_page_plot(page: MinedPage) -> Figure:
 
 @mpl.rc_context(STYLE)
 def training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Figure:
-    """Share of triplet terms that still push, against steps; mean over seeds, smoothed."""
+    """Share of triplet terms that still push, against steps; mean over seeds, smoothed.
+
+    Registered losses are drawn beside the named variants, where they tell that share.
+    """
     figure, axis = new_figure(8.2, 3.8)
-    for i, name in enumerate(n for n in names if n in outcome):
-        logs = [job.log for job in outcome.jobs[name].values()]
-        active = np.mean([log.active_share.to_numpy() for log in logs], axis=0)
-        smooth = pd.Series(active).rolling(10, min_periods=1).mean()
-        style = class_style(i)
-        axis.plot(smooth, label=name, markevery=max(1, len(smooth) // 8), markersize=6, **style)
+    shown = dict.fromkeys((*names, *(variant.name for variant in registered())))
+    for i, name in enumerate(n for n in shown if n in outcome):
+        curves = [job.curve for job in outcome.jobs[name].values()]
+        if all(curve.active_share.isna().all() for curve in curves):
+            continue
+        active = pd.Series(np.mean([curve.active_share.to_numpy() for curve in curves], axis=0))
+        smooth, style = _smoothed(active, curves[0], 10), class_style(i)
+        every = max(1, len(smooth) // 8)
+        axis.plot(curves[0]["at"], smooth, label=name, markevery=every, markersize=6, **style)
     axis.set(xlabel="step", ylabel="share of terms above zero", ylim=(0, None), title=title)
     figure.legend(loc="outside right upper", fontsize=9)
     return figure
@@ -65,19 +71,25 @@ def box_training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -
         "centre_spread": "spread of centres (share of the image)",
     }
     for i, name in enumerate(n for n in names if n in outcome):
-        log = next(iter(outcome.jobs[name].values())).log
+        curve = next(iter(outcome.jobs[name].values())).curve
         for axis, column in zip(axes, panels, strict=True):
-            smooth = log[column].rolling(5, min_periods=1).mean()
-            style = class_style(i)
-            axis.plot(smooth, label=name, markevery=max(1, len(smooth) // 8), markersize=6, **style)
-            if len(VARIANTS[name].stages) > 1:
-                for start in np.flatnonzero(log.stage != log.stage.shift())[1:]:
+            smooth, style = _smoothed(curve[column], curve, 5), class_style(i)
+            every = max(1, len(smooth) // 8)
+            axis.plot(curve["at"], smooth, label=name, markevery=every, markersize=6, **style)
+            if len(variants()[name].stages) > 1:
+                for start in curve["at"][curve.stage != curve.stage.shift()].iloc[1:]:
                     axis.axvline(start, color=GREY, linestyle=":", linewidth=1)
     for axis, label in zip(axes, panels.values(), strict=True):
         axis.set(xlabel="step", ylabel=label, ylim=(0, None))
     axes[0].set_title(title)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def _smoothed(values: pd.Series, curve: pd.DataFrame, n_steps: int) -> pd.Series:
+    """Mean over about so many steps of what a curve shows, of which each point may be several."""
+    steps_per_point = max(1.0, (curve["at"].iloc[-1] + 1) / len(curve))
+    return values.rolling(max(1, round(n_steps / steps_per_point)), min_periods=1).mean()
 
 
 @mpl.rc_context(STYLE)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ import pandas as pd
 from vsa.study.embedding.retrieval import Ranking
 
 JUDGED = ("val", "test")
+MAX_POINTS = 200  # of the curve of one stage
+HALF = "half_precision_weights"  # in the card of a job whose weights came by `transfer`, halved
+_TAIL = 20  # last steps, whose mean says how training ended
 
 
 @dataclass(frozen=True)
@@ -24,20 +28,36 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What is judged of the answers to one split, one row per query of ``task.rows(split)``."""
+
+    hits: np.ndarray  # bool (n, 60): whether that result shows the query's product
+    hits_within: np.ndarray  # bool (n, 60): the same, searched within the category
+    boxes: np.ndarray  # float32 (n, 4), shares of the sides
+    ranks: np.ndarray  # int (n, k ≤ 60): catalogue rows, best first
+
+
+@dataclass(frozen=True)
 class Job:
-    """A finished job."""
+    """A finished job, of the working files or as published."""
 
     variant: str
     seed: int
-    answers: dict[str, Answer]  # split → answer
-    log: pd.DataFrame  # of all stages, column stage
+    judged: dict[str, Judged]  # split → what was found
+    curve: pd.DataFrame  # of the log, as of `thin`
+    training: dict[str, Any]  # as of `summarise`; empty where nothing was trained by triplets
     card: dict
-    folder: Path
+    folder: Path | None  # of the working files; None where only what was published is here
 
     @property
     def trouble(self) -> list[str]:
         """What training complained of, stage by stage."""
         return self.card["trouble"]
+
+
+def slug(name: str) -> str:
+    """A variant's name as files have it."""
+    return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
 
 
 def make_card(trouble: Sequence[str] = (), seconds: float = 0.0, steps: int = 0) -> dict:
@@ -55,14 +75,69 @@ def save_job(folder: Path, answers: dict[str, Answer], log: pd.DataFrame, card: 
     (folder / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
 
 
-def read_job(folder: Path, name: str, seed: int) -> Job:
+def read_answers(folder: Path) -> dict[str, Answer]:
+    """All that was answered: split → rankings (n, 60) and boxes."""
     with np.load(folder / "answers.npz") as arrays:
-        answers = {
+        return {
             split: Answer(
                 Ranking(arrays[f"everywhere_{split}"], arrays[f"within_{split}"]),
                 arrays[f"boxes_{split}"],
             )
             for split in JUDGED
         }
+
+
+def read_job(
+    folder: Path, name: str, seed: int, wanted: dict[str, np.ndarray], offered: np.ndarray
+) -> Job:
+    """A finished job of the working files.
+
+    Parameters
+    ----------
+    wanted : split → product codes of its queries, (n,).
+    offered : product codes of the catalogue, (m,).
+    """
+    judged = {}
+    for split, answer in read_answers(folder).items():
+        hits, within = (
+            (rows >= 0) & (offered[rows] == wanted[split][:, None])
+            for rows in (answer.ranking.everywhere, answer.ranking.within)
+        )
+        judged[split] = Judged(hits, within, answer.boxes, answer.ranking.everywhere)
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    return Job(name, seed, answers, pd.read_parquet(folder / "log.parquet"), card, folder)
+    log = pd.read_parquet(folder / "log.parquet")
+    return Job(name, seed, judged, thin(log), summarise(log), card, folder)
+
+
+def summarise(log: pd.DataFrame) -> dict[str, Any]:
+    """Numbers of a training log that are reported; {} for one without triplets.
+
+    Keys: ``steps``, ``seconds``, ``wait_seconds`` (for data), ``step_ms`` (median), and ``loss``
+    and ``active_share`` (means over the last 20 steps).
+    """
+    if "active_share" not in log:
+        return {}
+    end = log.tail(_TAIL)
+    return {
+        "steps": len(log),
+        "seconds": float(log.step_ms.sum() / 1e3),
+        "wait_seconds": float(log.wait_ms.sum() / 1e3),
+        "step_ms": float(log.step_ms.median()),
+        "loss": float(end.loss.mean()),
+        "active_share": float(end.active_share.mean()),
+    }
+
+
+def thin(log: pd.DataFrame, n_points: int = MAX_POINTS) -> pd.DataFrame:
+    """A log as a curve: at most `n_points` rows per stage, each the mean of some steps.
+
+    The column ``at`` counts steps through all stages.
+    """
+    if log.empty:
+        return log
+    log = log.assign(at=np.arange(len(log), dtype=float))
+    parts = []
+    for stage, part in log.groupby("stage", sort=False):
+        group = np.arange(len(part)) * min(n_points, len(part)) // len(part)
+        parts.append(part.drop(columns="stage").groupby(group).mean().assign(stage=stage))
+    return pd.concat(parts, ignore_index=True)

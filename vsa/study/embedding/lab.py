@@ -6,22 +6,26 @@ interrupted one continues from its last checkpoint.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from vsa.embedding import extract, joint, losses, mining, train, triplets
+from vsa.category import model as category_model
+from vsa.category import selection
+from vsa.category import train as category_train
+from vsa.data import descriptors
+from vsa.embedding import extract, joint, mining, train, triplets
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
+from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.mining import (
     FeaturePair,
     FusedDistance,
@@ -34,19 +38,22 @@ from vsa.embedding.mining import (
 )
 from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
 from vsa.embedding.triplets import TripletSource, from_clicks, from_labels
-from vsa.models import backbones, embedder, torchvision_models
+from vsa.models import backbones, embedder
+from vsa.models.backbones import BACKBONES
 from vsa.models.embedder import Embedder
+from vsa.runtime import training
 from vsa.runtime.atomic import atomic_file, replace_dir
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import checksum, fingerprint, state_digest
+from vsa.runtime.fingerprint import Versions, checksum, key, libraries, state_digest
 from vsa.runtime.seeds import generator
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
 from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
 from vsa.study.embedding.detector import detect, make_detector, train_detector
-from vsa.study.embedding.jobs import JUDGED, Answer, Job, make_card, read_job, save_job
+from vsa.study.embedding.jobs import HALF, JUDGED, Answer, Job, make_card, read_job, save_job, slug
+from vsa.study.embedding.published import publish
 from vsa.study.embedding.retrieval import Ranking, rank
 from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import (
@@ -59,27 +66,43 @@ from vsa.study.embedding.variants import (
     OTHER_MASKS,
     SUPERVISED,
     TRUE_BOXES,
-    VARIANTS,
     Variant,
     make_stage,
     untrained,
+    variants,
 )
 from vsa.study.settings import EmbeddingStudySettings
+from vsa.study.simulate import clicks
 
-_CODE = (
-    sys.modules[__name__],
-    backbones,
-    detector_module,
-    embedder,
-    extract,
-    joint,
-    losses,
-    mining,
-    retrieval,
-    torchvision_models,
-    train,
-    triplets,
+_FROM_HALF = (
+    "it started from weights that were halved in precision on their way from another machine; its "
+    "numbers differ a little from those of a study that ran through"
 )
+
+
+def _common() -> Versions:
+    """Versions of what every job of a seed rests on."""
+    return {
+        "backbones": backbones.VERSION,
+        "training loop": training.VERSION,
+        "category network": category_model.VERSION,
+        "category training": category_train.VERSION,
+        "selection": selection.VERSION,
+        "descriptors": descriptors.VERSION,
+        "clicks": clicks.VERSION,
+        "joint network": joint.VERSION,
+        "extraction": extract.VERSION,
+        "embedder": embedder.VERSION,
+        "retrieval": retrieval.VERSION,
+        **libraries("torch", "torchvision"),
+    }
+
+
+def start_of(name: str) -> str:
+    """The variant whose weights that one starts from, or asks; "" for the category network."""
+    if variant := variants().get(name):
+        return "" if variant.start == CATEGORY else variant.start
+    return "" if name in untrained() else JOINT
 
 
 @dataclass
@@ -93,6 +116,7 @@ class Lab:
     folder: Path  # of all jobs
     backbone_state: dict[str, Tensor]  # of the category network of this seed
     relog: Callable[[float], pd.DataFrame] | None = None  # noise click rate → another log
+    published: Path | None = None  # folder that finished jobs are published in
     _minings: dict[float | None, Mining] = field(default_factory=dict)
 
     # What jobs learn from ------------------------------------------------------------------
@@ -137,10 +161,14 @@ class Lab:
     # Jobs ----------------------------------------------------------------------------------
 
     def run(self, name: str) -> Job:
-        """The job of that variant: read back, continued, or done now (its start first)."""
+        """The job of that variant: read back, continued, or done now (its start first).
+
+        Raises Stopped, when the time is used up, and InputError, for a full disk; the job then
+        continues when it is asked for again.
+        """
         folder = self.path(name)
         if not (folder / "card.json").is_file():
-            draft = folder.with_name(f".{folder.name}")  # checkpoints outlive a kill here
+            draft = self.draft(name)  # checkpoints outlive a kill here
             draft.mkdir(parents=True, exist_ok=True)
             try:
                 if not (draft / "card.json").is_file():  # written last
@@ -153,7 +181,11 @@ class Lab:
                     cure="Free some space on that disk and start again: training continues",
                     file=draft,
                 ) from error
-        return read_job(folder, name, self.seed)
+        (queries, offered), rows = self.task.products, self.task.rows
+        wanted = {split: queries[rows(split)] for split in JUDGED}
+        job = read_job(folder, name, self.seed, wanted, offered)
+        publish(self, name, job)
+        return job
 
     def is_possible(self, name: str) -> bool:
         """Whether the data allow that job: some need true boxes, some a simulated log."""
@@ -166,45 +198,69 @@ class Lab:
 
     def path(self, name: str) -> Path:
         """The folder of a job, done or not."""
-        slug = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
-        return self.folder / f"{slug}-seed-{self.seed}-{self._key(name)}"
+        return self.folder / f"{slug(name)}-seed-{self.seed}-{self.key(name)}"
+
+    def draft(self, name: str) -> Path:
+        """Where a job is made, with its checkpoints: there while it is begun and not finished."""
+        return self.path(name).with_name(f".{self.path(name).name}")
 
     def net(self, name: str) -> JointNet:
         """The network of a job that trains one; done first, if need be."""
         net = self.new_net()
-        net.load_state_dict(torch.load(self.run(name).folder / "net.pth", weights_only=True))
+        self.run(name)
+        net.load_state_dict(torch.load(self.path(name) / "net.pth", weights_only=True))
         return net.eval()
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Checksums of the data that all jobs rest on."""
+        images = self.task.images
+        return {
+            "queries": pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
+            "catalogue": pd.util.hash_pandas_object(self.task.catalogue).to_numpy().sum().item(),
+            "clicks": [checksum(array) for array in vars(self.task.pages).values()],
+            "images": [checksum(images.queries), checksum(images.catalogue)],
+            "local": [checksum(features) for features in self.task.local],
+        }
 
     @cached_property
     def _ground(self) -> str:
         """Fingerprint of what all jobs of this seed rest on."""
-        images = self.task.images
-        return fingerprint(
-            *_CODE,
+        return key(
+            _common() | {"backbone": BACKBONES.identity(self.settings.architecture)},
             seed=self.seed,
             device=repr(self.device),
-            queries=pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
-            catalogue=pd.util.hash_pandas_object(self.task.catalogue).to_numpy().sum().item(),
-            clicks=[checksum(array) for array in vars(self.task.pages).values()],
-            images=[checksum(images.queries), checksum(images.catalogue)],
-            local=[checksum(features) for features in self.task.local],
             backbone=state_digest(self.backbone_state),
+            **self.data,
         )
 
-    def _key(self, name: str) -> str:
-        settings = self.settings
-        if name in VARIANTS:
-            variant = VARIANTS[name]
-            settings = variant.adapt(settings)
-            start = "" if variant.start == CATEGORY else self._key(variant.start)
-            stages = [repr(make_stage(s, variant.loss, settings)) for s in variant.stages]
-            what = [variant.source, variant.noise_click_rate, variant.masked, stages]
-        else:
-            start = "" if name in untrained() else self._key(JOINT)
-            what = [settings.n_detector_steps, settings.box_learning_rate]
-            what += [baseline_identity(name)] if name in baselines() else []
-        shape = [settings.architecture, settings.image_px, settings.feature_dim]
-        return fingerprint(ground=self._ground, name=name, start=start, what=what, shape=shape)
+    def key(self, name: str) -> str:
+        """What a job is known by: versions, settings, data, and what it starts from."""
+        s = self.settings
+        shape = [s.architecture, s.pretrained, s.image_px, s.feature_dim]
+        start = self.key(start_of(name)) if start_of(name) else ""
+        versions, what = self._rests_on(name)
+        return key(versions, ground=self._ground, name=name, start=start, what=what, shape=shape)
+
+    def _rests_on(self, name: str) -> tuple[Versions, list[Any]]:
+        """What else a job rests on: versions; settings."""
+        s = self.settings
+        if variant := variants().get(name):
+            stages = [make_stage(k, variant.loss, variant.adapt(s)) for k in variant.stages]
+            versions: Versions = {"joint training": train.VERSION, "triplets": triplets.VERSION}
+            versions |= {f"loss {stage.loss}": LOSSES.identity(stage.loss) for stage in stages}
+            if "clicks" in variant.source:
+                versions["mining"] = mining.VERSION
+            learns_from: list[Any] = [variant.source, variant.noise_click_rate, variant.masked]
+            return versions, learns_from + stages
+        if name in untrained():
+            return {}, [baseline_identity(name)] if name in baselines() else []
+        if name == SUPERVISED:
+            return {"joint training": train.VERSION}, [make_stage("boxes, soft", PAPER, s)]
+        if name == DETECTOR:
+            steps = [s.n_detector_steps, s.box_learning_rate]
+            return {"detector": detector_module.VERSION}, steps
+        return {}, []
 
     def _maker(self, name: str) -> Callable[[str, Path], None]:
         if name in untrained():
@@ -213,18 +269,8 @@ class Lab:
             return self._other_masks
         return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
 
-    def _untrained(self, name: str, draft: Path) -> None:
-        queries, catalogue = self._features(name)
-        answers = {}
-        for split in JUDGED:
-            rows = self.task.rows(split)
-            answers[split] = Answer(
-                self._rank(queries[rows], catalogue, split),
-                np.tile(extract.FULL_BOX, (len(rows), 1)),
-            )
-        save_job(draft, answers, pd.DataFrame(), make_card())
-
-    def _features(self, name: str) -> FeaturePair:
+    def untrained_features(self, name: str) -> FeaturePair:
+        """Unit features (n, d) of queries and of the catalogue, of a method without training."""
         if name == CATEGORY:
             return self.category_features
         if name == DESCRIPTORS:
@@ -232,6 +278,24 @@ class Lab:
         images = self.task.images
         queries, catalogue = describe_by(name, images.queries, images.catalogue)
         return queries, catalogue
+
+    def _trouble_of_start(self, name: str) -> list[str]:
+        start = start_of(name)
+        is_halved = start and self.run(start).card.get(HALF)
+        return [_FROM_HALF] if is_halved else []
+
+    def _untrained(self, name: str, draft: Path) -> None:
+        started = time.perf_counter()
+        queries, catalogue = self.untrained_features(name)
+        answers = {}
+        for split in JUDGED:
+            rows = self.task.rows(split)
+            answers[split] = Answer(
+                self._rank(queries[rows], catalogue, split),
+                np.tile(extract.FULL_BOX, (len(rows), 1)),
+            )
+        card = make_card(seconds=time.perf_counter() - started)
+        save_job(draft, answers, pd.DataFrame(), card)
 
     @cached_property
     def _joint(self) -> tuple[JointNet, np.ndarray]:
@@ -244,6 +308,7 @@ class Lab:
         return self.answer(net, boxes=boxes, catalogue=catalogue)
 
     def _other_masks(self, name: str, draft: Path) -> None:
+        started = time.perf_counter()
         boxes = {}
         for split in JUDGED:
             rows = self.task.rows(split)
@@ -252,15 +317,17 @@ class Lab:
             else:
                 box = self._constant_box() if name == CONSTANT_BOX else extract.FULL_BOX
                 boxes[split] = np.tile(box, (len(rows), 1))
-        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), make_card())
+        answers = self._answer_with_boxes(boxes)
+        card = make_card(self._trouble_of_start(name), time.perf_counter() - started)
+        save_job(draft, answers, pd.DataFrame(), card)
 
     def _train(self, name: str, draft: Path) -> None:
-        variant = VARIANTS[name]
+        variant = variants()[name]
         settings = variant.adapt(self.settings)
         net = self.new_net() if variant.start == CATEGORY else self.net(variant.start)
         source = self.source(variant)
-        logs, trouble = [], []
-        for number, key in enumerate(variant.stages):
+        logs, trouble = [], self._trouble_of_start(name)
+        for number, stage in enumerate(variant.stages):
             stage_file = draft / f"stage-{number}.pth"
             log_file = draft / f"stage-{number}.parquet"
             if stage_file.is_file():
@@ -269,21 +336,21 @@ class Lab:
             else:
                 log = train_stage(
                     net,
-                    make_stage(key, variant.loss, settings),
+                    make_stage(stage, variant.loss, settings),
                     source,
                     self.task.images,
                     self.device,
                     # batches of a later stage differ from those of the stage it continues
-                    int(generator(self.seed, "stage", key).integers(2**31)),
+                    int(generator(self.seed, "stage", stage).integers(2**31)),
                     draft / f"stage-{number}-checkpoint.pth",
-                    f"{name}, seed {self.seed}: {key}",
+                    f"{name}, seed {self.seed}: {stage}",
                 )
                 log.to_parquet(log_file)
                 with atomic_file(stage_file) as whole:
                     torch.save(net.state_dict(), whole)
                 (draft / f"stage-{number}-checkpoint.pth").unlink(missing_ok=True)
-            logs.append(log.assign(stage=key))
-            trouble += [f"{key}: {problem}" for problem in find_trouble(log)]
+            logs.append(log.assign(stage=stage))
+            trouble += [f"{stage}: {problem}" for problem in find_trouble(log)]
         log = pd.concat(logs, ignore_index=True)
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
         card = make_card(trouble, log.step_ms.sum() / 1e3, len(log))
@@ -295,43 +362,50 @@ class Lab:
     def _supervised(self, name: str, draft: Path) -> None:
         net = self.net(JOINT)
         net.localiser = self.new_net().localiser
-        stage = make_stage("boxes, soft", "per query", self.settings)
+        stage = make_stage("boxes, soft", PAPER, self.settings)
         rows = self.task.rows("train")
         images = self.task.images.queries[rows]
+        checkpoint = draft / "checkpoint.pth"
         log = train_boxes_supervised(
-            net, self._true_boxes()[rows], images, stage, self.device, self.seed
+            net, self._true_boxes()[rows], images, stage, self.device, self.seed, checkpoint
         )
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
         answers = self.answer(net, boxes="own")
-        save_job(draft, answers, log.assign(stage="boxes"), make_card(steps=len(log)))
+        checkpoint.unlink(missing_ok=True)
+        card = make_card(self._trouble_of_start(name), log.step_ms.sum() / 1e3, len(log))
+        save_job(draft, answers, log.assign(stage="boxes"), card)
 
     def _detector(self, name: str, draft: Path) -> None:
         s, rows = self.settings, self.task.rows("train")
+        checkpoint = draft / "checkpoint.pth"
         torch.manual_seed(self.seed)  # proposals are sampled from the global generator
-        started = time.perf_counter()
-        found = train_detector(
-            make_detector(s.architecture, self.backbone_state, s.image_px),
+        found = make_detector(s.architecture, self.backbone_state, s.image_px)
+        log = train_detector(
+            found,
             self.task.images.queries[rows],
             self._true_boxes()[rows],
             s.n_detector_steps,
             s.box_learning_rate,
             self.device,
             self.seed,
+            checkpoint,
         )
-        seconds = time.perf_counter() - started
         torch.save(found.state_dict(), draft / "net.pth")
         boxes = {
             split: detect(found, self.task.images.queries[self.task.rows(split)], self.device)
             for split in JUDGED
         }
-        card = make_card(seconds=seconds, steps=s.n_detector_steps)
-        save_job(draft, self._answer_with_boxes(boxes), pd.DataFrame(), card)
+        card = make_card(self._trouble_of_start(name), log.step_ms.sum() / 1e3, len(log))
+        answers = self._answer_with_boxes(boxes)
+        checkpoint.unlink(missing_ok=True)
+        save_job(draft, answers, log.assign(stage="detector"), card)
 
     def detector(self) -> detector_module.FasterRCNN:
         """The trained detector of a finished job."""
         s = self.settings
+        self.run(DETECTOR)
         found = make_detector(s.architecture, self.backbone_state, s.image_px)
-        found.load_state_dict(torch.load(self.run(DETECTOR).folder / "net.pth", weights_only=True))
+        found.load_state_dict(torch.load(self.path(DETECTOR) / "net.pth", weights_only=True))
         return found.to(self.device.device, memory_format=self.device.memory_format).eval()
 
     def answer(

@@ -10,8 +10,9 @@ import numpy as np
 from vsa.metrics import average_precision, box_iou, identical_recall_at_k
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import baselines
-from vsa.study.embedding.jobs import Answer, Job
+from vsa.study.embedding.jobs import Job, Judged
 from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.published import find_published
 from vsa.study.embedding.task import EmbeddingTask
 from vsa.study.embedding.variants import in_notebook, in_study
 
@@ -45,36 +46,14 @@ class Outcome:
         self, name: str, seeds: list[int], k: int = 1, *, within: bool = False
     ) -> np.ndarray:
         """Identical Recall@k per seed and test query, float (n_seeds, n)."""
-        return np.stack(
-            [
-                identical_recall_at_k(
-                    self.ranked_products(self.jobs[name][seed], within=within),
-                    self.task.products[0][self.rows],
-                    k,
-                )
-                for seed in seeds
-            ]
-        )
+        return np.stack([recall_at_k(self._test(name, seed), k, within=within) for seed in seeds])
 
     def average_precision(self, name: str, seeds: list[int]) -> np.ndarray:
         """Average precision per seed and test query, float (n_seeds, n)."""
         wanted, offered = self.task.products
         n_identical = np.bincount(offered, minlength=max(wanted.max(), offered.max()) + 1)
-        wanted = wanted[self.rows]
-        return np.stack(
-            [
-                average_precision(
-                    self.ranked_products(self.jobs[name][seed]), wanted, n_identical[wanted]
-                )
-                for seed in seeds
-            ]
-        )
-
-    def ranked_products(self, job: Job, *, within: bool = False) -> np.ndarray:
-        """Product codes of a job's results for the test queries, best first; −2 past the end."""
-        ranking = job.answers["test"].ranking
-        found = ranking.within if within else ranking.everywhere
-        return np.where(found >= 0, self.task.products[1][found], -2)
+        n_identical = n_identical[wanted[self.rows]]
+        return np.stack([precision_of(self._test(name, seed), n_identical) for seed in seeds])
 
     def iou(self, name: str, seeds: list[int]) -> np.ndarray:
         """IoU with the true boxes per seed and test query, float (n_seeds, n)."""
@@ -85,7 +64,10 @@ class Outcome:
 
     def boxes(self, name: str, seed: int) -> np.ndarray:
         """Boxes of the test queries, float32 (n, 4)."""
-        return self.jobs[name][seed].answers["test"].boxes
+        return self._test(name, seed).boxes
+
+    def _test(self, name: str, seed: int) -> Judged:
+        return self.jobs[name][seed].judged["test"]
 
     @property
     def trouble(self) -> list[str]:
@@ -98,8 +80,23 @@ class Outcome:
         ]
 
 
+def recall_at_k(judged: Judged, k: int, *, within: bool = False) -> np.ndarray:
+    """Identical Recall@k of each query, float (n,)."""
+    hits = judged.hits_within if within else judged.hits
+    return identical_recall_at_k(hits, np.ones(len(hits), bool), k)
+
+
+def precision_of(judged: Judged, n_identical: np.ndarray) -> np.ndarray:
+    """Average precision of each query, float (n,), of whose product so many pictures are there."""
+    return average_precision(judged.hits, np.ones(len(judged.hits), bool), n_identical)
+
+
 def gather(labs: list[Lab]) -> Outcome:
-    """Train what the notebook shows with the first seed; read all else that has been trained."""
+    """Train what the notebook shows with the first seed; read all else that has been trained.
+
+    Of the rest, a job that the working files do not hold is read as it was published, if it rests
+    on the same code, settings and data; one of others is left out, and named.
+    """
     jobs: dict[str, dict[int, Job]] = {}
     left_out = {}
     for name in in_study():
@@ -110,6 +107,15 @@ def gather(labs: list[Lab]) -> Outcome:
             try:
                 if lab.is_done(name) or (name in in_notebook() and lab is labs[0]):
                     jobs.setdefault(name, {})[lab.seed] = lab.run(name)
+                elif (found := find_published(lab, name)) is None:
+                    continue
+                elif found.key == lab.key(name):
+                    jobs.setdefault(name, {})[lab.seed] = found.job
+                else:
+                    left_out[f"{name}, seed {lab.seed}"] = (
+                        "what is published rests on other code, settings or data; "
+                        "`vsa study` makes it anew"
+                    )
             except InputError as error:
                 if name not in baselines():
                     raise
@@ -117,6 +123,6 @@ def gather(labs: list[Lab]) -> Outcome:
     return Outcome(labs[0].task, jobs, left_out)
 
 
-def test_answer(outcome: Outcome, name: str) -> Answer:
+def test_answer(outcome: Outcome, name: str) -> Judged:
     """The first seed's answer to the test queries, for pictures."""
-    return outcome.jobs[name][outcome.seeds(name)[0]].answers["test"]
+    return outcome.jobs[name][outcome.seeds(name)[0]].judged["test"]

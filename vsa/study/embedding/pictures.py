@@ -131,14 +131,10 @@ def result_grid(
     names = tuple(name for name in names if name in outcome)
     wanted, offered = outcome.task.products
     wanted = wanted[outcome.rows]
-    found = {
-        name: test_answer(outcome, name).ranking.everywhere for name in (*names, better, worse)
-    }
-    first = {
-        name: _first_identical(offered[found[name]] == wanted[:, None]) for name in (better, worse)
-    }
+    found = {name: test_answer(outcome, name) for name in (*names, better, worse)}
+    first = {name: _first_identical(found[name].hits) for name in (better, worse)}
     chosen = int(np.argmax(1 / first[better] - 1 / first[worse]))
-    shown = {name: found[name][chosen, :n_results] for name in names}
+    shown = {name: found[name].ranks[chosen, :n_results] for name in names}
     return ResultGrid(
         np.array(outcome.task.images.queries[outcome.rows[chosen]]),
         {name: np.array(outcome.task.images.catalogue[rows]) for name, rows in shown.items()},

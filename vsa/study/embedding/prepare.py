@@ -6,6 +6,7 @@ Stages are wired here, in `vsa.study.catalogue.prepare` and in `vsa.engine`, and
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -13,15 +14,14 @@ from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
 from vsa.embedding.train import Images
 from vsa.runtime.device import Device, pick_device
-from vsa.runtime.errors import InputError
 from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
 from vsa.study.category import task as category_task
 from vsa.study.category.experiment import run_seeds
 from vsa.study.embedding import task as embedding_task
-from vsa.study.embedding.baselines import baselines
 from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.published import FOLDER
+from vsa.study.embedding.slices import StudyJob, pick, plan
 from vsa.study.embedding.task import EmbeddingTask
-from vsa.study.embedding.variants import in_study, is_sensitivity
 from vsa.study.run import Run
 from vsa.study.simulate.clicks import simulate_pvlog
 
@@ -63,32 +63,18 @@ def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list
                 if name.startswith("backbone.")
             },
             relog if shop.pvlog_is_simulated else None,
+            run.reports / FOLDER,
         )
         for network in networks
     ]
 
 
-def run_study(run: Run) -> None:
-    """Train every variant with every seed; what is done is not done again.
+def open_study(run: Run, patterns: Sequence[str] = ()) -> list[StudyJob]:
+    """The jobs of a study whose variants fit one of the globs (all without one), in order.
 
-    The comparisons come first and the sensitivities after them, each with one seed after the
-    other: a study that was cut short has whole comparisons of its first seeds. Notebook 03 shows
-    whatever has been trained when it is executed. Raises NotApplicable where the data do not
-    allow click-mined training.
+    Raises NotApplicable where the data do not allow click-mined training, and InputError for a
+    pattern that fits no variant.
     """
+    pick(patterns)
     shop = open_shop(run)
-    labs = open_labs(run, shop, prepare_learning(run, shop), pick_device())
-    jobs = sorted(
-        ((lab, name) for lab in labs for name in in_study() if lab.is_possible(name)),
-        key=lambda job: is_sensitivity(job[1]),
-    )
-    for number, (lab, name) in enumerate(jobs, start=1):
-        try:
-            if lab.is_done(name):
-                continue
-            print(f"vsa: {run.name}, {number} of {len(jobs)}: {name}, seed {lab.seed}", flush=True)
-            lab.run(name)
-        except InputError as error:
-            if name not in baselines():
-                raise
-            print(f"vsa: left out: {error}")
+    return plan(open_labs(run, shop, prepare_learning(run, shop), pick_device()), patterns)

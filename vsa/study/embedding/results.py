@@ -15,6 +15,7 @@ from vsa.study.embedding.detector import detect
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import Outcome
 from vsa.study.embedding.variants import (
+    AXES,
     CATEGORY,
     CATEGORY_TRIPLETS,
     CLICKS,
@@ -34,11 +35,12 @@ from vsa.study.embedding.variants import (
     SHUFFLED,
     SUPERVISED,
     TRUE_BOXES,
-    VARIANTS,
     WHOLE_IMAGE,
     Variant,
     in_study,
     is_sensitivity,
+    registered,
+    variants,
 )
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
 from vsa.study.ledger.claims import judge_all
@@ -66,7 +68,7 @@ COMPARISONS = {
     "learned boxes − whole image": (JOINT, WHOLE_IMAGE),
     "masks in training only − no mask, same steps": (WHOLE_IMAGE, SAME_STEPS),
     **{f"{loss} − the paper's loss": (loss, PER_QUERY) for loss in PUBLISHED_LOSSES},
-}
+}  # and as the last ones, with each registered loss, see `_comparisons`
 _RATIOS = {
     "clicks : category network": (PER_QUERY, CATEGORY),
     "clicks : category-label triplets": (PER_QUERY, CATEGORY_TRIPLETS),
@@ -96,7 +98,7 @@ BY_DUPLICATES, BY_CLUTTER = "by identical images on offer", "by share of backgro
 SENSITIVITY = (
     BY_DUPLICATES,
     BY_CLUTTER,
-    *dict.fromkeys(f"sensitivity: {v.axis}" for v in VARIANTS.values() if v.axis),
+    *(f"sensitivity: {axis}" for axis in AXES),
 )
 _MASKING = (
     "learned boxes − whole image",
@@ -142,6 +144,11 @@ def record(ledger: Ledger, labs: list[Lab], outcome: Outcome, n_resamples: int) 
     boxes = {"boxes − best constant box": learned}
     ledger.claim(judge_all("C3", boxes | masking, unit, evidence, lacks=lacks))
     judge.speed(labs[0])
+
+
+def comparisons() -> dict[str, tuple[str, str]]:
+    mine = {f"{v.name} − the paper's loss": (v.name, PER_QUERY) for v in registered()}
+    return COMPARISONS | mine
 
 
 @dataclass(frozen=True)
@@ -215,7 +222,7 @@ class _Judge:
 
     def differences(self) -> dict[str, Interval]:
         effects = {}
-        for name, (first, second) in COMPARISONS.items():
+        for name, (first, second) in comparisons().items():
             if first in self.outcome and second in self.outcome:
                 seeds = self.outcome.seeds(first, second)
                 a, b = (self.outcome.recall(v, seeds) for v in (first, second))
@@ -361,7 +368,7 @@ class _Judge:
         Rows of one axis rest on the seeds that all of them have.
         """
         axes: dict[str, dict[str, str]] = {}  # axis → label → variant
-        for name, variant in VARIANTS.items():
+        for name, variant in variants().items():
             if variant.axis and name in self.outcome:
                 axes.setdefault(variant.axis, _bases(variant)).setdefault(name, name)
         for axis, rows in axes.items():
@@ -370,7 +377,7 @@ class _Judge:
             for label, name in rows.items() if seeds else ():
                 recall = self.mean(self.outcome.recall(name, seeds))
                 self.note(f"sensitivity: {axis}", label, RECALL, recall, seeds)
-                if VARIANTS[name].masked and self.outcome.task.boxes is not None:
+                if variants()[name].masked and self.outcome.task.boxes is not None:
                     iou = self.mean(self.outcome.iou(name, seeds))
                     self.note(f"sensitivity: {axis}", label, "mean IoU", iou, seeds)
             for label, name in rows.items() if seeds else ():
@@ -383,23 +390,23 @@ class _Judge:
 
     def training(self) -> None:
         for name, by_seed in self.outcome.jobs.items():
-            logs = [job.log for job in by_seed.values() if "active_share" in job.log]
-            if not logs or VARIANTS[name].axis:
+            trained = [job.training for job in by_seed.values() if job.training]
+            if not trained or is_sensitivity(name):
                 continue
+            seconds = [one["seconds"] for one in trained]
             values = {
-                "training steps": len(logs[0]),
-                "training time": float(np.mean([log.step_ms.sum() / 1e3 for log in logs])),
-                "step time": float(np.median(np.concatenate([log.step_ms for log in logs]))),
-                "wait for data": sum(g.wait_ms.sum() for g in logs)
-                / sum(g.step_ms.sum() for g in logs),
-                "training loss": float(np.mean([log.loss.tail(20).mean() for log in logs])),
-                "active share": float(np.mean([log.active_share.tail(20).mean() for log in logs])),
+                "training steps": trained[0]["steps"],
+                "training time": float(np.mean(seconds)),
+                "step time": float(np.median([one["step_ms"] for one in trained])),
+                "wait for data": sum(one["wait_seconds"] for one in trained) / sum(seconds),
+                "training loss": float(np.mean([one["loss"] for one in trained])),
+                "active share": float(np.mean([one["active_share"] for one in trained])),
             }
             if name in PUBLISHED_LOSSES:  # their terms are not those that the share counts
                 values.pop("active share")
             for metric, value in values.items():
                 if np.isfinite(value):
-                    self.ledger.record("training", name, metric, value, seeds=len(logs))
+                    self.ledger.record("training", name, metric, value, seeds=len(trained))
 
 
 def _bases(variant: Variant) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
+VERSION = 1
 N_RESULTS = 60
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.train import Stage
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import baselines
@@ -40,7 +41,7 @@ class Variant:
 
     name: str
     source: str = "filtered clicks"  # or: clicks, shuffled clicks, identities, categories
-    loss: str = "per query"
+    loss: str = PAPER
     stages: tuple[str, ...] = ("features",)  # keys of `make_stage`
     start: str = CATEGORY
     masked: bool = False  # queries are described behind the mask of their own box
@@ -70,7 +71,7 @@ def make_stage(key: str, loss: str, settings: EmbeddingStudySettings) -> Stage:
         "boxes",
         s.n_box_steps[0],
         s.n_triplets,
-        "per query",
+        PAPER,
         s.box_margin,
         0.0,
         s.box_learning_rate,
@@ -188,19 +189,27 @@ _SENSITIVITY = (
         axis="slope k",
     ),
 )
-VARIANTS = {
-    variant.name: variant for variant in (*_NOTEBOOK, *_CONTROLS, *_PUBLISHED, *_SENSITIVITY)
-}
-
 OTHER_MASKS = (WHOLE_IMAGE, CONSTANT_BOX, TRUE_BOXES)
 _ASKED_OF_OTHERS = (*OTHER_MASKS, SUPERVISED, DETECTOR)
 NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR)
+AXES = tuple(dict.fromkeys(v.axis for v in _SENSITIVITY))  # of the sensitivity variants
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
+
+
+def registered() -> tuple[Variant, ...]:
+    """A variant for each loss that somebody else has registered, trained on mined clicks."""
+    return tuple(Variant(f"{name} loss", loss=name) for name in LOSSES if not LOSSES.is_own(name))
+
+
+def variants() -> dict[str, Variant]:
+    """Name → variant, of all that are trained from triplets."""
+    groups = (_NOTEBOOK, _CONTROLS, _PUBLISHED, registered(), _SENSITIVITY)
+    return {variant.name: variant for group in groups for variant in group}
 
 
 def untrained() -> tuple[str, ...]:
     """What is asked as it is: features without training, or trained for categories."""
-    taken = [name for name in baselines() if name in (*VARIANTS, *_ASKED_OF_OTHERS, CATEGORY)]
+    taken = [name for name in baselines() if name in (*variants(), *_ASKED_OF_OTHERS, CATEGORY)]
     if taken:
         raise InputError(
             f"a feature baseline goes by the name {taken[0]!r}, which is a method of the study",
@@ -211,7 +220,8 @@ def untrained() -> tuple[str, ...]:
 
 def in_notebook() -> tuple[str, ...]:
     """What the notebook trains, with the first seed."""
-    return (*untrained(), *(v.name for v in _NOTEBOOK), *OTHER_MASKS, DETECTOR)
+    trained = (v.name for v in (*_NOTEBOOK, *registered()))
+    return (*untrained(), *trained, *OTHER_MASKS, DETECTOR)
 
 
 def in_study() -> tuple[str, ...]:
@@ -222,4 +232,4 @@ def in_study() -> tuple[str, ...]:
 
 def is_sensitivity(name: str) -> bool:
     """Whether that variant differs from the recipe in a setting only."""
-    return name in VARIANTS and VARIANTS[name].axis != ""
+    return any(v.name == name for v in _SENSITIVITY)

@@ -14,27 +14,24 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vsa.category.predictor import CategoryPrediction, open_predictor
+from vsa.category.predictor import CategoryPrediction
 from vsa.data.images import load_images
 from vsa.embedding.extract import describe
-from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, engine_folder, likely_categories
-from vsa.ranking.serve import ranker_folder
+from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
+from vsa.offline import write_engine
 from vsa.runtime.device import pick_device
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.prepare import open_labs, prepare_learning
 from vsa.study.embedding.variants import JOINT
 from vsa.study.end_to_end.naive import NaivePipeline
-from vsa.study.end_to_end.publish import publish
-from vsa.study.index.prepare import index_task
+from vsa.study.end_to_end.published import engine_folder
 from vsa.study.index.task import IndexTask
-from vsa.study.predecessors import made_by
-from vsa.study.ranking.prepare import can_be_ranked
 from vsa.study.run import Run
 from vsa.study.simulate.growth import make_growth
 from vsa.study.simulate.signals import simulate_signals
+from vsa.trained import TrainedModels
 
 K = PAGE
 WHOLE, CEILING, UNSELECTED = "whole path", "full float search", "no selection"
@@ -88,13 +85,14 @@ class EndToEnd:
     shop: Shop
     lab: Lab
     task: IndexTask
+    models: TrainedModels
 
     @cached_property
     def engine(self) -> VisualSearch:
         """The published engine: all images that selection kept."""
-        kept = self.task.kept
-        self._publish(engine_folder(self.run), kept)
-        return VisualSearch.open(self.run)
+        folder = engine_folder(self.run)
+        self._publish(folder, self.task.kept)
+        return VisualSearch.open(folder)
 
     @cached_property
     def photos(self) -> Photos:
@@ -103,7 +101,7 @@ class EndToEnd:
         table = self.lab.task.queries.iloc[rows]
         root, cache = self.shop.dataset.root, self.run.artifacts / "images"
         paths = table.path.tolist()
-        stored = load_images(root, paths, engine.category.settings.store_px, cache)
+        stored = load_images(root, paths, engine.category.store_px, cache)
         pictures = load_images(root, paths, engine.image_px, cache)
         device = engine.category.device
         own = describe(engine.network, pictures, device, boxes="own")
@@ -126,7 +124,7 @@ class EndToEnd:
             found[name] = self._pages(self.engine, stages)
         folder = self._folder("unselected")
         self._publish(folder, np.ones(len(self.task.kept), bool))
-        with closing(VisualSearch.open(self.run, folder)) as unselected:
+        with closing(VisualSearch.open(folder)) as unselected:
             found[UNSELECTED] = self._pages(unselected, ALL_STAGES)
         features, products = self.task.features[self.task.kept], self.task.products[self.task.kept]
         similarity = self.photos.in_box @ features.T
@@ -160,22 +158,20 @@ class EndToEnd:
         """The engine with a catalogue grown to `n` items, and the seconds it took to open."""
         folder = self._folder(f"engine-{n}")
         features, catalogue = self._grown_catalogue(n)
-        publish(folder, self.lab, features, catalogue, self._validation)
+        self._write(folder, features, catalogue)
         start = time.perf_counter()
-        engine = VisualSearch.open(self.run, folder)
+        engine = VisualSearch.open(folder)
         return engine, time.perf_counter() - start
 
     def naive(self, engine: VisualSearch) -> NaivePipeline:
         """The same models, and the catalogue of an engine, without engineering."""
         device = replace(pick_device(), autocast_dtype=None)
-        folder = self.run.artifacts / "category" / "predictor"
-        predictor = open_predictor(folder, self.run.settings.category, device)
         features = engine.index.current().base
         order = np.argsort(features.ids)
         names = pd.factorize(engine.catalogue["category"].to_numpy(), sort=True)
         return NaivePipeline(
-            predictor,
-            self.lab.net(JOINT),
+            replace(self.models.category, device=device),
+            self.models.network,
             engine.image_px,
             torch.from_numpy(features.features[order].astype(np.float32)),
             torch.from_numpy(names[0].astype(np.int64)),
@@ -246,10 +242,6 @@ class EndToEnd:
     def _folder(self, name: str) -> Path:
         return self.run.artifacts / "endtoend" / f"{name}-{self.lab.path(JOINT).name}"
 
-    @property
-    def _validation(self) -> np.ndarray:
-        return self.task.validation.first(self.run.settings.index.n_queries).features
-
     @cached_property
     def _catalogue(self) -> pd.DataFrame:
         """All catalogue images, with the signals that notebook 05 simulates if there are none."""
@@ -259,8 +251,12 @@ class EndToEnd:
         return catalogue.assign(**simulate_signals(catalogue, self.run.seed))
 
     def _publish(self, folder: Path, chosen: np.ndarray) -> None:
-        catalogue = self._catalogue[chosen]
-        publish(folder, self.lab, self.task.features[chosen], catalogue, self._validation)
+        self._write(folder, self.task.features[chosen], self._catalogue[chosen])
+
+    def _write(self, folder: Path, features: np.ndarray, catalogue: pd.DataFrame) -> None:
+        asking = self.task.validation.first(self.run.settings.index.n_queries).features
+        root, seed = self.shop.dataset.root, self.lab.seed
+        write_engine(folder, self.models, features, catalogue, root, validation=asking, seed=seed)
 
     def _pages(self, engine: VisualSearch, stages: Stages) -> np.ndarray:
         photos = self.photos
@@ -298,20 +294,6 @@ class EndToEnd:
         )
         together = np.concatenate([features.astype(np.float16), grown])
         return together, pd.concat([own, listings], ignore_index=True)
-
-
-def open_end_to_end(run: Run, shop: Shop) -> EndToEnd:
-    """Where notebook 06 experiments.
-
-    Raises NotApplicable where there are no features, and InputError where notebook 02 or 05 left
-    nothing that the engine could open.
-    """
-    lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
-    made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
-    task = index_task(run, shop, lab)
-    if can_be_ranked(task):
-        made_by("05_quality_rerank", run, ranker_folder(run))
-    return EndToEnd(run, shop, lab, task)
 
 
 def _padded(products: np.ndarray) -> np.ndarray:

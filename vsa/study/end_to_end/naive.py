@@ -36,7 +36,7 @@ class NaivePipeline:
         """Rows of the catalogue, best first; raises ImageError."""
         whole = decode(photo)
         predictor = self.category
-        prediction = predictor.predict(_square(whole, predictor.settings.store_px))
+        prediction = predictor.predict(_square(whole, predictor.store_px))
         picture = _square(whole, self.image_px)
         feature = describe(self.network, picture[None], predictor.device, boxes="own").features[0]
         similarity = self.features @ torch.from_numpy(feature)

@@ -13,13 +13,14 @@ from vsa.category.predictor import CategoryPrediction, CategoryPredictor, open_p
 from vsa.data.images import load_image
 from vsa.embedding.extract import MASK_SLOPE
 from vsa.embedding.joint import soft_mask
-from vsa.engine import Answer, Stages, VisualSearch, engine_folder
+from vsa.engine import Answer, Stages, VisualSearch
 from vsa.models.torchvision_models import IMAGENET_MEAN
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.category.plots import photo_plot
 from vsa.study.category.task import make_task, require_labels
+from vsa.study.end_to_end.published import engine_folder, open_engine
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.figures.style import HouseFigure, worded
 from vsa.study.predecessors import made_by
@@ -40,7 +41,7 @@ def open_category(run: Run, shop: Shop) -> CategoryPredictor:
     """
     require_labels(make_task(shop.dataset, shop.kept.image_id))
     folder = made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
-    return open_predictor(folder, run.settings.category, pick_device())
+    return open_predictor(folder, pick_device())
 
 
 def open_search(run: Run, shop: Shop) -> VisualSearch:
@@ -52,7 +53,7 @@ def open_search(run: Run, shop: Shop) -> VisualSearch:
     if shop.pvlog is None:
         raise NotApplicable("The search of the tour: products are not known.")
     made_by("06_end_to_end", run, engine_folder(run))
-    return VisualSearch.open(run)
+    return open_engine(run)
 
 
 def first_photo(shop: Shop) -> pd.Series:

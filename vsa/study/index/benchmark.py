@@ -26,6 +26,7 @@ from vsa.study.index.peers import Items, Method, Setting, build_peer, coarse_fil
 from vsa.study.index.timing import N_WARMUP, K, latency, one_thread
 from vsa.study.simulate.growth import Growth
 
+VERSION = 1  # of what is compared, peers included, and how
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
 _CHUNK_ROWS = 2**18
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,32 +13,16 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pandas as pd
-import usearch
 
-from vsa import metrics
-from vsa.index import (
-    base,
-    build,
-    codec,
-    durable,
-    hits,
-    index,
-    lists,
-    live,
-    memory,
-    model,
-    request,
-    tuning,
-    view,
-)
+from vsa.index import build, codec, index, model
 from vsa.index.build import build_index, n_lists_for
 from vsa.index.codec import CODECS, UnfitBitsError, make_codec
 from vsa.index.index import Index
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.runtime.atomic import atomic_file
-from vsa.runtime.fingerprint import checksum, fingerprint
+from vsa.runtime.fingerprint import Versions, checksum, key, libraries
 from vsa.runtime.seeds import generator
-from vsa.study.index import benchmark, peers, timing
+from vsa.study.index import benchmark
 from vsa.study.index.benchmark import K, codec_ranking, compare, make_items, make_queries
 from vsa.study.index.loads import Load, shard_results, throughput, update_load
 from vsa.study.index.peers import IVF, LINEAR, PEERS, SCALABLE, Items
@@ -49,27 +32,12 @@ from vsa.study.settings import IndexSettings
 from vsa.study.simulate import growth
 from vsa.study.simulate.growth import Growth, local_dimension, make_growth, neighbour_similarity
 
-_CODE = (
-    sys.modules[__name__],
-    base,
-    benchmark,
-    build,
-    codec,
-    durable,
-    growth,
-    hits,
-    index,
-    lists,
-    live,
-    memory,
-    metrics,
-    model,
-    peers,
-    request,
-    timing,
-    tuning,
-    view,
-)
+_VERSIONS: Versions = {
+    "growth": growth.VERSION,
+    "codecs": codec.VERSION,
+    "binary index": index.VERSION,
+    "comparison of indexes": benchmark.VERSION,
+}
 _AS_SHOWN = {"itq": "ITQ"}
 _BITS = (64, 128, 256, 512)
 _N_SHARDS = 4
@@ -277,13 +245,12 @@ class IndexLab:
     @cached_property
     def _key(self) -> str:
         task = self.task
-        return fingerprint(
-            *_CODE,
+        return key(
+            _VERSIONS | libraries("faiss-cpu", "numpy", "usearch"),
             seed=self.seed,
             n_queries=self.settings.n_queries,
             n_peers=self.settings.n_peers,
             peers=[PEERS.identity(name) for name in PEERS],
-            versions=[faiss.__version__, np.__version__, usearch.__version__],
             arrays=[
                 checksum(array)
                 for array in (

@@ -11,7 +11,7 @@ import pandas as pd
 from vsa.data.images import load_images
 from vsa.embedding.extract import describe_catalogue
 from vsa.runtime.device import pick_device
-from vsa.runtime.fingerprint import checksum, fingerprint
+from vsa.runtime.fingerprint import checksum, key
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.prepare import open_labs, prepare_learning
@@ -61,7 +61,7 @@ def _key(paths: pd.Series, images: np.ndarray) -> str:
 
     The network's own key does not know the images that selection removed.
     """
-    return fingerprint(paths=paths.tolist(), pixels=checksum(images))
+    return key({}, paths=paths.tolist(), pixels=checksum(images))
 
 
 def index_lab(run: Run, shop: Shop) -> IndexLab:

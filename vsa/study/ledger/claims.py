@@ -104,6 +104,17 @@ def judge_all(
     }
 
 
+def sentence(claim: Mapping[str, Any]) -> str:
+    """A judged claim in a sentence of Markdown: verdict, effects with intervals, what it lacks."""
+    effects = "; ".join(
+        f"{name or 'effect'} {part['effect']:+.3f} [{part['ci_low']:+.3f}, {part['ci_high']:+.3f}]"
+        for name, part in claim["effects"].items()
+    )
+    statement = claim["statement"].rstrip(".")
+    lacks = f" Lacking: {', '.join(claim['lacks'])}." if claim["lacks"] else ""
+    return f"**{claim['id']} {claim['verdict']}**: {statement} ({effects} {claim['unit']}).{lacks}"
+
+
 def verdict_of(
     effects: Sequence[Mapping[str, float]], threshold: float, lacks: Sequence[str] = ()
 ) -> str:

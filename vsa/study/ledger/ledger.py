@@ -22,7 +22,7 @@ from vsa.runtime.errors import InputError
 from vsa.study.figures.style import forget_figures
 from vsa.study.ledger import environment
 from vsa.study.ledger.bootstrap import Interval
-from vsa.study.ledger.claims import verdict_of
+from vsa.study.ledger.claims import sentence, verdict_of
 from vsa.study.ledger.metrics_file import (
     Record,
     pivot,
@@ -200,15 +200,7 @@ class Ledger:
         """A claim of this section in one sentence of Markdown: verdict, effect, interval."""
         if claim_id not in self._claims:
             raise InputError(f"claim {claim_id} was not judged", cure="Call claim(...) first")
-        claim = self._claims[claim_id]
-        effects = "; ".join(
-            f"{name or 'effect'} {part['effect']:+.3f} [{part['ci_low']:+.3f}, "
-            f"{part['ci_high']:+.3f}]"
-            for name, part in claim["effects"].items()
-        )
-        statement = claim["statement"].rstrip(".")
-        lacks = f" Lacking: {', '.join(claim['lacks'])}." if claim["lacks"] else ""
-        return f"**{claim_id} {claim['verdict']}**: {statement} ({effects} {claim['unit']}).{lacks}"
+        return sentence(self._claims[claim_id])
 
     def table(self, experiment: str, *, as_text: bool = False) -> pd.DataFrame:
         """An experiment of this section: variants by metrics, as numbers or with intervals."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,15 +18,17 @@ from vsa.ranking.blend import (
     blend,
     choose_weight,
 )
-from vsa.ranking.features import GROUPS, N_FEATURES, Filling, page_features, quality_array
-from vsa.ranking.models import GBDT, GBDT_LR, LR, GbdtLr, Ranker, make_rankers
+from vsa.ranking.features import USER_PORTRAIT, Filling, groups, page_features, quality_array
+from vsa.ranking.models import GBDT, GBDT_LR, LR, RANKERS, GbdtLr, Ranker, make_ranker
 from vsa.ranking.serve import QualityRanker
+from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
 from vsa.study.ledger.bootstrap import mean_interval
 from vsa.study.ranking.task import RankTask
 from vsa.study.settings import RankingSettings
 from vsa.study.simulate.shoppers import (
     IDENTICAL,
+    PORTRAITS,
     SHARES,
     appeal,
     conversion_rate,
@@ -38,6 +40,7 @@ from vsa.study.simulate.shoppers import (
 ORACLE, RANDOM = "oracle: true probabilities", "random order"
 SHUFFLED, SHUFFLED_SAME = "shuffled signals", "shuffled signals, weight of the true ones"
 UNKNOWN = "portrait unknown"
+_OWN_NAMES = {ORACLE, RANDOM, SHUFFLED}  # of no registered ranker
 _CHUNK_PAGES = 8  # what stays in a processor's cache
 
 
@@ -97,17 +100,23 @@ class RankLab:
 
     @cached_property
     def fits(self) -> list[Fitted]:
-        """All rankers, once per log."""
-        return [self._fit(log, is_shuffled=False) for log in range(self.settings.n_seeds)]
+        """All registered rankers, once per log."""
+        if taken := _OWN_NAMES & set(RANKERS):
+            raise InputError(
+                f"a ranker is called {taken.pop()!r}, which this study calls something else",
+                cure="Register it by another name",
+            )
+        return [self._fit(log, list(RANKERS)) for log in range(self.settings.n_seeds)]
 
     @cached_property
     def shuffled_fits(self) -> list[Fitted]:
-        """The same, shown signals that are shuffled among the results of each page.
+        """GBDT + LR, shown signals that are shuffled among the results of each page.
 
         Shoppers see the true ones. The shuffling is another one on every page: a listing that kept
         another's signals for good could be known by them.
         """
-        return [self._fit(log, is_shuffled=True) for log in range(self.settings.n_seeds)]
+        logs = range(self.settings.n_seeds)
+        return [self._fit(log, [GBDT_LR], is_shuffled=True) for log in logs]
 
     @cached_property
     def choices(self) -> dict[str, list[Choice]]:
@@ -122,14 +131,14 @@ class RankLab:
             return self.probabilities(side)
         if name == RANDOM:
             return generator(self.seed, "random order").random(self.probabilities(side).shape)
-        return predict(fit.rankers[name].score, self.features(fit, side))
+        return predict(_checked(name, fit.rankers[name]), self.features(fit, side))
 
     def features(self, fit: Fitted, side: str) -> np.ndarray:
         """What rankers see, float32 (n, S, k, F)."""
         pages, rows = self.task.pages(side), self.task.pages(side).rows
         if fit.is_shuffled:
             rows = generator(self.seed, "shuffled", side, fit.log).permuted(rows, axis=1)
-        return page_features(pages.similarity, self.signals[rows], fit.filling)
+        return page_features(pages.similarity, self.signals[rows], fit.filling, PORTRAITS)
 
     @cached_property
     def signals(self) -> np.ndarray:
@@ -141,7 +150,8 @@ class RankLab:
         fit = self.fits[0]
         whole = fit.rankers[GBDT_LR]
         assert isinstance(whole, GbdtLr)
-        return QualityRanker(whole.leaves, fit.filling, self.choices[GBDT_LR][0].weight)
+        weight = self.choices[GBDT_LR][0].weight
+        return QualityRanker(whole.leaves, fit.filling, weight, PORTRAITS)
 
     # Results -------------------------------------------------------------------------------
 
@@ -211,11 +221,11 @@ class RankLab:
         Values are shuffled among the results of a page; portraits are handed on to the next.
         """
         whole = self.own_order[GBDT_LR].conversion
-        lost: dict[str, list[np.ndarray]] = {name: [] for name in GROUPS}
+        lost: dict[str, list[np.ndarray]] = {name: [] for name in groups(PORTRAITS)}
         for number, fit in enumerate(self.fits):
             x = self.features(fit, "test")
-            for name, columns in GROUPS.items():
-                spoilt = _spoilt(x, columns, generator(self.seed, "importance", name, number))
+            for name, columns in groups(PORTRAITS).items():
+                spoilt = _spoilt(x, name, columns, generator(self.seed, "importance", name, number))
                 order = best_first(predict(fit.rankers[GBDT_LR].score, spoilt))
                 lost[name].append(whole[number] - self._outcome([order]).conversion[0])
         return {name: np.stack(values) @ SHARES for name, values in lost.items()}
@@ -227,8 +237,8 @@ class RankLab:
 
     # Steps ---------------------------------------------------------------------------------
 
-    def _fit(self, log: int, *, is_shuffled: bool) -> Fitted:
-        rankers = make_rankers(self.settings, log)
+    def _fit(self, log: int, names: Sequence[str], *, is_shuffled: bool = False) -> Fitted:
+        rankers = {name: make_ranker(name, self.settings, log) for name in names}
         fit = Fitted(rankers, Filling.of(self.signals), log, is_shuffled)
         learned, other = (self._seen(fit, side) for side in ("fit", "choose"))
         for ranker in rankers.values():
@@ -243,13 +253,16 @@ class RankLab:
         return self.features(fit, side)[there], seen[there], bought[there]
 
     def _choose(self, fit: Fitted, name: str) -> Choice:
-        pages = self.task.choose
+        pages, p = self.task.choose, self.probabilities("choose")
+
+        def conversion(order: np.ndarray) -> np.ndarray:
+            return conversion_rate(np.take_along_axis(p, order, -1))
 
         def lower_bound(values: np.ndarray) -> float:
             return mean_interval(values, self.n_resamples, self.seed, groups=pages.products).low
 
         scores = self.scores(fit, name, "choose")
-        return choose_weight(pages.similarity, scores, self.probabilities("choose"), lower_bound)
+        return choose_weight(pages.similarity, scores, conversion, SHARES, lower_bound)
 
     def _blended(self, scores: list[np.ndarray], weights: list[float]) -> Outcome:
         appearance = self.task.test.similarity[:, None]
@@ -279,19 +292,34 @@ class RankLab:
         )
 
 
+def _checked(name: str, ranker: Ranker) -> Callable[[np.ndarray], np.ndarray]:
+    """Scores of a ranker; InputError for what are none: it may be anybody's."""
+
+    def score(x: np.ndarray) -> np.ndarray:
+        found = np.asarray(ranker.score(x))
+        if found.shape != (len(x),) or not ((found >= 0) & (found <= 1)).all():
+            raise InputError(
+                f"the ranker {name!r} gives scores that are not {len(x)} numbers from 0 to 1",
+                cure="Let `score` return an array with one for each row, none of them NaN",
+            )
+        return found
+
+    return score
+
+
 def predict(score: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
     """Scores (n, S, k) of features (n, S, k, F), some pages at a time."""
     parts = [
-        score(x[start : start + _CHUNK_PAGES].reshape(-1, N_FEATURES))
+        score(x[start : start + _CHUNK_PAGES].reshape(-1, x.shape[-1]))
         for start in range(0, len(x), _CHUNK_PAGES)
     ]
     return np.concatenate(parts).reshape(x.shape[:-1])
 
 
-def _spoilt(x: np.ndarray, columns: list[int], rng: np.random.Generator) -> np.ndarray:
-    """Features (n, S, k, F) with some columns shuffled among the results of each page."""
+def _spoilt(x: np.ndarray, name: str, columns: list[int], rng: np.random.Generator) -> np.ndarray:
+    """Features (n, S, k, F) with one group shuffled among the results of each page."""
     spoilt = x.copy()
-    if columns == GROUPS["user portrait"]:
+    if name == USER_PORTRAIT:
         spoilt[..., columns] = np.roll(x[..., columns], 1, axis=1)
         return spoilt
     other = rng.permuted(np.tile(np.arange(x.shape[2]), (len(x), 1)), axis=1)

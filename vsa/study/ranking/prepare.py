@@ -5,6 +5,8 @@ Stages are wired here, in the other rooms' ``prepare`` and in `vsa.engine`, and 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import faiss
 import numpy as np
 
@@ -17,6 +19,11 @@ from vsa.study.ranking.experiment import RankLab
 from vsa.study.ranking.task import K, Pages, RankTask, relevance_of
 from vsa.study.run import Run
 from vsa.study.simulate.signals import simulate_signals
+
+
+def ranker_folder(run: Run) -> Path:
+    """Where notebook 05 publishes its ranker, and notebook 06 takes it from."""
+    return run.artifacts / "ranking" / "ranker"
 
 
 def rank_lab(run: Run, shop: Shop) -> RankLab:

@@ -14,9 +14,6 @@ from vsa.data.schema import QUALITY
 from vsa.ranking.blend import TOLERANCE
 from vsa.ranking.models import (
     APPEARANCE,
-    BEST_SELLERS,
-    EBAY,
-    GBDT,
     GBDT_LR,
     LR,
     GbdtLr,
@@ -34,7 +31,7 @@ from vsa.study.simulate.shoppers import NAMES
 N_BINS = 15
 _WANTED_SEEDS = 3
 _OWN, _KEPT, _GAIN = "own order", "appearance kept", "gain over appearance only"
-_OVER_OTHERS, _SIMPLER = "GBDT + LR over others", (BEST_SELLERS, EBAY, LR, GBDT)
+_OVER_OTHERS = "GBDT + LR over others"
 _IMPORTANCE = "importance for GBDT + LR"
 
 
@@ -92,7 +89,7 @@ class RankJudge:
             one, other = (o.over_shoppers(o.recall[1]) for o in (outcome, before))
             lost = self._paired(paired_difference, one, other)
             self._note(title, name, "Identical Recall@1 difference", lost)
-        for name in _SIMPLER:
+        for name in (n for n in lab.fits[0].rankers if n not in (APPEARANCE, GBDT_LR)):
             gain = self._difference(lab.blended[GBDT_LR], lab.blended[name])
             title = self.title(_OVER_OTHERS)
             self._note(title, f"over {name}", "conversion rate difference", gain)
@@ -100,8 +97,9 @@ class RankJudge:
     def reading(self) -> str:
         """Whether the paper's ranker converts more than simpler ones, in sentences of Markdown."""
         title, metric = self.title(_OVER_OTHERS), "conversion rate difference"
+        others = [variant.removeprefix("over ") for variant in self.ledger.intervals(title, metric)]
         return bullets(
-            self.ledger.compare(title, f"over {name}", metric, GBDT_LR, name) for name in _SIMPLER
+            self.ledger.compare(title, f"over {name}", metric, GBDT_LR, name) for name in others
         )
 
     def segments(self) -> None:

@@ -25,6 +25,7 @@ import pandas as pd
 from vsa.runtime.seeds import generator
 from vsa.study.simulate.settings import ClickSettings
 
+VERSION = 1
 EXPLORATION = 0.1  # noise on the scores, in standard deviations of the query's best scores
 _LIFT = 1000.0  # more than any score or disturbance
 _CHUNK_QUERIES = 256

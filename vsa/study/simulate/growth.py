@@ -17,6 +17,7 @@ import numpy as np
 from vsa.index.codec import STORED
 from vsa.runtime.seeds import generator
 
+VERSION = 1
 N_NEIGHBOURS = 16
 SPREAD = 0.7  # with it, grown features have the local dimension of real ones
 

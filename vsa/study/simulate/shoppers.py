@@ -34,8 +34,10 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.schema import QUALITY
+from vsa.ranking.segments import Segments
 from vsa.runtime.seeds import generator
 
+VERSION = 1
 ELSE, CATEGORY, LEAF, IDENTICAL = range(4)
 BASE = np.array([0.001, 0.005, 0.02, 0.1])  # P(buy | looked at) by relevance, at zero appeal
 CONTINUE = 0.9  # a shopper who buys nothing looks at ten results on average
@@ -61,6 +63,7 @@ SEGMENTS = {
 }
 NAMES = tuple(SEGMENTS)
 SHARES = np.array([segment.share for segment in SEGMENTS.values()])  # (S,), sum to 1
+PORTRAITS = Segments.of(NAMES, SHARES)  # as rankers are told of them
 
 
 def appeal(quality: pd.DataFrame, categories: np.ndarray) -> np.ndarray:

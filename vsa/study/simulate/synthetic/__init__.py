@@ -6,7 +6,7 @@ import pandas as pd
 
 from vsa.data.schema import CATALOGUE, QUERIES, Dataset, check
 from vsa.runtime.atomic import atomic_dir
-from vsa.runtime.fingerprint import fingerprint
+from vsa.runtime.fingerprint import key
 from vsa.runtime.paths import artifacts_dir
 from vsa.study.simulate import signals
 from vsa.study.simulate.settings import SyntheticSize
@@ -27,11 +27,11 @@ SIMULATED = (
 def load_synthetic(size: SyntheticSize, seed: int) -> Dataset:
     """The synthetic shop of that size, rendered on first use and read from disk afterwards.
 
-    It lies in ``artifacts/synthetic/<fingerprint>``; the fingerprint covers the size, the seed
-    and the versions of what draws it.
+    It lies in ``artifacts/synthetic/<key>``; the key covers the size, the seed and the versions of
+    what draws it.
     """
     versions = {"synthetic shop": VERSION, "quality signals": signals.VERSION}
-    name = fingerprint(versions=versions, size=size, seed=seed)
+    name = key(versions, size=size, seed=seed)
     root = artifacts_dir() / "synthetic" / name
     if not root.exists():
         with atomic_dir(root) as draft:

@@ -1,0 +1,188 @@
+"""Finished jobs as they are published, and what judges from them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vsa.runtime.errors import InputError
+from vsa.study.embedding.jobs import Job, Judged, slug, summarise, thin
+from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.outcome import Outcome, gather
+from vsa.study.embedding.published import (
+    MAX_BYTES,
+    pack,
+    path_of,
+    published_key,
+    read_published,
+    read_tables,
+)
+from vsa.study.embedding.results import _Judge
+from vsa.study.embedding.variants import JOINT, PER_QUERY, in_notebook, in_study
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import make_run
+
+
+@pytest.fixture(scope="module")
+def published(make_lab, tmp_path_factory):
+    """A lab whose joint network (and what it starts from) was trained and published."""
+    place = tmp_path_factory.mktemp("published")
+    lab = dataclasses.replace(make_lab(place / "jobs", seed=1), published=place / "published")
+    lab.run(JOINT)
+    return lab
+
+
+def elsewhere(lab: Lab, folder) -> Lab:
+    """The same lab on another machine: nothing is trained there."""
+    return dataclasses.replace(lab, folder=folder, _minings={})
+
+
+def test_names_of_files_are_unique():
+    assert len({slug(name) for name in in_study()}) == len(in_study())
+
+
+def test_what_is_judged_is_published_bit_by_bit(published):
+    job = published.run(JOINT)
+    found = read_published(path_of(published.published, JOINT, 1))
+    assert found.key == published.key(JOINT)
+    for split in ("val", "test"):
+        here, there = job.judged[split], found.job.judged[split]
+        assert np.array_equal(here.hits, there.hits)
+        assert np.array_equal(here.hits_within, there.hits_within)
+        assert np.array_equal(here.boxes, there.boxes)
+        assert np.array_equal(here.ranks[:, :20], there.ranks)
+        assert here.hits.any()
+    assert found.job.training == job.training
+    assert found.job.trouble == job.trouble
+    assert list(found.job.curve.stage) == list(job.curve.stage)
+    np.testing.assert_allclose(found.job.curve.loss, job.curve.loss, rtol=1e-6)
+    assert found.about["versions"]["torch"]
+    assert found.about["settings"]["image_px"] == 32
+    assert set(found.about["data"]) == {
+        *("queries", "catalogue", "clicks", "images", "local"),
+        "tables",
+    }
+
+
+def test_the_same_records_come_from_published_jobs(published, tmp_path, monkeypatch):
+    monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
+    monkeypatch.setattr("vsa.study.embedding.outcome.in_notebook", lambda: ())
+    tables = []
+    for lab in (published, elsewhere(published, tmp_path / "empty")):
+        outcome = gather([lab])
+        assert set(outcome.jobs) == {JOINT, PER_QUERY}
+        ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
+        judge = _Judge(ledger, outcome, 20, 0)
+        judge.features()
+        judge.masks()
+        judge.strata()
+        judge.training()
+        judge.boxes(outcome.task.boxes)
+        tables.append(ledger._records)
+    assert tables[0] == tables[1]
+    assert len(tables[0]) >= 40
+
+
+def test_a_job_of_another_key_is_left_out_and_named(published, tmp_path, monkeypatch):
+    monkeypatch.setattr("vsa.study.embedding.outcome.in_notebook", lambda: ())
+    settings = dataclasses.replace(published.settings, margin=0.9)
+    other = dataclasses.replace(elsewhere(published, tmp_path), settings=settings)
+    outcome = gather([other])
+    assert not outcome.jobs
+    assert set(outcome.left_out) >= {f"{JOINT}, seed 1", f"{PER_QUERY}, seed 1"}
+    assert "rests on other code, settings or data" in outcome.left_out[f"{JOINT}, seed 1"]
+
+
+def test_what_the_notebook_shows_is_trained_whatever_is_published(published, tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr("vsa.study.embedding.outcome.in_notebook", lambda: (PER_QUERY,))
+    monkeypatch.setattr(Lab, "run", lambda lab, name: trained.append(name))
+    assert PER_QUERY in in_notebook()
+    gather([elsewhere(published, tmp_path)])
+    assert trained == [PER_QUERY]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "not ours", "empty"])
+def test_a_damaged_file_is_named(published, tmp_path, damage):
+    content = path_of(published.published, JOINT, 1).read_bytes()
+    file = tmp_path / "job.npz"
+    if damage == "not ours":
+        np.savez(file, a=np.zeros(3))
+    else:
+        file.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"")
+    with pytest.raises(InputError, match="damaged") as error:
+        read_published(file)
+    assert error.value.file == file
+
+
+def test_a_job_that_cannot_be_published_is_finished_and_says_so(make_lab, tmp_path):
+    (tmp_path / "file").touch()
+    lab = dataclasses.replace(make_lab(tmp_path / "jobs"), published=tmp_path / "file" / "jobs")
+    with pytest.raises(InputError, match="is finished and could not be published"):
+        lab.run(PER_QUERY)
+    assert lab.is_done(PER_QUERY)
+    lab = dataclasses.replace(lab, published=tmp_path / "jobs-published")
+    lab.run(PER_QUERY)
+    assert published_key(lab.published, PER_QUERY, 0) == lab.key(PER_QUERY)
+
+
+def test_the_tables_say_what_rows_mean(published, task):
+    queries, catalogue = read_tables(published.published)
+    assert catalogue.image_id.tolist() == task.catalogue.image_id.tolist()
+    assert queries.split.tolist() == ["val"] * 6 + ["test"] * 6
+    test = read_published(path_of(published.published, PER_QUERY, 1)).job.judged["test"]
+    wanted = queries.product_id[queries.split == "test"].to_numpy()
+    offered = catalogue.product_id.to_numpy()
+    assert np.array_equal(offered[test.ranks] == wanted[:, None], test.hits[:, :20])
+
+
+def made_up(n_queries: int) -> Job:
+    """A job with as many queries, of whose files hardly anything can be compressed."""
+    rng = np.random.default_rng(0)
+    one = Judged(
+        rng.random((n_queries, 60)) < 0.1,
+        rng.random((n_queries, 60)) < 0.1,
+        rng.random((n_queries, 4), np.float32),
+        rng.integers(0, 60_000, (n_queries, 60)),
+    )
+    log = pd.DataFrame(rng.random((9000, 5)), columns=["loss", "active_share", "a", "b", "c"])
+    log["stage"] = np.repeat(["one", "two", "three"], 3000)
+    return Job("made up", 0, {"val": one, "test": one}, thin(log), {}, {"trouble": []}, None)
+
+
+@pytest.mark.parametrize(("n_queries", "n_ranks"), [(1000, 20), (2500, 10), (6000, 10)])
+def test_a_file_is_small_whatever_the_shop(tmp_path, n_queries, n_ranks):
+    job = made_up(n_queries)
+    content = pack(job, {"format": 1, "variant": "made up", "seed": 0, "key": "k"})
+    assert len(content) <= MAX_BYTES
+    (tmp_path / "job.npz").write_bytes(content)
+    test = read_published(tmp_path / "job.npz").job.judged["test"]
+    assert np.array_equal(test.hits, job.judged["test"].hits)
+    assert test.ranks.shape == (n_queries, n_ranks)
+
+
+def test_a_curve_has_few_points_and_a_summary_is_of_all_steps():
+    n = 450
+    log = pd.DataFrame({"active_share": np.linspace(1, 0, n), "loss": np.arange(n, dtype=float)})
+    log = log.assign(step_ms=2.0, wait_ms=1.0, stage=["a"] * 400 + ["b"] * 50)
+    curve = thin(log)
+    assert curve.groupby("stage").size().to_dict() == {"a": 200, "b": 50}
+    assert curve["at"].is_monotonic_increasing
+    assert curve.loss[0] == 0.5, "two steps each"
+    found = summarise(log)
+    assert found["steps"] == n
+    assert found["seconds"] == pytest.approx(0.9)
+    assert found["loss"] == np.arange(n)[-20:].mean()
+    assert summarise(pd.DataFrame()) == {}
+    assert thin(pd.DataFrame()).empty
+
+
+def test_an_outcome_reads_both_kinds_of_job(published, tmp_path):
+    job = read_published(path_of(published.published, JOINT, 1)).job
+    outcome = Outcome(published.task, {JOINT: {1: job}}, {})
+    assert outcome.recall(JOINT, [1]).shape == (1, len(outcome.rows))
+    assert outcome.iou(JOINT, [1]).shape == (1, len(outcome.rows))
+    assert outcome.average_precision(JOINT, [1]).max() <= 1

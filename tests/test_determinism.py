@@ -1,0 +1,66 @@
+"""One machine, one number of threads: the same numbers, bit by bit."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vsa.runtime.paths import ROOT
+
+TRAIN_TWICE = """
+import numpy as np, torch
+from golden.learning import joint_training_once
+from vsa.runtime.fingerprint import state_digest
+net, log = joint_training_once("both")
+print(state_digest(net.state_dict()), log.loss.tolist())
+"""
+
+
+def test_two_processes_train_equal_weights():
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = os.environ | {"PYTHONPATH": paths}
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", TRAIN_TWICE],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(outputs) == 1
+    assert len(outputs.pop().split()[0]) == 12
+
+
+@pytest.mark.slow
+def test_two_fresh_runs_measure_the_same(tmp_path):
+    """Except times, and what is chosen by time: search parameters of notebooks 04 and 06."""
+    values = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        environment = os.environ | {
+            "VSA_ARTIFACTS_DIR": str(folder / "artifacts"),
+            "VSA_REPORTS_DIR": str(folder / "reports"),
+        }
+        command = [sys.executable, "-m", "vsa.cli", "reproduce", "--profile", "smoke"]
+        subprocess.run(command, env=environment, check=True, timeout=3000)
+        file = folder / "reports/synthetic-smoke/metrics.json"
+        records = json.loads(file.read_text(encoding="utf-8"))["records"]
+        values.append(
+            {
+                tuple(record[name] for name in ("section", "experiment", "variant", "metric")): [
+                    record[name] for name in ("value", "ci_low", "ci_high", "n")
+                ]
+                for record in records
+                if record["section"] in ("01_catalogue", "02_category_fusion", "05_quality_rerank")
+                or record["section"] == "03_click_mined_training"
+                if record["experiment"] != "speed"
+                if not any(word in record["metric"] for word in ("time", "latency", "wait"))
+            }
+        )
+    assert values[0] == values[1]
+    assert len(values[0]) > 300

@@ -1,0 +1,164 @@
+"""The OFFLINE path: a shop and trained models → the folder of an engine, which stands alone.
+
+    catalogue → select (quality, duplicates) → extract (features) → build (index) → engine folder
+
+`vsa.engine.VisualSearch` opens it, on this machine or on another one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from vsa.category.selection import SelectionSettings, select
+from vsa.data.descriptors import DESCRIPTOR_PX
+from vsa.data.images import load_images
+from vsa.data.schema import BOX, QUALITY, Dataset
+from vsa.embedding.extract import describe
+from vsa.engine import CARD, FORMAT, PAGE
+from vsa.index.build import build_index, kept_from_writers
+from vsa.index.index import Index
+from vsa.index.model import change_facts
+from vsa.index.tuning import choose_params
+from vsa.runtime.atomic import atomic_dir, require_replaceable
+from vsa.runtime.errors import InputError
+from vsa.trained import TrainedModels, write_models
+
+USUAL_SELECTION = SelectionSettings()
+_WANTED_RECALL = 0.99  # of a linear scan of the features, on validation photos
+_N_TUNING = 200  # validation photos, at most
+_CHUNK = 4096  # pictures that are in memory at a time
+
+
+def build(
+    shop: Dataset,
+    model: TrainedModels,
+    out: str | Path,
+    *,
+    selection: SelectionSettings | None = USUAL_SELECTION,
+    seed: int = 0,
+) -> Path:
+    """Build an engine of a shop's catalogue; an earlier one in the folder is replaced as a whole.
+
+    Pictures that are flat, blurred or duplicates are left out; the network describes the others;
+    the index's parameters are the fastest that keep 99 % of a linear scan's recall for the
+    shop's validation photos, and the index's own where there are none.
+
+    Parameters
+    ----------
+    shop : its catalogue, and the ``val`` split of its queries; what `vsa.load_dataset` gives.
+    model : what `vsa.train` gives; its networks are moved to the device of its category stage.
+    out : the folder. It says where the pictures lie, so that they can be shown, and holds none.
+    selection : thresholds of selection (paper section 3.1); None indexes all pictures.
+    seed : of the index's codes and lists.
+
+    Returns
+    -------
+    The folder, as `VisualSearch.open` takes it.
+
+    Raises
+    ------
+    InputError, before any work, for a folder that holds anything but an engine or cannot be
+    replaced, and for categories that the model does not know; ImageError for a picture that
+    cannot be decoded; InputError where selection leaves nothing.
+
+    Examples
+    --------
+    >>> vsa.build(shop, model, out="my.engine")  # doctest: +SKIP
+    >>> engine = vsa.VisualSearch.open("my.engine")  # doctest: +SKIP
+    >>> engine.search("photo.jpg").results  # doctest: +SKIP
+    """
+    require_replaceable(Path(out), CARD)
+    _require_known(shop.catalogue, model)
+    catalogue = shop.catalogue
+    if selection is not None:
+        small = load_images(shop.root, catalogue.path.tolist(), DESCRIPTOR_PX)
+        catalogue = catalogue[select(catalogue, small, settings=selection).kept.to_numpy()]
+        if catalogue.empty:
+            raise InputError(
+                "selection leaves no picture of the catalogue",
+                cure="Pass selection=None, or thresholds that suit these pictures",
+                file=shop.root,
+            )
+    photos = shop.queries.path[shop.queries.split == "val"].tolist()
+    some = np.unique(np.linspace(0, len(photos) - 1, _N_TUNING).round().astype(int))
+    asking = [photos[row] for row in some] if photos else []
+    return write_engine(
+        out,
+        model,
+        _features(model, shop.root, catalogue.path.tolist()),
+        catalogue,
+        shop.root,
+        validation=_features(model, shop.root, asking, boxes="own"),
+        seed=seed,
+    )
+
+
+def write_engine(
+    out: str | Path,
+    model: TrainedModels,
+    features: np.ndarray,
+    catalogue: pd.DataFrame,
+    root: Path,
+    *,
+    validation: np.ndarray | None = None,
+    seed: int = 0,
+) -> Path:
+    """Write an engine over features that are at hand, complete or not at all; see `build`.
+
+    Parameters
+    ----------
+    features : floating (n, d), of unit length; may be mapped.
+    catalogue : schema CATALOGUE, n rows; the index's item i is row i.
+    root : what the catalogue's paths are relative to.
+    validation : features of photos, float32 (m, d), that choose the index's parameters.
+    """
+    out = Path(out)
+    _require_known(catalogue, model)
+    if not catalogue[QUALITY].notna().any(axis=None):
+        model = replace(model, ranker=None)
+    with kept_from_writers(out / "index"), atomic_dir(out, marker=CARD) as draft:
+        write_models(draft, model)
+        index = draft / "index"
+        build_index(index, features, categories=catalogue.category.to_numpy(str), seed=seed)
+        if validation is not None and len(validation):
+            with Index.open(index) as opened:
+                k = min(PAGE, len(features))
+                params = choose_params(opened, validation, _WANTED_RECALL, k).params
+            change_facts(index, params=asdict(params))
+        table = pa.Table.from_pandas(catalogue.drop(columns=BOX), preserve_index=False)
+        with pa.ipc.new_file(draft / "catalogue.arrow", table.schema) as stream:
+            stream.write_table(table.combine_chunks(), max_chunksize=max(1, len(table)))
+        card = {"format": FORMAT, "root": str(Path(root).absolute())}
+        (draft / CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
+    return out
+
+
+def _features(
+    model: TrainedModels, root: Path, paths: Sequence[str], boxes: Literal["own"] | None = None
+) -> np.ndarray:
+    """Features of pictures, float32 (n, d), some pictures in memory at a time."""
+    device, size_px = model.category.device, model.image_px
+    net = model.network.to(device.device, memory_format=device.memory_format)
+    parts = [np.empty((0, net.head.out_features), np.float32)]
+    for start in range(0, len(paths), _CHUNK):
+        images = load_images(root, paths[start : start + _CHUNK], size_px)
+        parts.append(describe(net, images, device, boxes=boxes).features)
+    return np.concatenate(parts)
+
+
+def _require_known(catalogue: pd.DataFrame, model: TrainedModels) -> None:
+    """Only likely categories are searched: what no prediction can name would never be found."""
+    strange = sorted(set(catalogue.category) - set(model.category.categories))
+    if strange:
+        raise InputError(
+            f"the category stage was not trained for {', '.join(strange[:5])}",
+            cure="Train it on this shop, or name categories as it does",
+        )

@@ -1,0 +1,107 @@
+"""What ``vsa study`` does: list, run, export or import the jobs of a run's study."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from vsa.runtime.deadline import Stopped, time_limit
+from vsa.study import pipeline
+from vsa.study.embedding.prepare import open_study
+from vsa.study.embedding.slices import Slice, jobs_text, list_jobs, pick, run_jobs
+from vsa.study.embedding.transfer import Packed, export_jobs, import_jobs, read_manifest
+from vsa.study.run import Run
+from vsa.study.runs import command_of
+
+_BEFORE, _SHOWS = "02_category_fusion", "03_click_mined_training"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a study."""
+
+    patterns: tuple[str, ...] = ()
+    minutes: float | None = None
+    show: bool = False
+    export: Path | None = None
+    max_mb: float = 60
+    import_: Path | None = None
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether only a part is asked for, after which nothing else is made."""
+        return bool(self.patterns) or self.minutes is not None
+
+
+def study(run: Run, request: Request) -> bool:
+    """Do what is asked; True once a whole study has ended, so that its report can be made.
+
+    The notebooks before training are executed first, if need be. Raises InputError for a pattern
+    that no variant fits, an archive that cannot be used, and while another process is at work on
+    the run; NotApplicable where the data do not allow click-mined training.
+    """
+    pick(request.patterns)
+    if request.import_:
+        read_manifest(request.import_, run.name)
+    with time_limit(request.minutes):
+        made = run.artifacts / "notebooks" / f"{_BEFORE}.ipynb"
+        if not (request.show and made.is_file()):  # a list may be asked for while jobs run
+            pipeline.reproduce(run.dataset, run.profile, run.seed, until=_BEFORE, set=run.overrides)
+        if request.show:
+            print(jobs_text(list_jobs(open_study(run, request.patterns))))
+            return False
+        with pipeline.locked(run):
+            try:
+                return _study(run, request)
+            except Stopped as stop:  # while the networks that variants start from were trained
+                _tell(f"stopped in time, within {stop}; the same command goes on from there")
+                return False
+
+
+def _study(run: Run, request: Request) -> bool:
+    if request.import_:
+        taken = import_jobs(open_study(run), run.name, request.import_)
+        _tell("\n".join(["taken:", *taken]) if taken else "all of it was here already")
+        if taken:
+            _show_anew(run)
+        return False
+    jobs = open_study(run, request.patterns)
+    if request.export:
+        _tell(_packed_text(export_jobs(jobs, run.name, request.export, request.max_mb)))
+        return False
+    done = run_jobs(jobs, run.name)
+    if done.n_new or not request.is_slice:
+        _show_anew(run)
+    if request.is_slice:
+        _tell(_slice_text(done, run))
+    return not request.is_slice
+
+
+def _show_anew(run: Run) -> None:
+    """Let the notebook be executed again: it then reads all that the study has trained."""
+    (run.artifacts / "notebooks" / f"{_SHOWS}.ipynb").unlink(missing_ok=True)
+
+
+def _slice_text(done: Slice, run: Run) -> str:
+    state = f"{done.n_finished} of {done.n_jobs} jobs are finished, {done.n_new} of them now"
+    if done.stopped_at:
+        return f"stopped in time, {done.stopped_at}: {state}; the same command goes on from there"
+    return f"{state}; to show them, run `{command_of(run, 'reproduce')}`"
+
+
+def _packed_text(packed: Packed) -> str:
+    lines = [f"packed {len(packed.parts)} parts in {packed.n_bytes / 1e6:.1f} MB"]
+    if packed.half:
+        lines.append(
+            "halved in precision, because they did not fit; jobs that start from them will differ "
+            f"a little from those of a study that ran through: {', '.join(packed.half)}"
+        )
+    if packed.left_out:
+        lines.append(f"did not fit, and will be made again: {', '.join(packed.left_out)}")
+    return "\n".join(lines)
+
+
+def _tell(text: str) -> None:
+    for line in text.splitlines():
+        print(f"vsa: {line}", file=sys.stderr, flush=True)

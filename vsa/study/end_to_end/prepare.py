@@ -1,0 +1,43 @@
+"""What notebook 06 experiments with: all that a run has trained, as the parts of an engine."""
+
+from __future__ import annotations
+
+from vsa.category.predictor import open_predictor
+from vsa.ranking.serve import open_ranker
+from vsa.runtime.atomic import settled
+from vsa.runtime.device import pick_device
+from vsa.study.catalogue.prepare import Shop
+from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.prepare import open_labs, prepare_learning
+from vsa.study.embedding.variants import JOINT
+from vsa.study.end_to_end.lab import EndToEnd
+from vsa.study.index.prepare import index_task
+from vsa.study.predecessors import made_by
+from vsa.study.ranking.prepare import can_be_ranked, ranker_folder
+from vsa.study.run import Run
+from vsa.trained import TrainedModels
+
+
+def open_end_to_end(run: Run, shop: Shop) -> EndToEnd:
+    """Where notebook 06 experiments.
+
+    Raises NotApplicable where there are no features, and InputError where notebook 02 or 05 left
+    nothing that the engine could open.
+    """
+    lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
+    made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
+    task = index_task(run, shop, lab)
+    if can_be_ranked(task):
+        made_by("05_quality_rerank", run, ranker_folder(run))
+    return EndToEnd(run, shop, lab, task, trained_models(run, lab))
+
+
+def trained_models(run: Run, lab: Lab) -> TrainedModels:
+    """The category stage, the joint network and, if notebook 05 fitted one, the ranker of a run."""
+    ranker = settled(ranker_folder(run))
+    return TrainedModels(
+        open_predictor(run.artifacts / "category" / "predictor", pick_device()),
+        lab.net(JOINT),
+        lab.settings.image_px,
+        open_ranker(ranker) if ranker.is_dir() else None,
+    )
