@@ -61,7 +61,7 @@ def test_real_time_without_loss_is_what_the_claim_asks_for(judge, ms, n_found, v
     lost = judge.ledger.intervals("what leaving it out changes", "Identical Recall@20 difference")
     assert lost[f"{CEILING} − {WHOLE}"].value == pytest.approx((150 - n_found) / N)
     assert judge.reading().count("the whole path") == len(lost)
-    is_sure = f"**{CEILING}** beats **the whole path** by" in judge.reading()
+    is_sure = f"**{CEILING}** ahead of **the whole path** by" in judge.reading()
     assert is_sure == (n_found == 120)
     judge.ledger.save()
 

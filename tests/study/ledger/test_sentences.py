@@ -14,11 +14,11 @@ METRIC = get_metric("Accuracy@1 difference")
     [
         (
             Interval(0.031, 0.012, 0.05, 50),
-            "**fusion** beats **model** by 3.1 points of Accuracy@1 (95 % interval 1.2 to 5.0).",
+            "**fusion** ahead of **model** by 3.1 points of Accuracy@1 (95 % interval 1.2 to 5.0).",
         ),
         (
             Interval(-0.031, -0.05, -0.012, 50),
-            "**model** beats **fusion** by 3.1 points of Accuracy@1 (95 % interval 1.2 to 5.0).",
+            "**model** ahead of **fusion** by 3.1 points of Accuracy@1 (95 % interval 1.2 to 5.0).",
         ),
         (
             Interval(0.031, -0.012, 0.05, 50),
@@ -52,7 +52,7 @@ def test_the_ledger_tells_what_it_holds_and_says_what_it_lacks(tmp_path, monkeyp
     monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path))
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "02_category_fusion")
     ledger.record("difference", "a − b", METRIC.name, Interval(0.1, 0.05, 0.2, 9))
-    assert ledger.compare("difference", "a − b", METRIC.name, "a", "b").startswith("**a** beats")
+    assert ledger.compare("difference", "a − b", METRIC.name, "a", "b").startswith("**a** ahead of")
     absent = ledger.compare("difference", "a − c", METRIC.name, "a", "c")
     assert absent == "**a** and **c** were not compared in this run."
 

@@ -9,7 +9,7 @@ from vsa.study.ledger.registry import Metric
 
 
 def difference_sentence(first: str, second: str, difference: Interval, metric: Metric) -> str:
-    """Who is ahead by how much, or that nobody surely is; Markdown, with the 95 % interval.
+    """Who is ahead, by how much, or that nobody surely is; Markdown, with the 95 % interval.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def difference_sentence(first: str, second: str, difference: Interval, metric: M
     bounds = sorted(abs(part) for part in parts[1:])  # both on one side of zero
     value, low, high = (f"{part:.{digits}f}" for part in (abs(parts[0]), *bounds))
     return (
-        f"**{winner}** beats **{loser}** by {value} points of {name} "
+        f"**{winner}** ahead of **{loser}** by {value} points of {name} "
         f"(95 % interval {low} to {high})."
     )
 
