@@ -7,6 +7,7 @@ from vsa.runtime.errors import NotApplicable
 from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import gather
+from vsa.study.embedding.reading import reading
 from vsa.study.embedding.results import record
 from vsa.study.embedding.retrieval import N_RESULTS, rank
 from vsa.study.embedding.variants import (
@@ -19,7 +20,8 @@ from vsa.study.embedding.variants import (
     untrained,
     variants,
 )
-from vsa.study.ledger.ledger import Ledger, tables
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.tables import tables
 from vsa.study.run import make_run
 
 
@@ -117,7 +119,10 @@ def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
     assert lacks["C2"] == ["clicks − ImageNet", "3 training seeds"]
     assert "mask − no mask, same compute" in lacks["C3"]
     assert "reproduced**" not in text.replace("not reproduced", "")
-    assert "(not measured in this run)" in tables(ledger, "sensitivity: slope k")
+    assert "(not measured in this run)" in str(tables(ledger, "sensitivity: slope k"))
+    told = reading(ledger)
+    assert "Does masking pay?" in told
+    assert "`make study` does): clicks − ImageNet" in told
 
 
 def _no_network(*arguments, **options):

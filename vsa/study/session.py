@@ -1,4 +1,4 @@
-"""What the first cell of every notebook calls."""
+"""What the cells of every notebook call; what else a room's notebook needs is in its `notebook`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from vsa.runtime.system import refusals_explained
 from vsa.study.ledger.environment import commit
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.tables import as_table, tables
 from vsa.study.run import Run, make_run
+from vsa.study.shown import show, source
+
+__all__ = ["Ledger", "as_table", "show", "source", "start", "tables"]
 
 
 def start(dataset: str, profile: str, seed: int, overrides: str, notebook: str) -> Run:

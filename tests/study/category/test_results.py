@@ -12,10 +12,12 @@ from vsa.runtime.errors import InputError, NotApplicable
 from vsa.study.category.experiment import SeedResult, growing_references, trained_predictor
 from vsa.study.category.plots import prediction_plot, telling_query
 from vsa.study.category.results import (
+    COMPARISONS,
     accuracy_by_category,
     answer_test_queries,
     growth_curves,
     hits,
+    reading,
     record,
 )
 from vsa.study.ledger.ledger import Ledger
@@ -219,6 +221,8 @@ def test_cases_of_agreement_cover_all_queries(task, ledger):
     cases = ledger.table("why: who is right when")["share of queries"]
     whole = ["both right", "only the model right", "only search right", "both wrong"]
     assert cases[whole].sum() == pytest.approx(1, abs=1e-3)
+    assert reading(ledger).count("\n- ") == len(COMPARISONS) - 1
+    assert "not compared" not in reading(ledger)
     assert cases["only search right, and fusion too"] <= cases["only search right"]
 
 

@@ -60,6 +60,9 @@ def test_real_time_without_loss_is_what_the_claim_asks_for(judge, ms, n_found, v
     assert judge.ledger.intervals("stages", "Identical Recall@1")[WHOLE].value == 0
     lost = judge.ledger.intervals("what leaving it out changes", "Identical Recall@20 difference")
     assert lost[f"{CEILING} − {WHOLE}"].value == pytest.approx((150 - n_found) / N)
+    assert judge.reading().count("the whole path") == len(lost)
+    is_sure = f"**{CEILING}** ahead of **the whole path** by" in judge.reading()
+    assert is_sure == (n_found == 120)
     judge.ledger.save()
 
 
@@ -86,7 +89,7 @@ def test_figures_print_what_was_measured(judge):
     kept = {stage: np.arange(10) < 10 - place for place, stage in enumerate(FUNNEL)}
     texts = [text.get_text() for text in funnel_plot(kept).axes[0].texts]
     assert texts[:2] == ["1.000", "0.900  (−0.100)"]
-    shown = waterfall_plot(pd.DataFrame({s: [1.0, 2.0, 3.0] for s in (*STAGES, ALL)})).axes[0]
+    shown = waterfall_plot(pd.DataFrame({s: [1.0, 2.0, 3.0] for s in (*STAGES, ALL)}), 7).axes[0]
     assert [text.get_text() for text in shown.texts] == ["2.0 ms"] * (len(STAGES) + 1)
     starts = [patch.get_x() for patch in shown.patches]
     assert starts == [0, 2, 2, 4, 6, 0]  # category and box begin together

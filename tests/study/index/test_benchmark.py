@@ -14,9 +14,10 @@ from vsa.study.index.benchmark import compare, fastest, make_items, make_queries
 from vsa.study.index.experiment import IndexLab
 from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS, Method
 from vsa.study.index.plots import codec_plot, recall_plot
-from vsa.study.index.results import IndexJudge, repeats
+from vsa.study.index.results import IndexJudge, reading, repeats
 from vsa.study.index.task import Asked, IndexTask
-from vsa.study.ledger.ledger import Ledger, tables
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.tables import tables
 from vsa.study.run import make_run
 from vsa.study.settings import IndexSettings
 from vsa.study.simulate.growth import make_growth
@@ -139,6 +140,10 @@ def test_growth_within_one_index_is_told_apart_from_that_with_shards(lab):
         for n in ("1,000", "4,000")
     ]
     assert exponents[0] == pytest.approx(1.0)
+    told = reading(ledger, curves)
+    assert told.startswith("- At 4,000 items the index finds ")
+    grown = f"as items to the power of {exponents[1]:.2f}"
+    assert f"Latency of vsa, 500 to 4,000 items, grows faster than the catalogue: {grown}." in told
     assert exponents[1] > 1.5
 
 
@@ -180,14 +185,13 @@ def test_a_registered_peer_and_codec_appear_in_tables_and_figures(lab, monkeypat
     judge = IndexJudge(ledger, lab.task, lab.settings.n_queries, 100, 0)
     judge.codecs(codecs)
     judge.curves({500: curve})
-    shown = tables(ledger, "codes", "500 items")
+    shown = str(tables(ledger, "codes", "500 items"))
     assert "numpy scan" in shown
     assert "first dimensions, 512 bits" in shown
     assert "ITQ, 64 bits" not in shown  # of 32 dimensions
-    labels = recall_plot(curve, "").axes[1].get_legend_handles_labels()[1]
+    labels = recall_plot(500, curve).axes[1].get_legend_handles_labels()[1]
     assert "numpy scan" in labels
-    overlap = {name: found[1].mean() for name, found in codecs.items()}
-    assert "first dimensions" in codec_plot(overlap, "").axes[0].get_legend_handles_labels()[1]
+    assert "first dimensions" in codec_plot(codecs).axes[0].get_legend_handles_labels()[1]
     del vsa.peers._entries["numpy scan"]
     again = dataclasses.replace(lab)  # without the peer, its curve is another one
     assert again.curve_path(500) != before

@@ -138,7 +138,7 @@ def test_a_ranker_of_ones_own_is_in_tables_and_figures(lab, registered):
         assert "dearest first" in judge.ledger.table(title).index
     assert "over dearest first" in judge.ledger.table("GBDT + LR over others").index
     own, kept = judge.points("own order"), judge.points("appearance kept")
-    labels = conversion_plot(own, kept, {}, "").axes[0].get_legend_handles_labels()[1]
+    labels = conversion_plot(own, kept, {}).axes[0].get_legend_handles_labels()[1]
     assert "dearest first" in labels
 
 
@@ -235,6 +235,8 @@ def test_the_experiments_become_records_and_a_claim(lab):
     oracle = ledger.value(ledger.section, "own order", ORACLE, "conversion rate")
     assert oracle > ledger.value(ledger.section, "own order", LR, "conversion rate")
     assert set(judge.points("own order")) > set(judge.points("appearance kept"))
+    assert judge.reading().count("**GBDT + LR**") == len(lab.fits[0].rankers) - 2
+    assert "not compared" not in judge.reading()
 
 
 def test_simulated_signals_are_named_in_every_table(lab):

@@ -16,10 +16,11 @@ from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
 from vsa.data.images import load_images
 from vsa.data.load import load_dataset
 from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
-from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError, NotApplicable
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.predecessors import made_by
 from vsa.study.run import Run
 from vsa.study.simulate.clicks import pvlog_statistics, simulate_pvlog
 
@@ -96,11 +97,7 @@ def open_shop(run: Run) -> Shop:
 
     Raises InputError if notebook 01 has not run on these tables, or if a file of it is damaged.
     """
-    tables = settled(run.artifacts / "tables")
-    if not tables.is_dir():
-        raise InputError(
-            "the catalogue is not prepared", cure="Run notebook 01_catalogue first", file=tables
-        )
+    tables = made_by("01_catalogue", run, run.artifacts / "tables")
     check_manifest(tables)
     dataset = load_dataset(run.dataset, seed=run.seed, settings=run.settings.data)
     selection = pd.read_parquet(tables / "selection.parquet")

@@ -20,6 +20,7 @@ from vsa.study.category.experiment import SeedResult, fuse_with, gather_evidence
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.sentences import bullets
 
 MODEL, SEARCH, FUSION = "model", "search", "fusion"
 REFITTED = "model, last layer refitted on the reference set"
@@ -252,3 +253,18 @@ def growth_curves(
     curves = {m: [recorded[f"{size:,} images | {m}"] for size in sizes] for m in (SEARCH, FUSION)}
     model = ledger.intervals("accuracy", "Accuracy@1")[MODEL]
     return sizes, {MODEL: [model] * len(sizes), **curves}
+
+
+def reading(ledger: Ledger) -> str:
+    """What beat what, in sentences of Markdown."""
+    names = {REFITTED: "the refitted model", FUSION_TRAINING: "fusion over training images only"}
+    return bullets(
+        ledger.compare(
+            "difference",
+            variant,
+            "Accuracy@1 difference",
+            names.get(first, first),
+            names.get(second, second),
+        )
+        for variant, (first, second) in COMPARISONS.items()
+    )

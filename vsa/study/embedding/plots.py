@@ -1,152 +1,203 @@
-"""Figures of click-mined training."""
+"""Figures of notebook 03, each with its words; `drawing` has the plots they are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
-import pandas as pd
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from vsa.embedding.extract import describe
+from vsa.embedding.joint import JointNet
+from vsa.study.embedding.drawing import (
+    box_plot,
+    box_training_plot,
+    mined_page_plot,
+    occlusion_plot,
+    result_plot,
+    training_plot,
+)
+from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.outcome import Outcome
-from vsa.study.embedding.pictures import BoxExamples, MinedPage, ResultGrid
-from vsa.study.embedding.variants import registered, variants
-from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
-from vsa.study.figures.style import GREY, PALETTE, STYLE, class_style, new_figure
+from vsa.study.embedding.pictures import (
+    DomainSample,
+    box_examples,
+    category_net,
+    mined_page,
+    occlusion_maps,
+    result_grid,
+)
+from vsa.study.embedding.results import RECALL
+from vsa.study.embedding.variants import (
+    CATEGORY,
+    CATEGORY_TRIPLETS,
+    CLICKS,
+    FILTER,
+    JOINT,
+    ORACLE,
+    PER_QUERY,
+    PLAIN_JOINT,
+    SHARED,
+)
+from vsa.study.figures.plots import interval_plot, thumbnail_scatter
+from vsa.study.figures.projection import tsne
+from vsa.study.figures.style import HouseFigure, worded
+from vsa.study.ledger.ledger import Ledger
 
-_LEARNED, _TRUE = PALETTE[1], PALETTE[5]
-_DECISIONS = {
-    "click kept": PALETTE[0],
-    "click dropped": PALETTE[1],
-    "removed: too near": PALETTE[1],
-    "negative": PALETTE[0],
-}
+_SHOWN = (CATEGORY, CLICKS, FILTER, PER_QUERY, JOINT, ORACLE)
 
 
-def mined_page_plot(page: MinedPage) -> Figure:
-    """A query and the decisions of the filter; titles say too which images are identical."""
-    titles = [
-        f"{decision}\n{'identical' if same else 'another product'}"
-        for decision, same in zip(page.decisions, page.identical, strict=True)
-    ]
-    return image_grid(
-        [page.query, *page.images],
-        ["query", *titles],
-        n_columns=6,
-        frame_colours=[None, *(_DECISIONS[decision] for decision in page.decisions)],
-        heading="What the filter makes of one shopper's clicks",
+def mined_page_figure(lab: Lab) -> HouseFigure:
+    """What the filter decides about one training query."""
+    return worded(
+        mined_page_plot(mined_page(lab)),
+        "mined_page",
+        "A training query, its clicked images kept or dropped, and images not clicked, removed or "
+        "used.",
+        "What the filter decides about one training query. The second line of a title says what "
+        "is known, but not to the filter.",
     )
 
 
-@mpl.rc_context(STYLE)
-def training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Figure:
-    """Share of triplet terms that still push, against steps; mean over seeds, smoothed.
-
-    Registered losses are drawn beside the named variants, where they tell that share.
-    """
-    figure, axis = new_figure(8.2, 3.8)
-    shown = dict.fromkeys((*names, *(variant.name for variant in registered())))
-    for i, name in enumerate(n for n in shown if n in outcome):
-        curves = [job.curve for job in outcome.jobs[name].values()]
-        if all(curve.active_share.isna().all() for curve in curves):
-            continue
-        active = pd.Series(np.mean([curve.active_share.to_numpy() for curve in curves], axis=0))
-        smooth, style = _smoothed(active, curves[0], 10), class_style(i)
-        every = max(1, len(smooth) // 8)
-        axis.plot(curves[0]["at"], smooth, label=name, markevery=every, markersize=6, **style)
-    axis.set(xlabel="step", ylabel="share of terms above zero", ylim=(0, None), title=title)
-    figure.legend(loc="outside right upper", fontsize=9)
-    return figure
+def training_figure(outcome: Outcome) -> HouseFigure:
+    """How much is left to learn."""
+    names = (CATEGORY_TRIPLETS, CLICKS, FILTER, SHARED, PER_QUERY, ORACLE)
+    return worded(
+        training_plot(outcome, names, "How much is left to learn"),
+        "embedding_training",
+        "Share of triplet terms that are above zero, against training steps, one line per variant.",
+        "Share of triplet terms that still push, mean over seeds, smoothed over ten steps.",
+    )
 
 
-@mpl.rc_context(STYLE)
-def box_training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Figure:
-    """Mean side and spread of the centres of the boxes against steps, of the first seed."""
-    figure, axes = new_figure(8.6, 3.6, 1, 2)
-    panels = {
-        "mean_side": "mean side (share of the image)",
-        "centre_spread": "spread of centres (share of the image)",
+def recall_figure(ledger: Ledger) -> HouseFigure:
+    """Identical Recall@1 of every variant."""
+    recall, title = ledger.intervals("features", RECALL), "Which features find the product first?"
+    return worded(
+        interval_plot(recall, RECALL, title=title),
+        "embedding_recall",
+        "Identical Recall@1 of every variant with 95 % intervals.",
+        "Identical Recall@1 over the whole catalogue.",
+    )
+
+
+def differences_figure(ledger: Ledger) -> HouseFigure:
+    """What each idea adds."""
+    differences = ledger.intervals("difference", f"{RECALL} difference")
+    return worded(
+        interval_plot(differences, f"difference in {RECALL}", 0, "What each idea adds"),
+        "embedding_differences",
+        "Paired differences in Identical Recall@1 between variants, with 95 % intervals.",
+        "Paired differences in Identical Recall@1; the bootstrap resamples products and seeds.",
+    )
+
+
+def better_figure(outcome: Outcome) -> HouseFigure:
+    """The query where clicks help most."""
+    grid = result_grid(outcome, _SHOWN, better=PER_QUERY, worse=CATEGORY)
+    return worded(
+        result_plot(grid, "Where clicks help"),
+        "results_better",
+        "One query and its first ten results by each variant; the query where clicks help most.",
+        "The test query whose first identical item rises most over the category network's.",
+    )
+
+
+def worse_figure(outcome: Outcome) -> HouseFigure:
+    """The query where clicks hurt most."""
+    grid = result_grid(outcome, _SHOWN, better=CATEGORY, worse=PER_QUERY)
+    return worded(
+        result_plot(grid, "Where clicks hurt"),
+        "results_worse",
+        "One query and its first ten results by each variant; the query where clicks hurt most.",
+        "The test query whose first identical item falls most below the category network's.",
+    )
+
+
+def before_figure(plane: Plane) -> HouseFigure:
+    """Photos and catalogue pictures, as the category network sees them."""
+    return worded(
+        _domains_plot(plane, "Before: photos and catalogue pictures"),
+        "tsne_before",
+        "t-SNE of the category network's features; photos and catalogue pictures by colour.",
+        "Before click-mined training: photos and catalogue pictures of the same products.",
+    )
+
+
+def after_figure(plane: Plane) -> HouseFigure:
+    """The same pictures, by features learned from clicks."""
+    return worded(
+        _domains_plot(plane, "After: photos and catalogue pictures"),
+        "tsne_after",
+        "t-SNE of click-mined features; photos and catalogue pictures by colour.",
+        "After click-mined training: the same pictures.",
+    )
+
+
+def after_categories_figure(plane: Plane, names: Sequence[str]) -> HouseFigure:
+    """As `after_figure`, coloured by category."""
+    sample, rows = plane.sample, plane.rows
+    labels, title = sample.category[rows], "After: by category"
+    return worded(
+        thumbnail_scatter(plane.points, sample.images[rows], labels, names, title=title),
+        "tsne_after_categories",
+        "t-SNE of click-mined features, coloured by category.",
+        "After click-mined training, by category: the same points as above.",
+    )
+
+
+def box_training_figure(outcome: Outcome) -> HouseFigure:
+    """Boxes while they are learned."""
+    return worded(
+        box_training_plot(outcome, (JOINT, PLAIN_JOINT), "Boxes while they are learned"),
+        "box_training",
+        "Mean side and spread of centres of learned boxes against training steps.",
+        "Boxes of the training batches; dotted lines part the stages.",
+    )
+
+
+def boxes_figure(outcome: Outcome, seed: int) -> HouseFigure:
+    """The best, typical and worst learned boxes."""
+    return worded(
+        box_plot(box_examples(outcome, seed)),
+        "learned_boxes",
+        "Test photos with learned boxes, solid, and true boxes, dashed: best, typical and worst.",
+        "Learned boxes (orange, solid) and, where known, true ones (blue, dashed).",
+    )
+
+
+def occlusion_figure(outcome: Outcome, lab: Lab, seed: int) -> HouseFigure:
+    """What the features look at, before and after learning from clicks."""
+    photos = box_examples(outcome, seed, n_each=2).images
+    maps = {
+        "category": occlusion_maps(category_net(lab), photos, lab.device),
+        "clicks": occlusion_maps(lab.net(PER_QUERY), photos, lab.device),
     }
-    for i, name in enumerate(n for n in names if n in outcome):
-        curve = next(iter(outcome.jobs[name].values())).curve
-        for axis, column in zip(axes, panels, strict=True):
-            smooth, style = _smoothed(curve[column], curve, 5), class_style(i)
-            every = max(1, len(smooth) // 8)
-            axis.plot(curve["at"], smooth, label=name, markevery=every, markersize=6, **style)
-            if len(variants()[name].stages) > 1:
-                for start in curve["at"][curve.stage != curve.stage.shift()].iloc[1:]:
-                    axis.axvline(start, color=GREY, linestyle=":", linewidth=1)
-    for axis, label in zip(axes, panels.values(), strict=True):
-        axis.set(xlabel="step", ylabel=label, ylim=(0, None))
-    axes[0].set_title(title)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
+    return worded(
+        occlusion_plot(photos, maps, "What features look at"),
+        "occlusion",
+        "Photos, and maps of how far the feature moves when a place is covered.",
+        "1 − cosine between the features of the whole and of the covered photo; each map has its "
+        "own scale.",
+    )
 
 
-def _smoothed(values: pd.Series, curve: pd.DataFrame, n_steps: int) -> pd.Series:
-    """Mean over about so many steps of what a curve shows, of which each point may be several."""
-    steps_per_point = max(1.0, (curve["at"].iloc[-1] + 1) / len(curve))
-    return values.rolling(max(1, round(n_steps / steps_per_point)), min_periods=1).mean()
+@dataclass(frozen=True)
+class Plane:
+    """Photos and catalogue pictures, laid out by t-SNE of their features."""
+
+    sample: DomainSample
+    points: np.ndarray  # float32 (m, 2)
+    rows: np.ndarray  # int64 (m,), of the sample
 
 
-@mpl.rc_context(STYLE)
-def box_plot(examples: BoxExamples, n_columns: int = 6) -> Figure:
-    """Queries with the learned box (solid) and the true one (dashed)."""
-    heading = "Learned boxes, solid" + ("; true ones, dashed" if examples.true is not None else "")
-    boxes = [[DrawnBox(box, _LEARNED)] for box in examples.learned]
-    if examples.true is not None:
-        for drawn, true in zip(boxes, examples.true, strict=True):
-            drawn.append(DrawnBox(true, _TRUE, "--"))
-    images = list(examples.images)
-    return image_grid(images, examples.titles, n_columns, boxes=boxes, heading=heading)
+def plane_of(net: JointNet, sample: DomainSample, lab: Lab, seed: int) -> Plane:
+    """The sample as that network sees it."""
+    return Plane(sample, *tsne(describe(net, sample.images, lab.device).features, seed))
 
 
-def result_plot(grid: ResultGrid, title: str = "") -> Figure:
-    """A row of results per variant, best first; identical items are framed."""
-    framed = {
-        (row, column)
-        for row, identical in enumerate(grid.identical.values())
-        for column in (1 + np.flatnonzero(identical)).tolist()
-    }
-    rows = [(name, [grid.query, *images]) for name, images in grid.results.items()]
-    return image_rows(rows, {0: "query", 1: "results, best first"}, framed, heading=title)
-
-
-@mpl.rc_context(STYLE)
-def occlusion_plot(
-    images: np.ndarray, maps: dict[str, list[np.ndarray]], title: str = ""
-) -> Figure:
-    """Photos, and beneath each how far the feature moves when a place is covered.
-
-    Parameters
-    ----------
-    images : uint8 (n, S, S, 3).
-    maps : name of a network → n maps as of `pictures.occlusion_map`, each on a scale of its own.
-    title : what to see.
-    """
-    n, size = len(images), images.shape[1]
-    n_rows = 1 + len(maps)
-    figure, axes = new_figure(1.5 * n + 2, 1.75 * n_rows + 0.3, n_rows, n, squeeze=False)
-    colours = ScalarMappable(Normalize(0, 1), "inferno")
-    for axis, image in zip(axes.flat, [*images] * n_rows, strict=True):
-        axis.imshow(image)
-        axis.set(xticks=[], yticks=[])
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
-    for row, (name, found) in enumerate(maps.items(), start=1):
-        for axis, strength in zip(axes[row], found, strict=True):
-            axis.imshow(
-                strength / max(float(strength.max()), 1e-9),
-                cmap=colours.cmap,
-                norm=colours.norm,
-                alpha=0.75,
-                extent=(-0.5, size - 0.5, size - 0.5, -0.5),
-            )
-        axes[row, 0].set_title(name, fontsize=10, loc="left")
-    axes[0, 0].set_title("photo", fontsize=10, loc="left")
-    figure.colorbar(colours, ax=axes, label="effect of covering, of the map's largest", shrink=0.7)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    return figure
+def _domains_plot(plane: Plane, title: str) -> Figure:
+    sample, rows = plane.sample, plane.rows
+    images, labels = sample.images[rows], sample.domain[rows]
+    return thumbnail_scatter(plane.points, images, labels, ("catalogue", "photo"), title=title)

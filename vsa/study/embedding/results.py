@@ -146,7 +146,7 @@ def record(ledger: Ledger, labs: list[Lab], outcome: Outcome, n_resamples: int) 
     judge.speed(labs[0])
 
 
-def _comparisons() -> dict[str, tuple[str, str]]:
+def comparisons() -> dict[str, tuple[str, str]]:
     mine = {f"{v.name} − the paper's loss": (v.name, PER_QUERY) for v in registered()}
     return COMPARISONS | mine
 
@@ -222,7 +222,7 @@ class _Judge:
 
     def differences(self) -> dict[str, Interval]:
         effects = {}
-        for name, (first, second) in _comparisons().items():
+        for name, (first, second) in comparisons().items():
             if first in self.outcome and second in self.outcome:
                 seeds = self.outcome.seeds(first, second)
                 a, b = (self.outcome.recall(v, seeds) for v in (first, second))

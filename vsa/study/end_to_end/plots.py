@@ -1,4 +1,4 @@
-"""Figures of notebook 06."""
+"""Figures of notebook 06, each with its words."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from matplotlib.figure import Figure
 from vsa.data.images import load_image
 from vsa.study.end_to_end.lab import ALL, EndToEnd
 from vsa.study.figures.grids import DrawnBox, image_rows
-from vsa.study.figures.style import GREY, PALETTE, STYLE, new_figure
+from vsa.study.figures.plots import interval_plot
+from vsa.study.figures.style import GREY, PALETTE, STYLE, HouseFigure, new_figure, worded
+from vsa.study.ledger.ledger import Ledger
 
 _THUMBNAIL_PX = 96
 _N_RESULTS = 5
 
 
 @mpl.rc_context(STYLE)
-def funnel_plot(kept: Mapping[str, np.ndarray], title: str = "") -> Figure:
+def funnel_plot(kept: Mapping[str, np.ndarray]) -> HouseFigure:
     """A bar per stage: the share of photos whose product is still there, and what was lost."""
     shares = [float(np.mean(there)) for there in kept.values()]
     figure, axis = new_figure(8.4, 0.42 * len(shares) + 1.1)
@@ -33,13 +35,20 @@ def funnel_plot(kept: Mapping[str, np.ndarray], title: str = "") -> Figure:
         )
         before = share
     axis.set_yticks(range(len(shares)), list(kept))
-    axis.set(xlim=(0, 1), ylim=(len(shares) - 0.4, -0.6), xlabel="share of photos", title=title)
+    axis.set(xlim=(0, 1), ylim=(len(shares) - 0.4, -0.6), xlabel="share of photos")
+    axis.set_title("Where identical items are lost")
     axis.grid(False, axis="y")
-    return figure
+    return worded(
+        figure,
+        "funnel",
+        "Share of photos with an identical item left after each stage, from the catalogue to rank "
+        "one.",
+        "In brackets: what the stage loses.",
+    )
 
 
 @mpl.rc_context(STYLE)
-def waterfall_plot(times: pd.DataFrame, title: str = "") -> Figure:
+def waterfall_plot(times: pd.DataFrame, n_items: int) -> HouseFigure:
     """When each stage begins and ends, in medians; whiskers reach each stage's p95.
 
     `times` has a column per stage, and one of them all. Category runs beside box and feature.
@@ -59,14 +68,45 @@ def waterfall_plot(times: pd.DataFrame, title: str = "") -> Figure:
         text = f"{medians[stage]:.1f} ms"
         axis.text(1.02, row, text, va="center", transform=axis.get_yaxis_transform())
     axis.set_yticks(range(len(medians)), list(times))
-    axis.set(ylim=(len(medians) - 0.4, -0.6), xlabel="ms since the photo arrived", title=title)
+    axis.set(ylim=(len(medians) - 0.4, -0.6), xlabel="ms since the photo arrived")
+    axis.set_title(f"One photo among {n_items:,} items, stage by stage")
     axis.set_xlim(left=0)
     axis.grid(False, axis="y")
-    return figure
+    return worded(
+        figure,
+        "latency_waterfall",
+        "Median time of each stage, one after the other, with lines to its 95th percentile.",
+        "Bars: medians. Grey lines: from the median to the stage's 95th percentile.",
+    )
+
+
+def ablation_plot(ledger: Ledger) -> HouseFigure:
+    """What leaving a stage out changes."""
+    metric = "Identical Recall@20 difference"
+    changes = ledger.intervals("what leaving it out changes", metric)
+    label = "Identical Recall@20, without the stage − whole path"
+    return worded(
+        interval_plot(changes, label, 0, "What leaving a stage out changes"),
+        "stage_ablation",
+        "Difference in Identical Recall@20 to the whole path, with a 95 % interval, per stage left "
+        "out.",
+        "Left of zero: the stage finds identical items. Right of zero: it costs some.",
+    )
+
+
+def failure_plot(lab: EndToEnd, page: np.ndarray, n: int) -> HouseFigure:
+    """The `n` photos whose product is furthest behind what was found; `page` as of `ablation`."""
+    return worded(
+        _failure_plot(lab, lab.failures(page, n), "What went wrong most"),
+        "failures",
+        "Photos with their learned boxes, the first five results, and the picture that was missed.",
+        "Each row: the photo with its learned box, the first results, and the nearest picture of "
+        "its product, which is not on the page.",
+    )
 
 
 @mpl.rc_context(STYLE)
-def failure_plot(lab: EndToEnd, rows: np.ndarray, title: str = "") -> Figure:
+def _failure_plot(lab: EndToEnd, rows: np.ndarray, title: str = "") -> Figure:
     """Photos with the learned box, the first results, and the picture that should be among them."""
     if not len(rows):
         figure, axis = new_figure(6, 0.8)

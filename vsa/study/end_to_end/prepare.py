@@ -12,15 +12,24 @@ from vsa.study.embedding.prepare import open_labs, prepare_learning
 from vsa.study.embedding.variants import JOINT
 from vsa.study.end_to_end.lab import EndToEnd
 from vsa.study.index.prepare import index_task
-from vsa.study.ranking.prepare import ranker_folder
+from vsa.study.predecessors import made_by
+from vsa.study.ranking.prepare import can_be_ranked, ranker_folder
 from vsa.study.run import Run
 from vsa.trained import TrainedModels
 
 
 def open_end_to_end(run: Run, shop: Shop) -> EndToEnd:
-    """Where notebook 06 experiments; raises NotApplicable where there are no features."""
+    """Where notebook 06 experiments.
+
+    Raises NotApplicable where there are no features, and InputError where notebook 02 or 05 left
+    nothing that the engine could open.
+    """
     lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
-    return EndToEnd(run, shop, lab, index_task(run, shop, lab), trained_models(run, lab))
+    made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
+    task = index_task(run, shop, lab)
+    if can_be_ranked(task):
+        made_by("05_quality_rerank", run, ranker_folder(run))
+    return EndToEnd(run, shop, lab, task, trained_models(run, lab))
 
 
 def trained_models(run: Run, lab: Lab) -> TrainedModels:

@@ -16,10 +16,12 @@ from vsa.study.index.task import IndexTask
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.sentences import bullets
 
 KS = (1, 5, 20, 60)
 # What people take for an instant reaction: Nielsen, Usability Engineering, 1993, chapter 5.
 REAL_TIME_MS = 100.0
+_CHANGES, _CHANGE = "what leaving it out changes", "Identical Recall@20 difference"
 KEPT = 0.01  # Identical Recall@20 that the whole path may lose against a full float search
 
 
@@ -46,12 +48,17 @@ class EndToEndJudge:
             self._note("stages", name, "mAP", precision)
         for name in found:
             if name != WHOLE:
-                self._note(
-                    "what leaving it out changes",
-                    f"{name} − {WHOLE}",
-                    "Identical Recall@20 difference",
-                    self._lost(found[name], found[WHOLE]),
-                )
+                effect = self._lost(found[name], found[WHOLE])
+                self._note(_CHANGES, f"{name} − {WHOLE}", _CHANGE, effect)
+
+    def reading(self) -> str:
+        """What leaving each stage out changes, in sentences of Markdown."""
+        return bullets(
+            self.ledger.compare(
+                _CHANGES, variant, _CHANGE, variant.split(" − ")[0], "the whole path"
+            )
+            for variant in self.ledger.intervals(_CHANGES, _CHANGE)
+        )
 
     def funnel(self, kept: dict[str, np.ndarray]) -> None:
         """The share of photos whose product is still there after each stage."""

@@ -121,7 +121,7 @@ def curve_plot(
 @mpl.rc_context(STYLE)
 def thumbnail_scatter(
     points: npt.NDArray[np.floating],
-    images: Sequence[Any],
+    images: Sequence[Any] | npt.NDArray[np.uint8],
     labels: npt.NDArray[np.integer],
     names: Sequence[str],
     thumbnail_share: float = 0.06,

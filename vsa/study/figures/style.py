@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,29 @@ MAX_BYTES = 300_000
 _DPI, _MIN_DPI = 144, 50
 
 
-class _HouseFigure(Figure):
+@dataclass(frozen=True)
+class Words:
+    """A figure in words: they are written beside the plot, and travel with it.
+
+    Raises ValueError where one of them is empty.
+    """
+
+    name: str  # file name without ending, unique in a run
+    alt_text: str  # what the figure shows, for who cannot see it
+    caption: str  # printed below the figure
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.alt_text.strip() or not self.caption.strip():
+            raise ValueError(f"figure {self.name!r} needs a name, an alt text and a caption")
+
+
+class HouseFigure(Figure):
     """Whoever draws it, and whenever: text as it is written, in fonts that have its letters."""
+
+    words: Words | None = None  # see `worded`
+
+    def __repr__(self) -> str:
+        return f"Figure: {self.words.alt_text}" if self.words else "Figure"
 
     def draw(self, renderer: RendererBase) -> None:
         numbers = _numbers(self)
@@ -87,7 +109,7 @@ def new_figure(
     options.setdefault("layout", "constrained")
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(
-            n_rows, n_columns, figsize=(width, height), FigureClass=_HouseFigure, **options
+            n_rows, n_columns, figsize=(width, height), FigureClass=HouseFigure, **options
         )
     plt.close(figure)
     return figure, axes
@@ -104,6 +126,17 @@ def class_style(index: int) -> dict[str, str]:
     """Colour and marker of a class; the pair stays different for 56 classes."""
     n = len(PALETTE)
     return {"color": PALETTE[index % n], "marker": MARKERS[(index + index // n) % n]}
+
+
+def worded(figure: Figure, name: str, alt_text: str, caption: str) -> HouseFigure:
+    """The figure, carrying its words: what `vsa.study.shown.show` saves it with.
+
+    Raises TypeError for a figure that `new_figure` did not make, and ValueError for empty words.
+    """
+    if not isinstance(figure, HouseFigure):
+        raise TypeError("only figures in house style, from `new_figure`, carry words")
+    figure.words = Words(name, alt_text, caption)
+    return figure
 
 
 def save_figure(
@@ -127,13 +160,12 @@ def save_figure(
     -------
     The file's path.
     """
-    if not alt_text.strip() or not caption.strip():
-        raise ValueError(f"figure {name!r} needs an alt text and a caption")
+    words = Words(name, alt_text, caption)  # checked
     path = run.figures / f"{name}.png"
     content = _small_png(figure)
     with atomic_file(path) as draft:
         draft.write_bytes(content)
-    entry = {"section": section, "name": name, "alt_text": alt_text, "caption": caption}
+    entry = {"section": section, **asdict(words)}
     others = [other for other in read_figures(run.reports) if other["name"] != name]
     _write_figures(run, [*others, entry])
     return path

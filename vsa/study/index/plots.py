@@ -1,4 +1,4 @@
-"""Figures of notebook 04."""
+"""Figures of notebook 04, each with its words."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from vsa.study.figures.style import GREY, class_style, new_figure, plain_log_numbers
+from vsa.study.figures.style import (
+    GREY,
+    HouseFigure,
+    class_style,
+    new_figure,
+    plain_log_numbers,
+    worded,
+)
 from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR
 
 
-def recall_plot(curve: pd.DataFrame, title: str) -> Figure:
+def recall_plot(n_items: int, curve: pd.DataFrame) -> HouseFigure:
     """Recall against latency: left by code, against the scan of codes; right by feature."""
     figure, axes = new_figure(11, 4.8, 1, 2)
     for axis, column, kind, text in zip(
@@ -29,8 +35,14 @@ def recall_plot(curve: pd.DataFrame, title: str) -> Figure:
         axis.set(xscale="log", xlabel="median latency, ms (log scale)", ylabel=text)
         plain_log_numbers(axis.xaxis)
         axis.legend(fontsize=8, loc="lower right")
-    figure.suptitle(title)
-    return figure
+    figure.suptitle(f"Recall against latency, {n_items:,} items, one thread")
+    return worded(
+        figure,
+        "recall_latency",
+        "Recall against median latency of the index and its peers, two panels, log time.",
+        "Left: against the scan of codes. Right: against the scan of features. Further left and up "
+        "is better; only settings that no other one of the method beats.",
+    )
 
 
 def _curves(axis: Axes, shown: pd.DataFrame, column: str) -> None:
@@ -50,7 +62,7 @@ def _curves(axis: Axes, shown: pd.DataFrame, column: str) -> None:
         )
 
 
-def growth_plot(curves: dict[int, pd.DataFrame]) -> Figure:
+def growth_plot(curves: dict[int, pd.DataFrame]) -> HouseFigure:
     """Median latency against the number of items, with lines of slope one half and one."""
     figure, axis = new_figure(7, 4.5)
     sizes = np.array(list(curves))
@@ -76,10 +88,17 @@ def growth_plot(curves: dict[int, pd.DataFrame]) -> Figure:
     plain_log_numbers(axis.yaxis)
     axis.set_title("Latency while the catalogue grows, at the settings chosen for each size")
     axis.legend(fontsize=8)
-    return figure
+    return worded(
+        figure,
+        "latency_growth",
+        "Median latency against catalogue size on log axes: the index, its coarse filter, the "
+        "scan.",
+        "Latency at the settings chosen for each size, shards (above 25 million items) one after "
+        "the other; the dotted line grows with the square root.",
+    )
 
 
-def similarity_plot(similarity: pd.DataFrame) -> Figure:
+def similarity_plot(similarity: pd.DataFrame) -> HouseFigure:
     """How similar a photo's nearest items are, by rank: real and grown catalogue."""
     figure, axis = new_figure(6, 4)
     for number, kind in enumerate(similarity):
@@ -94,11 +113,19 @@ def similarity_plot(similarity: pd.DataFrame) -> Figure:
     axis.set(xlabel="rank", ylabel="mean similarity to the photo")
     axis.set_title("How near to photos real and grown catalogues lie")
     axis.legend()
-    return figure
+    return worded(
+        figure,
+        "grown_similarity",
+        "Mean similarity of a photo's nearest items against their rank, in a real and a grown "
+        "catalogue.",
+        "Photos against half of the catalogue, and against as many items grown from the other "
+        "half.",
+    )
 
 
-def codec_plot(values: dict[str, float], metric: str) -> Figure:
-    """A metric of each kind of code against bits; exact features as a line."""
+def codec_plot(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> HouseFigure:
+    """What each kind of code keeps of the float ranking, by bits; exact features as a line."""
+    values = {name: float(overlap.mean()) for name, (_, overlap) in found.items()}
     figure, axis = new_figure(6.5, 4)
     kinds: dict[str, list[tuple[int, float]]] = {}
     for name, value in values.items():
@@ -109,10 +136,15 @@ def codec_plot(values: dict[str, float], metric: str) -> Figure:
         axis.plot(*zip(*points, strict=True), label=kind, **class_style(number))
     exact = values["float, exact"]
     axis.axhline(exact, color=GREY, linestyle=":", label="float features")
-    axis.set(xscale="log", xlabel="bits", ylabel=metric)
+    axis.set(xscale="log", xlabel="bits", ylabel="share of the float ranking's first 60")
     ticks: Sequence[int] = sorted({bits for points in kinds.values() for bits, _ in points})
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
     axis.set_title("What codes keep, by bits")
     axis.legend()
-    return figure
+    return worded(
+        figure,
+        "codes",
+        "Share of the 60 nearest by feature that are among the 60 nearest by code, against bits.",
+        "What codes alone keep of the float ranking, by bits; rotation is what the index uses.",
+    )

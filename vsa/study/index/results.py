@@ -17,6 +17,7 @@ from vsa.study.index.task import IndexTask
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.sentences import bullets
 
 KS = (1, 5, 20, 60)
 WANTED = 0.99  # of a scan's results; what "keeps the recall" means here
@@ -237,3 +238,33 @@ def repeats(groups: np.ndarray) -> np.ndarray:
 
 def _variant(row: pd.Series, method: str) -> str:
     return f"{method} ({row.setting})" if row.setting else method
+
+
+def reading(ledger: Ledger, curves: dict[int, pd.DataFrame]) -> str:
+    """What the index keeps, how fast it and its peers are, how latency grows; Markdown."""
+    n = max(curves)
+    table = ledger.table(f"{n:,} items")
+    by_feature = table[table["float Recall@60"].notna()]
+    own = by_feature[by_feature.index.str.startswith(ENGINE)].iloc[0]
+    sentences = [
+        f"At {n:,} items the index finds {own['float Recall@60']:.3f} of the first 60 of a scan "
+        f"of the features, in {own['query latency']:.2f} ms per query; that is "
+        f"{own['speed-up']:.1f} times as fast as a linear scan of the codes."
+    ]
+    ranked = by_feature[by_feature["float Recall@60"] >= WANTED]
+    if len(ranked):
+        fastest_name = ranked["query latency"].idxmin()
+        sentences.append(
+            f"The fastest method that finds at least {WANTED} of them is **{fastest_name}**, in "
+            f"{ranked['query latency'].min():.2f} ms and "
+            f"{ranked.loc[fastest_name, 'bytes in memory']:.0f} bytes of memory per item; the "
+            f"index takes {own['bytes in memory']:.0f}."
+        )
+    if len(curves) > 1:
+        exponents = ledger.table("growth of latency")["growth exponent"]
+        sentences += [
+            f"Latency of {variant}, grows {'slower' if b < 1 else 'faster'} than the catalogue: "
+            f"as items to the power of {b:.2f}."
+            for variant, b in exponents.items()
+        ]
+    return bullets(sentences)

@@ -34,6 +34,7 @@ from vsa.study.ledger.metrics_file import (
 )
 from vsa.study.ledger.registry import get_metric
 from vsa.study.ledger.sections import SECTIONS
+from vsa.study.ledger.sentences import difference_sentence, not_compared
 from vsa.study.run import Run
 
 EMPTY: dict[str, Any] = {"run": {"sections": {}, "dataset_card": {}}, "records": [], "claims": []}
@@ -180,6 +181,17 @@ class Ledger:
             if record["experiment"] == experiment and record["metric"] == metric
         }
 
+    def compare(self, experiment: str, variant: str, metric: str, first: str, second: str) -> str:
+        """A recorded difference, `first` less `second`, as one sentence of Markdown.
+
+        The sentence names a winner only where the interval leaves out zero; it says so where
+        this section did not compare them.
+        """
+        known = self.intervals(experiment, metric)
+        if variant not in known:
+            return not_compared(first, second)
+        return difference_sentence(first, second, known[variant], get_metric(metric))
+
     def verdicts(self) -> str:
         """All claims of this section, each a paragraph of Markdown as of `verdict`."""
         return "\n\n".join(self.verdict(claim_id) for claim_id in self._claims)
@@ -266,18 +278,6 @@ class Ledger:
                 cure="Record it first, or run the notebook of that section",
             )
         return records[key]
-
-
-def tables(ledger: Ledger, *experiments: str) -> str:
-    """Recorded experiments as text, one below the other; says so of what was not measured."""
-    texts = []
-    for experiment in experiments:
-        try:
-            text = ledger.table(experiment, as_text=True).to_string()
-        except InputError:
-            text = "(not measured in this run)"
-        texts.append(f"{experiment}\n{text}")
-    return "\n\n".join(texts)
 
 
 def _interval(record: Record) -> Interval:

@@ -28,9 +28,17 @@ class Metric:
     def is_count(self) -> bool:
         return self.format == ",d"
 
+    @property
+    def compares(self) -> bool:
+        """Whether it sets one method against another, so that its rows have no best one."""
+        return self.name.endswith((" difference", " ratio")) or self.name in _COMPARISONS
+
     def text(self, value: float) -> str:
         """The value as printed, without its unit: ``0.813``, ``1,204``."""
         return format(int(value) if self.is_count else value, self.format)
+
+
+_COMPARISONS = ("share of the distance", "ratio of p95", "p95 over median")
 
 
 def _count(name: str, definition: str) -> Metric:

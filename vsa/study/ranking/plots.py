@@ -1,4 +1,4 @@
-"""Figures of notebook 05."""
+"""Figures of notebook 05, each with its words."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from vsa.ranking.blend import TOLERANCE
-from vsa.study.figures.style import GREY, STYLE, class_style, new_figure, plain_log_numbers
+from vsa.study.figures.plots import interval_plot
+from vsa.study.figures.style import (
+    GREY,
+    STYLE,
+    HouseFigure,
+    class_style,
+    new_figure,
+    plain_log_numbers,
+    worded,
+)
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ranking.experiment import RANDOM
-from vsa.study.ranking.results import calibration_bins
+from vsa.study.ranking.results import RankJudge, calibration_bins
 
 Points = Mapping[str, tuple[Interval, Interval]]  # name → NDCG of appearance, conversion rate
 
 
 @mpl.rc_context(STYLE)
 def conversion_plot(
-    own: Points, blended: Points, curves: Mapping[str, pd.DataFrame], title: str
-) -> Figure:
+    own: Points, blended: Points, curves: Mapping[str, pd.DataFrame]
+) -> HouseFigure:
     """Conversion against NDCG of appearance: hollow a score's own order, filled its blend.
 
     `curves` (columns conversion and ndcg) show what other weights of a score would have given.
@@ -38,9 +46,17 @@ def conversion_plot(
         if name in curves:
             axis.plot(curves[name].ndcg, curves[name].conversion, color=style["color"], linewidth=1)
     axis.axvline(1 - TOLERANCE, color=GREY, linestyle="--", linewidth=1)
-    axis.set(xlabel="NDCG of appearance", ylabel="conversion rate (simulated, exact)", title=title)
+    axis.set(xlabel="NDCG of appearance", ylabel="conversion rate (simulated, exact)")
+    axis.set_title("What re-ranking converts, and what it costs in appearance")
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
-    return figure
+    return worded(
+        figure,
+        "conversion",
+        "Conversion rate against NDCG of appearance for all rankers, before and after blending.",
+        "Hollow: a score's own order. Filled: blended into appearance as validation chose. Lines: "
+        "all weights, first log. Dashed: the limit. Bars are 95 % intervals over products and "
+        "logs.",
+    )
 
 
 def _cross(
@@ -60,8 +76,31 @@ def _cross(
     )
 
 
+def gain_plot(judge: RankJudge) -> HouseFigure:
+    """What each blend converts beyond appearance alone."""
+    label = "conversion rate − that of appearance only"
+    return worded(
+        interval_plot(judge.gain_intervals(), label, 0, "Gain in conversion"),
+        "conversion_gain",
+        "Gain in conversion rate of each blended ranker and control over appearance only.",
+        "Exact conversion of test pages minus that of their order by appearance; simulated "
+        "shoppers.",
+    )
+
+
+def importance_plot(judge: RankJudge) -> HouseFigure:
+    """What shuffling an input costs."""
+    lost = judge.importance_intervals()
+    return worded(
+        interval_plot(lost, "conversion rate lost", 0, "What shuffling an input costs"),
+        "ranking_importance",
+        "Loss in conversion rate when one input of GBDT + LR is shuffled within each page.",
+        "Importance of each input for GBDT + LR's own order, on test pages.",
+    )
+
+
 @mpl.rc_context(STYLE)
-def calibration_plot(found: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str) -> Figure:
+def calibration_plot(found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> HouseFigure:
     """Mean true against mean predicted purchase probability, in bins of equal count."""
     figure, axis = new_figure(6, 4.6)
     tables = {name: calibration_bins(*pair) for name, pair in found.items()}
@@ -70,9 +109,15 @@ def calibration_plot(found: Mapping[str, tuple[np.ndarray, np.ndarray]], title: 
     axis.plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="perfect")
     for number, (name, table) in enumerate(tables.items()):
         axis.plot(table.predicted, table.true, label=name, markersize=6, **class_style(number))
-    axis.set(xscale="log", yscale="log", xlim=ends, ylim=ends, title=title)
+    axis.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+    axis.set_title("Predicted and true probability of a purchase")
     axis.set(xlabel="predicted purchase probability", ylabel="true purchase probability")
     for side in (axis.xaxis, axis.yaxis):
         plain_log_numbers(side)
     axis.legend()
-    return figure
+    return worded(
+        figure,
+        "purchase_calibration",
+        "Mean true against mean predicted purchase probability of three rankers, log axes.",
+        "Fifteen bins of equally many results; the dashed line is perfect calibration.",
+    )

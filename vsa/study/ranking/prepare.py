@@ -42,7 +42,7 @@ def rank_task(shop: Shop, task: IndexTask, seed: int) -> RankTask:
     """
     catalogue = shop.dataset.catalogue
     products = generator(seed, "fit or choose").permutation(np.unique(task.validation.products))
-    if len(products) < 2:
+    if not can_be_ranked(task):
         raise NotApplicable("Quality-aware re-ranking: validation photos show too few products.")
     for_fitting = np.isin(task.validation.products, products[: len(products) // 2])
     leaves = catalogue.leaf.to_numpy(str)
@@ -56,6 +56,11 @@ def rank_task(shop: Shop, task: IndexTask, seed: int) -> RankTask:
         _pages(task, task.test, leaves),
         not shop.has_quality,
     )
+
+
+def can_be_ranked(task: IndexTask) -> bool:
+    """Whether validation photos show products enough to fit a ranker and to choose its weight."""
+    return len(np.unique(task.validation.products)) >= 2
 
 
 def _pages(task: IndexTask, asked: Asked, leaves: np.ndarray) -> Pages:

@@ -23,6 +23,7 @@ from vsa.ranking.serve import QualityRanker
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.sentences import bullets
 from vsa.study.ledger.timing import measure
 from vsa.study.ranking.experiment import SHUFFLED, UNKNOWN, Outcome, RankLab
 from vsa.study.simulate.shoppers import NAMES
@@ -30,6 +31,7 @@ from vsa.study.simulate.shoppers import NAMES
 N_BINS = 15
 _WANTED_SEEDS = 3
 _OWN, _KEPT, _GAIN = "own order", "appearance kept", "gain over appearance only"
+_OVER_OTHERS = "GBDT + LR over others"
 _IMPORTANCE = "importance for GBDT + LR"
 
 
@@ -89,8 +91,16 @@ class RankJudge:
             self._note(title, name, "Identical Recall@1 difference", lost)
         for name in (n for n in lab.fits[0].rankers if n not in (APPEARANCE, GBDT_LR)):
             gain = self._difference(lab.blended[GBDT_LR], lab.blended[name])
-            title = self.title("GBDT + LR over others")
+            title = self.title(_OVER_OTHERS)
             self._note(title, f"over {name}", "conversion rate difference", gain)
+
+    def reading(self) -> str:
+        """Whether the paper's ranker converts more than simpler ones, in sentences of Markdown."""
+        title, metric = self.title(_OVER_OTHERS), "conversion rate difference"
+        others = [variant.removeprefix("over ") for variant in self.ledger.intervals(title, metric)]
+        return bullets(
+            self.ledger.compare(title, f"over {name}", metric, GBDT_LR, name) for name in others
+        )
 
     def segments(self) -> None:
         """The gain of GBDT + LR, for each user portrait."""

@@ -1,0 +1,25 @@
+"""What notebook 01 calls."""
+
+from vsa.data.schema import CATALOGUE, QUERIES, check
+from vsa.study.catalogue.plots import (
+    click_rate_figure,
+    duplicates_figure,
+    pairs_figure,
+    quality_figure,
+    session_figure,
+)
+from vsa.study.catalogue.prepare import open_shop, prepare_shop, record_shop
+
+__all__ = [
+    "CATALOGUE",
+    "QUERIES",
+    "check",
+    "click_rate_figure",
+    "duplicates_figure",
+    "open_shop",
+    "pairs_figure",
+    "prepare_shop",
+    "quality_figure",
+    "record_shop",
+    "session_figure",
+]

@@ -1,0 +1,51 @@
+"""What notebook 02 calls."""
+
+from __future__ import annotations
+
+from vsa.category.fusion import fuse
+from vsa.category.predictor import open_predictor, save_predictor
+from vsa.category.search import vote
+from vsa.category.task import make_task, require_labels
+from vsa.runtime.device import pick_device
+from vsa.study.catalogue.prepare import open_shop
+from vsa.study.category.experiment import run_seeds, trained_predictor
+from vsa.study.category.plots import (
+    categories_figure,
+    confusion_fusion_figure,
+    confusion_model_figure,
+    differences_figure,
+    growth_figure,
+    reliability_figure,
+    training_figure,
+    tsne_figure,
+    vote_figure,
+)
+from vsa.study.category.results import answer_test_queries, hits, reading, record
+from vsa.study.ledger.bootstrap import mean_interval
+
+__all__ = [
+    "answer_test_queries",
+    "categories_figure",
+    "confusion_fusion_figure",
+    "confusion_model_figure",
+    "differences_figure",
+    "fuse",
+    "growth_figure",
+    "hits",
+    "make_task",
+    "mean_interval",
+    "open_predictor",
+    "open_shop",
+    "pick_device",
+    "reading",
+    "record",
+    "reliability_figure",
+    "require_labels",
+    "run_seeds",
+    "save_predictor",
+    "trained_predictor",
+    "training_figure",
+    "tsne_figure",
+    "vote",
+    "vote_figure",
+]

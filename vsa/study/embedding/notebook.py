@@ -1,0 +1,63 @@
+"""What notebook 03 calls."""
+
+from __future__ import annotations
+
+from vsa.embedding.joint import soft_mask
+from vsa.embedding.losses import l2, per_query
+from vsa.embedding.mining import Candidates
+from vsa.runtime.device import pick_device
+from vsa.study.catalogue.prepare import open_shop
+from vsa.study.embedding.outcome import gather, test_answer
+from vsa.study.embedding.pictures import category_net, domain_sample
+from vsa.study.embedding.plots import (
+    after_categories_figure,
+    after_figure,
+    before_figure,
+    better_figure,
+    box_training_figure,
+    boxes_figure,
+    differences_figure,
+    mined_page_figure,
+    occlusion_figure,
+    plane_of,
+    recall_figure,
+    training_figure,
+    worse_figure,
+)
+from vsa.study.embedding.prepare import open_labs, prepare_learning
+from vsa.study.embedding.reading import reading
+from vsa.study.embedding.results import SENSITIVITY, record
+from vsa.study.embedding.variants import JOINT, PER_QUERY
+
+__all__ = [
+    "JOINT",
+    "PER_QUERY",
+    "SENSITIVITY",
+    "Candidates",
+    "after_categories_figure",
+    "after_figure",
+    "before_figure",
+    "better_figure",
+    "box_training_figure",
+    "boxes_figure",
+    "category_net",
+    "differences_figure",
+    "domain_sample",
+    "gather",
+    "l2",
+    "mined_page_figure",
+    "occlusion_figure",
+    "open_labs",
+    "open_shop",
+    "per_query",
+    "pick_device",
+    "plane_of",
+    "prepare_learning",
+    "reading",
+    "recall_figure",
+    "record",
+    "soft_mask",
+    "test_answer",
+    "training_figure",
+    "worse_figure",
+]
