@@ -11,7 +11,7 @@ from vsa.data.schema import BOX
 from vsa.embedding.task import make_task
 from vsa.embedding.train import Images
 from vsa.runtime.device import Device
-from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.run import make_run
 
 PX = 32
@@ -94,6 +94,6 @@ def make_lab(task, settings, device):
     backbone, _ = make_backbone(settings.architecture, pretrained=False)
 
     def make(folder, seed=0):
-        return Lab(task, settings, device, seed, folder, backbone.state_dict())
+        return EmbeddingLab(task, settings, device, seed, folder, backbone.state_dict())
 
     return make
