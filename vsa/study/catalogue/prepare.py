@@ -1,7 +1,4 @@
-"""The OFFLINE path: data set → catalogue → selection, and the click log that training learns from.
-
-Stages are wired here and in `vsa.engine`, and nowhere else.
-"""
+"""Data set → catalogue → selection, and the click log that training learns from."""
 
 from __future__ import annotations
 

@@ -1,21 +1,24 @@
-"""The LEARN path: click log → triplets → the joint network, from the category network on.
-
-Stages are wired here, in `vsa.study.catalogue.prepare` and in `vsa.engine`, and nowhere else.
-"""
+"""What notebook 03 learns from, and the labs that learn: one per seed."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 import pandas as pd
 
 from vsa.category import task as category_task
+from vsa.category.settings import ClassifierSettings
+from vsa.data import decoding, images
+from vsa.data.datasets import DATASETS
 from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
 from vsa.embedding import task as embedding_task
 from vsa.embedding.task import EmbeddingTask
 from vsa.embedding.train import Images
+from vsa.models.backbones import weights_key
 from vsa.runtime.device import Device, pick_device
 from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
 from vsa.study.category.experiment import run_seeds
@@ -23,6 +26,7 @@ from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.published import FOLDER
 from vsa.study.embedding.slices import StudyJob, pick, plan
 from vsa.study.run import Run
+from vsa.study.simulate import signals, synthetic
 from vsa.study.simulate.clicks import simulate_pvlog
 
 
@@ -31,12 +35,12 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
     dataset, size_px = shop.dataset, run.settings.embedding.image_px
     queries = dataset.queries.dropna(subset="product_id").reset_index(drop=True)
     cache = run.artifacts / "images"
-    images, local = [], []
+    squares, local = [], []
     for table in (queries, shop.kept):
-        images.append(load_images(dataset.root, table.path.tolist(), size_px, cache))
+        squares.append(load_images(dataset.root, table.path.tolist(), size_px, cache))
         local.append(weak_features(descriptor_images(run, dataset, table)))
     pair = (local[0], local[1])
-    return embedding_task.make_task(queries, shop.kept, shop.pvlog, Images(*images), pair)
+    return embedding_task.make_task(queries, shop.kept, shop.pvlog, Images(*squares), pair)
 
 
 def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[EmbeddingLab]:
@@ -64,9 +68,24 @@ def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list
             },
             relog if shop.pvlog_is_simulated else None,
             run.reports / FOLDER,
+            _origin(run),
         )
         for network in networks
     ]
+
+
+def _origin(run: Run) -> dict[str, Any] | None:
+    """What pictures and category networks are made from; None for data of somebody's own."""
+    if run.dataset not in DATASETS or not DATASETS.is_own(run.dataset):
+        return None
+    category = run.settings.category
+    versions = (images.VERSION, decoding.VERSION, synthetic.VERSION, signals.VERSION)
+    return {
+        "dataset": [run.dataset, run.settings.data, run.seed],
+        "pictures": versions,
+        "category": {f.name: getattr(category, f.name) for f in fields(ClassifierSettings)},
+        "weights": weights_key(category.architecture) if category.pretrained else "",
+    }
 
 
 def open_study(run: Run, patterns: Sequence[str] = ()) -> list[StudyJob]:

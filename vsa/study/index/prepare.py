@@ -1,7 +1,4 @@
-"""The OFFLINE path's last steps: trained network → features → index.
-
-Stages are wired here, in the other rooms' ``prepare`` and in `vsa.engine`, and nowhere else.
-"""
+"""Trained network → features: what notebook 04 puts into an index, and who asks."""
 
 from __future__ import annotations
 
