@@ -37,6 +37,11 @@ class Shop:
         return bool(self.dataset.catalogue[QUALITY].notna().any(axis=None))
 
     @property
+    def known_queries(self) -> pd.DataFrame:
+        """The queries whose product is known."""
+        return self.dataset.queries.dropna(subset="product_id").reset_index(drop=True)
+
+    @property
     def kept(self) -> pd.DataFrame:
         """The catalogue rows that selection kept."""
         ids = self.selection.image_id[self.selection.kept]
