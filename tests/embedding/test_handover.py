@@ -1,0 +1,73 @@
+"""What notebook 03 leaves for those after it, and what they say where it is missing."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vsa.embedding.extract import describe
+from vsa.embedding.task import rows_of
+from vsa.runtime.errors import InputError, NotApplicable
+from vsa.study.embedding import prepare
+from vsa.study.embedding.variants import JOINT
+from vsa.study.run import make_run
+
+
+@pytest.fixture
+def run():
+    run = make_run("synthetic", "smoke", 0)
+    run.begin()
+    return run
+
+
+@pytest.fixture
+def shop(task, monkeypatch):
+    monkeypatch.setattr(prepare.embedding_task, "require_clicks", lambda *_: task.pages)
+    return SimpleNamespace(known_queries=task.queries, kept=task.catalogue, pvlog=None)
+
+
+def test_the_published_network_describes_as_the_one_that_was_trained(
+    run, shop, make_lab, tmp_path, monkeypatch
+):
+    lab = make_lab(tmp_path / "jobs")
+    trained = lab.new_net().eval()
+    monkeypatch.setattr(type(lab), "net", lambda self, name: {JOINT: trained}[name])
+    prepare.publish_network(run, lab)
+    network, image_px = prepare.open_network(run, shop)
+    assert image_px == lab.settings.image_px
+    some = lab.task.images.queries[:4]
+    before, after = (describe(net, some, lab.device, boxes="own") for net in (trained, network))
+    assert np.array_equal(before.features, after.features)
+    assert np.array_equal(before.boxes, after.boxes)
+
+
+def test_a_notebook_that_was_not_run_is_named_with_the_command(run, shop):
+    with pytest.raises(
+        InputError, match=r"03_click_mined_training was not run for synthetic-smoke"
+    ):
+        prepare.open_network(run, shop)
+
+
+def test_where_training_was_left_out_what_rests_on_it_is_too(run, shop):
+    executed = run.artifacts / "notebooks" / "03_click_mined_training.ipynb"
+    executed.parent.mkdir()
+    executed.write_text("{}")
+    with pytest.raises(NotApplicable, match="click-mined training was left out"):
+        prepare.open_network(run, shop)
+
+
+def test_a_damaged_network_is_named(run, shop, make_lab, tmp_path, monkeypatch):
+    lab = make_lab(tmp_path / "jobs")
+    monkeypatch.setattr(type(lab), "net", lambda self, name: self.new_net())
+    folder = prepare.publish_network(run, lab)
+    with (folder / "network.pth").open("r+b") as stream:
+        stream.truncate(1000)
+    with pytest.raises(InputError, match="truncated"):
+        prepare.open_network(run, shop)
+
+
+def test_rows_of_a_split_are_those_of_products_for_sale(task):
+    for split in ("val", "test"):
+        rows = rows_of(split, task.queries, task.catalogue)
+        assert np.array_equal(rows, task.rows(split))
+        assert set(task.queries.product_id.iloc[rows]) <= set(task.catalogue.product_id)
