@@ -42,7 +42,12 @@ class Source:
         return self.code
 
     def _repr_html_(self) -> str:
-        style = HtmlFormatter(noclasses=True, style="friendly", cssstyles="overflow-x: auto")
+        style = HtmlFormatter(
+            noclasses=True,
+            style="friendly",
+            cssstyles="overflow-x: auto",
+            prestyles="font-family: monospace",
+        )
         return highlight(self.code, PythonLexer(), style)
 
 

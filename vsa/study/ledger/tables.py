@@ -13,7 +13,8 @@ from vsa.study.ledger.registry import get_metric
 
 _ABSENT = "(not measured in this run)"
 _SCROLLS = '<div style="overflow-x: auto">'
-_TABLE = '<table style="white-space: nowrap; margin-left: 0">'
+_TABLE = '<table style="margin-left: 0">'
+_ONE_LINE = "white-space: nowrap"  # per cell: Jupyter's own style of cells lets them wrap
 _CAPTION = '<caption style="text-align: left; font-weight: bold">'
 
 
@@ -44,10 +45,11 @@ class Table:
         return f"{_SCROLLS}{_TABLE}{caption}\n{head}\n<tbody>\n{rows}\n</tbody></table></div>"
 
     def _row(self, row: str) -> str:
-        parts = [f'<th style="text-align: left">{escape(str(row))}</th>']
+        parts = [f'<th style="text-align: left; {_ONE_LINE}">{escape(str(row))}</th>']
         for column in self.cells.columns:
             text = escape(str(self.cells.loc[row, column]))
-            parts.append(f"<td>{f'<b>{text}</b>' if (row, column) in self.best else text}</td>")
+            shown = f"<b>{text}</b>" if (row, column) in self.best else text
+            parts.append(f'<td style="{_ONE_LINE}">{shown}</td>')
         return f"<tr>{''.join(parts)}</tr>"
 
 
