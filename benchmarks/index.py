@@ -17,7 +17,7 @@ from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.index.experiment import IndexLab
-from vsa.study.index.prepare import index_lab
+from vsa.study.index.prepare import open_lab
 from vsa.study.index.scale import compare_shards
 from vsa.study.run import make_run
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     run = make_run(arguments.dataset, arguments.profile, arguments.seed)
-    lab = index_lab(run, open_shop(run))
+    lab = open_lab(run, open_shop(run))
     curve = measure(lab, arguments.items)
     columns = ["method", "setting", "recall", "code_recall", "p50_ms", "p95_ms", "bytes", "build_s"]
     good = curve[(curve.recall >= 0.99) | (curve.code_recall >= 0.99) | (curve.chosen == 1)]

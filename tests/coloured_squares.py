@@ -14,7 +14,7 @@ from vsa.embedding.task import EmbeddingTask, make_task
 from vsa.embedding.train import Images
 from vsa.models.backbones import make_backbone
 from vsa.runtime.device import Device
-from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.run import make_run
 from vsa.study.settings import EmbeddingStudySettings
 
@@ -79,11 +79,11 @@ def small_settings() -> EmbeddingStudySettings:
 
 def make_squares_lab(
     task: EmbeddingTask, settings: EmbeddingStudySettings, folder: Path, seed: int = 0
-) -> Lab:
+) -> EmbeddingLab:
     """A lab whose category network has not learned anything; the same one for every seed."""
     torch.manual_seed(0)
     backbone, _ = make_backbone(settings.architecture, pretrained=False)
-    return Lab(task, settings, CPU, seed, folder, backbone.state_dict())
+    return EmbeddingLab(task, settings, CPU, seed, folder, backbone.state_dict())
 
 
 def _picture(rng: np.random.Generator, colour: np.ndarray, box: np.ndarray) -> np.ndarray:

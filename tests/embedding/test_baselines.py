@@ -15,7 +15,7 @@ from vsa.study.embedding.baselines import (
     baselines,
     describe_by,
 )
-from vsa.study.embedding.outcome import gather
+from vsa.study.embedding.finished import gather
 from vsa.study.embedding.results import _Judge
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
@@ -115,9 +115,9 @@ def test_a_registered_one_stands_in_the_notebook_s_table_and_a_bad_one_is_left_o
     EMBEDDERS.register("bright", bright)
     EMBEDDERS.register("broken", lambda: Embedder(lambda pictures: pictures, image_px=8))
     BASELINES.register("mean colour", mean_colour)
-    outcome = gather([make_lab(tmp_path / "jobs")])
-    assert {"bright", "mean colour", HISTOGRAM} < set(outcome.jobs)
-    assert "'broken' cannot be made: the embedder '<lambda>' gives" in outcome.left_out["broken"]
+    finished = gather([make_lab(tmp_path / "jobs")])
+    assert {"bright", "mean colour", HISTOGRAM} < set(finished.jobs)
+    assert "'broken' cannot be made: the embedder '<lambda>' gives" in finished.left_out["broken"]
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
-    _Judge(ledger, outcome, 50, 0).features()
+    _Judge(ledger, finished, 50, 0).features()
     assert {"bright", "mean colour", HISTOGRAM} < set(ledger.table("features").index)

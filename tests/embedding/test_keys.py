@@ -12,7 +12,7 @@ import pytest
 
 from vsa.embedding.losses import LOSSES
 from vsa.runtime.paths import ROOT
-from vsa.study.embedding import lab as lab_module
+from vsa.study.embedding import experiment as experiment_module
 from vsa.study.embedding.baselines import HISTOGRAM
 from vsa.study.embedding.variants import (
     CLICKS,
@@ -119,7 +119,7 @@ def test_a_higher_version_makes_anew_all_that_rests_on_it(
     make_lab, tmp_path, monkeypatch, module, wanted
 ):
     before = keys(make_lab(tmp_path))
-    versioned = getattr(lab_module, module)
+    versioned = getattr(experiment_module, module)
     monkeypatch.setattr(versioned, "VERSION", versioned.VERSION + 1)
     assert changed(before, keys(make_lab(tmp_path))) == wanted
 
@@ -136,15 +136,15 @@ def test_a_setting_counts_for_the_jobs_that_use_it(make_lab, tmp_path):
 def test_a_registered_loss_is_trained_and_shown_beside_the_others(
     make_lab, tmp_path, another_loss, monkeypatch
 ):
-    from vsa.study.embedding.outcome import gather
+    from vsa.study.embedding.finished import gather
     from vsa.study.embedding.plots import training_plot
 
     another_loss(tmp_path, DISTANCE)
     lab = make_lab(tmp_path)
-    monkeypatch.setattr("vsa.study.embedding.outcome.in_study", lambda: (PER_QUERY, "mine loss"))
-    outcome = gather([lab])
-    assert set(outcome.jobs) == {PER_QUERY, "mine loss"}
-    job = outcome.jobs["mine loss"][0]
+    monkeypatch.setattr("vsa.study.embedding.finished.in_study", lambda: (PER_QUERY, "mine loss"))
+    finished = gather([lab])
+    assert set(finished.jobs) == {PER_QUERY, "mine loss"}
+    job = finished.jobs["mine loss"][0]
     assert np.isfinite(job.curve.loss).all()
     assert job.curve.active_share.isna().all(), "a plain tensor does not tell it"
-    assert training_plot(outcome, (PER_QUERY,)).axes[0].lines
+    assert training_plot(finished, (PER_QUERY,)).axes[0].lines

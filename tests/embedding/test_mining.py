@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vsa.embedding.mining import (
     FusedDistance,
-    Pages,
+    PageViews,
     Triplets,
     choose_thresholds,
     make_pages,
@@ -26,7 +26,7 @@ def make_log(seed=0, click_rate=0.3):
     rng = np.random.default_rng(seed)
     query = np.repeat(np.arange(N_QUERIES), 2)
     image = np.stack([rng.permutation(N_IMAGES)[:N_RESULTS] for _ in query])
-    pages = Pages(query, image, rng.random(image.shape) < click_rate)
+    pages = PageViews(query, image, rng.random(image.shape) < click_rate)
     parts = [
         (rng.standard_normal((N_QUERIES, d)), rng.standard_normal((N_IMAGES, d))) for d in (3, 5)
     ]
@@ -118,7 +118,7 @@ def test_triplets_meet_both_inequalities_and_none_is_missing(seed, epsilon, gamm
 
 def test_a_page_where_everything_is_clicked_makes_no_triplet():
     pages, parts = make_log()
-    everything = Pages(pages.query, pages.image, np.ones_like(pages.clicked))
+    everything = PageViews(pages.query, pages.image, np.ones_like(pages.clicked))
     assert len(mine(everything, FusedDistance(parts, pages, 0)).triplets) == 0
 
 
@@ -131,7 +131,7 @@ def test_thresholds_separate_what_distance_separates():
     images = centres[products] + 0.01 * rng.standard_normal((100, 16))
     page = np.stack([rng.permutation(100)[:40] for _ in range(20)])
     clicked = rng.random(page.shape) < 0.2
-    pages = Pages(np.arange(20), page, clicked)
+    pages = PageViews(np.arange(20), page, clicked)
     candidates = mine(pages, FusedDistance([(queries, images)], pages, 0))
     thresholds = choose_thresholds(candidates, np.arange(20), products)
     found = candidates.filtered(thresholds.epsilon, thresholds.gamma)

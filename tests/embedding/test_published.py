@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from vsa.runtime.errors import InputError
+from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.finished import FinishedJobs, gather
 from vsa.study.embedding.jobs import Job, Judged, slug, summarise, thin
-from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.outcome import Outcome, gather
 from vsa.study.embedding.published import (
     MAX_BYTES,
     pack,
@@ -20,7 +20,7 @@ from vsa.study.embedding.published import (
     read_published,
     read_tables,
 )
-from vsa.study.embedding.results import _Judge
+from vsa.study.embedding.results import _Results
 from vsa.study.embedding.variants import JOINT, PER_QUERY, in_notebook, in_study
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
@@ -35,7 +35,7 @@ def published(make_lab, tmp_path_factory):
     return lab
 
 
-def elsewhere(lab: Lab, folder) -> Lab:
+def elsewhere(lab: EmbeddingLab, folder) -> EmbeddingLab:
     """The same lab on another machine: nothing is trained there."""
     return dataclasses.replace(lab, folder=folder, _minings={})
 
@@ -69,37 +69,37 @@ def test_what_is_judged_is_published_bit_by_bit(published):
 
 def test_the_same_records_come_from_published_jobs(published, tmp_path, monkeypatch):
     monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
-    monkeypatch.setattr("vsa.study.embedding.outcome.in_notebook", lambda: ())
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: ())
     tables = []
     for lab in (published, elsewhere(published, tmp_path / "empty")):
-        outcome = gather([lab])
-        assert set(outcome.jobs) == {JOINT, PER_QUERY}
+        finished = gather([lab])
+        assert set(finished.jobs) == {JOINT, PER_QUERY}
         ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
-        judge = _Judge(ledger, outcome, 20, 0)
-        judge.features()
-        judge.masks()
-        judge.strata()
-        judge.training()
-        judge.boxes(outcome.task.boxes)
+        writer = _Results(ledger, finished, 20, 0)
+        writer.features()
+        writer.masks()
+        writer.strata()
+        writer.training()
+        writer.boxes(finished.task.boxes)
         tables.append(ledger._records)
     assert tables[0] == tables[1]
     assert len(tables[0]) >= 40
 
 
 def test_a_job_of_another_key_is_left_out_and_named(published, tmp_path, monkeypatch):
-    monkeypatch.setattr("vsa.study.embedding.outcome.in_notebook", lambda: ())
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: ())
     settings = dataclasses.replace(published.settings, margin=0.9)
     other = dataclasses.replace(elsewhere(published, tmp_path), settings=settings)
-    outcome = gather([other])
-    assert not outcome.jobs
-    assert set(outcome.left_out) >= {f"{JOINT}, seed 1", f"{PER_QUERY}, seed 1"}
-    assert "rests on other code, settings or data" in outcome.left_out[f"{JOINT}, seed 1"]
+    finished = gather([other])
+    assert not finished.jobs
+    assert set(finished.left_out) >= {f"{JOINT}, seed 1", f"{PER_QUERY}, seed 1"}
+    assert "rests on other code, settings or data" in finished.left_out[f"{JOINT}, seed 1"]
 
 
 def test_what_the_notebook_shows_is_trained_whatever_is_published(published, tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr("vsa.study.embedding.outcome.in_notebook", lambda: (PER_QUERY,))
-    monkeypatch.setattr(Lab, "run", lambda lab, name: trained.append(name))
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: (PER_QUERY,))
+    monkeypatch.setattr(EmbeddingLab, "run", lambda lab, name: trained.append(name))
     assert PER_QUERY in in_notebook()
     gather([elsewhere(published, tmp_path)])
     assert trained == [PER_QUERY]
@@ -182,7 +182,7 @@ def test_a_curve_has_few_points_and_a_summary_is_of_all_steps():
 
 def test_an_outcome_reads_both_kinds_of_job(published, tmp_path):
     job = read_published(path_of(published.published, JOINT, 1)).job
-    outcome = Outcome(published.task, {JOINT: {1: job}}, {})
-    assert outcome.recall(JOINT, [1]).shape == (1, len(outcome.rows))
-    assert outcome.iou(JOINT, [1]).shape == (1, len(outcome.rows))
-    assert outcome.average_precision(JOINT, [1]).max() <= 1
+    finished = FinishedJobs(published.task, {JOINT: {1: job}}, {})
+    assert finished.recall(JOINT, [1]).shape == (1, len(finished.rows))
+    assert finished.iou(JOINT, [1]).shape == (1, len(finished.rows))
+    assert finished.average_precision(JOINT, [1]).max() <= 1

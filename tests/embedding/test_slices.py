@@ -13,11 +13,11 @@ import pytest
 from vsa.runtime import training
 from vsa.runtime.deadline import DEADLINE, Stopped, time_limit
 from vsa.runtime.errors import InputError
-from vsa.study.embedding import lab as lab_module
+from vsa.study.embedding import experiment as experiment_module
 from vsa.study.embedding import transfer
 from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
+from vsa.study.embedding.experiment import start_of
 from vsa.study.embedding.jobs import HALF
-from vsa.study.embedding.lab import start_of
 from vsa.study.embedding.published import path_of, read_published
 from vsa.study.embedding.slices import (
     DONE,
@@ -110,7 +110,7 @@ def test_a_baseline_without_its_weights_is_left_out_and_said(
         raise InputError("no weights here", cure="Get them")
 
     jobs = jobs_of(checkout("a"), IMAGENET, PER_QUERY)
-    monkeypatch.setattr(lab_module, "baseline_identity", no_weights)
+    monkeypatch.setattr(experiment_module, "baseline_identity", no_weights)
     assert run_jobs(jobs, "test").n_new == 1
     assert "left out: no weights here" in capsys.readouterr().out
     assert list_jobs(jobs).state.tolist() == [LEFT_OUT, DONE]
@@ -241,7 +241,7 @@ def test_four_slices_by_kills_and_limits_on_two_checkouts_give_the_same_numbers(
 
     clock.left = None
     with monkeypatch.context() as once:
-        once.setattr(lab_module, "find_trouble", lambda log: [])
+        once.setattr(experiment_module, "find_trouble", lambda log: [])
         last = run_jobs(jobs_of(checkout("a")), "test")
     assert last.is_whole
     assert last.n_finished == len(CHOSEN)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from vsa.embedding.mining import Pages, Triplets
+from vsa.embedding.mining import PageViews, Triplets
 from vsa.embedding.triplets import from_clicks, from_labels
 from vsa.runtime.errors import NotApplicable
 
-PAGES_ALL = Pages(np.arange(3), np.arange(9).reshape(3, 3), np.zeros((3, 3), bool))
+PAGES_ALL = PageViews(np.arange(3), np.arange(9).reshape(3, 3), np.zeros((3, 3), bool))
 
 TRIPLETS = Triplets(
     np.array([0, 0, 1, 2]),
@@ -60,7 +60,7 @@ def test_labels_make_positives_of_one_label_and_negatives_of_others():
     image_labels = rng.integers(0, 4, 40)
     query_labels = np.array([0, 1, 2, 3, -1])
     page = np.stack([rng.permutation(40)[:10] for _ in range(5)])
-    pages = Pages(np.arange(5), page, np.zeros_like(page, bool))
+    pages = PageViews(np.arange(5), page, np.zeros_like(page, bool))
     for negatives in ("pages", "catalogue"):
         source = from_labels(query_labels, image_labels, pages, negatives=negatives, seed=0)
         found = source.triplets
@@ -77,6 +77,6 @@ def test_labels_make_positives_of_one_label_and_negatives_of_others():
 
 
 def test_labels_take_no_other_negatives():
-    pages = Pages(np.arange(1), np.zeros((1, 1), int), np.zeros((1, 1), bool))
+    pages = PageViews(np.arange(1), np.zeros((1, 1), int), np.zeros((1, 1), bool))
     with pytest.raises(ValueError, match="negatives"):
         from_labels(np.zeros(1), np.zeros(1), pages, negatives="everything", seed=0)

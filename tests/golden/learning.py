@@ -31,7 +31,7 @@ from vsa.category.settings import ClassifierSettings
 from vsa.embedding import losses, mining, train, triplets
 from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES, PAPER, TripletBatch, evaluate
-from vsa.embedding.mining import FusedDistance, Pages
+from vsa.embedding.mining import FusedDistance, PageViews
 from vsa.embedding.train import Images, Stage, train_boxes_supervised, train_stage
 from vsa.ranking import features as ranking_features
 from vsa.ranking import models as rankers
@@ -131,10 +131,10 @@ def category_training() -> Numbers:
     return {"crops": np.array(crops), "loss": log.loss}
 
 
-def _pages() -> Pages:
+def _pages() -> PageViews:
     images = np.array([[0, 1, 2, 3, 4], [5, 6, 1, 7, -1], [8, 9, 10, 11, 0], [3, 2, 9, 5, -1]])
     clicked = np.array([[1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [1, 0, 1, 0, 0], [0, 1, 0, 0, 0]], bool)
-    return Pages(np.array([0, 1, 2, 0]), images, clicked)
+    return PageViews(np.array([0, 1, 2, 0]), images, clicked)
 
 
 def _triplets() -> mining.Triplets:

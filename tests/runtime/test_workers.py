@@ -21,11 +21,11 @@ print("once")
 from pathlib import Path
 import numpy as np
 from vsa.index.build import build_index
-from vsa.study.index.loads import update_load
+from vsa.study.index.traffic import update_traffic
 features = np.eye(64, dtype=np.float32)
 folder = Path({folder!r})
 build_index(folder, features, n_bits=64)
-print(len(update_load(folder, features, features, 0.1, (0.0, float("inf")))))
+print(len(update_traffic(folder, features, features, 0.1, (0.0, float("inf")))))
 """
 DIE = """
 import multiprocessing, os, signal

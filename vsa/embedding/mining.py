@@ -30,20 +30,20 @@ _MAX_SCALE_PAIRS = 20000
 
 
 @dataclass(frozen=True)
-class Pages:
+class PageViews:
     """Page views as arrays: n_sessions pages of at most n_results results."""
 
     query: np.ndarray  # int64 (n_sessions,), rows of the query table
     image: np.ndarray  # int64 (n_sessions, n_results), rows of the catalogue; −1 past the end
     clicked: np.ndarray  # bool (n_sessions, n_results)
 
-    def of(self, query_rows: np.ndarray) -> Pages:
+    def of(self, query_rows: np.ndarray) -> PageViews:
         """The pages of some queries."""
         chosen = np.isin(self.query, query_rows)
-        return Pages(self.query[chosen], self.image[chosen], self.clicked[chosen])
+        return PageViews(self.query[chosen], self.image[chosen], self.clicked[chosen])
 
 
-def make_pages(pvlog: pd.DataFrame, queries: pd.DataFrame, catalogue: pd.DataFrame) -> Pages:
+def make_pages(pvlog: pd.DataFrame, queries: pd.DataFrame, catalogue: pd.DataFrame) -> PageViews:
     """The log (schema ``PVLOG``) as rows of the two tables.
 
     Page views of queries that are not in the table are left out, and so are results that are not
@@ -68,13 +68,13 @@ def make_pages(pvlog: pd.DataFrame, queries: pd.DataFrame, catalogue: pd.DataFra
     image[session, position] = image_row[log.image_id]
     clicked[session, position] = log.clicked
     first = np.flatnonzero(position == 0)
-    return Pages(query_row[log.query_id.iloc[first]].to_numpy(), image, clicked)
+    return PageViews(query_row[log.query_id.iloc[first]].to_numpy(), image, clicked)
 
 
 class FusedDistance:
     """dist of the paper: the mean of several features' distances, each on a common scale."""
 
-    def __init__(self, parts: Sequence[FeaturePair], pages: Pages, seed: int) -> None:
+    def __init__(self, parts: Sequence[FeaturePair], pages: PageViews, seed: int) -> None:
         self.parts = [tuple(np.asarray(side, np.float32) for side in pair) for pair in parts]
         session, position = np.nonzero(pages.image >= 0)
         rng = generator(seed, "scale of distances")
@@ -113,7 +113,7 @@ class Triplets:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class RawTriplets:
     """Clicks and the non-clicks of their pages, before any filter, with their distances."""
 
     triplets: Triplets
@@ -131,7 +131,7 @@ class Candidates:
         )
 
 
-def mine(pages: Pages, distance: FusedDistance) -> Candidates:
+def mine(pages: PageViews, distance: FusedDistance) -> RawTriplets:
     """Every click with the images of its page that were clicked on no page of that query.
 
     A page where everything was clicked offers no negative, so it makes no triplet.
@@ -152,7 +152,7 @@ def mine(pages: Pages, distance: FusedDistance) -> Candidates:
         distance.to_query(triplets.query[row], image),
         distance.between(image, triplets.positive[row]),
     )
-    return Candidates(triplets, distance.to_query(triplets.query, triplets.positive), nearest)
+    return RawTriplets(triplets, distance.to_query(triplets.query, triplets.positive), nearest)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Thresholds:
 
 
 def choose_thresholds(
-    candidates: Candidates, query_products: np.ndarray, image_products: np.ndarray
+    raw: RawTriplets, query_products: np.ndarray, image_products: np.ndarray
 ) -> Thresholds:
     """ε and γ from clicks of validation queries, whose products are known; no training product is.
 
@@ -174,12 +174,12 @@ def choose_thresholds(
     images it removes shows the identical product. Where there is nothing to separate, nothing
     is filtered.
     """
-    triplets = candidates.triplets
+    triplets = raw.triplets
     identical = image_products[triplets.positive] == query_products[triplets.query]
     row, column = np.nonzero(triplets.negatives >= 0)
     hidden = image_products[triplets.negatives[row, column]] == query_products[triplets.query[row]]
-    epsilon = _youden(candidates.click_distance, identical)
-    gamma = _worth_removing(candidates.nonclick_distance[row, column], hidden)
+    epsilon = _youden(raw.click_distance, identical)
+    gamma = _worth_removing(raw.nonclick_distance[row, column], hidden)
     return Thresholds(np.inf if epsilon is None else epsilon, gamma)
 
 
@@ -187,8 +187,8 @@ def choose_thresholds(
 class Mining:
     """The clicks of training and validation queries, and the ε and γ chosen on the latter."""
 
-    train: Candidates
-    val: Candidates
+    train: RawTriplets
+    val: RawTriplets
     thresholds: Thresholds
     seconds: float
 
@@ -215,7 +215,7 @@ def mining_statistics(
     }
 
 
-def shuffle_clicks(pages: Pages, seed: int) -> Pages:
+def shuffle_clicks(pages: PageViews, seed: int) -> PageViews:
     """As many clicks per page, on results chosen at random.
 
     Nothing is left to learn but what the pages themselves tell, such as the category they share.
@@ -225,7 +225,7 @@ def shuffle_clicks(pages: Pages, seed: int) -> Pages:
     for page, (images, clicks) in enumerate(zip(pages.image, pages.clicked, strict=True)):
         n_results = int((images >= 0).sum())
         clicked[page, rng.permutation(n_results)[: int(clicks.sum())]] = True
-    return Pages(pages.query, pages.image, clicked)
+    return PageViews(pages.query, pages.image, clicked)
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

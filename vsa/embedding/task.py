@@ -15,7 +15,7 @@ from vsa.embedding.mining import (
     FeaturePair,
     FusedDistance,
     Mining,
-    Pages,
+    PageViews,
     choose_thresholds,
     make_pages,
     mine,
@@ -31,7 +31,7 @@ class EmbeddingTask:
     queries: pd.DataFrame  # schema QUERIES; every product known
     catalogue: pd.DataFrame  # schema CATALOGUE, the images that selection kept
     images: Images
-    pages: Pages  # of the log, simulated or observed
+    pages: PageViews  # of the log, simulated or observed
     local: FeaturePair  # classical descriptors, for the distance that filters clicks
 
     def rows(self, split: str) -> np.ndarray:
@@ -108,7 +108,7 @@ def make_task(
 
 
 def mine_clicks(
-    task: EmbeddingTask, features: FeaturePair, seed: int, pages: Pages | None = None
+    task: EmbeddingTask, features: FeaturePair, seed: int, pages: PageViews | None = None
 ) -> Mining:
     """Triplets of the training clicks, filtered by thresholds that validation clicks choose.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vsa.embedding.mining import Pages, Triplets
+from vsa.embedding.mining import PageViews, Triplets
 from vsa.runtime.errors import NotApplicable
 from vsa.runtime.seeds import generator
 
@@ -66,7 +66,7 @@ def from_clicks(triplets: Triplets, n_queries: int, n_images: int) -> TripletSou
 def from_labels(
     query_labels: np.ndarray,
     image_labels: np.ndarray,
-    pages: Pages,
+    pages: PageViews,
     *,
     negatives: str,
     seed: int,
@@ -100,6 +100,6 @@ def from_labels(
     return TripletSource(triplets, query_labels, image_labels)
 
 
-def _first_pages(pages: Pages) -> tuple[np.ndarray, np.ndarray]:
+def _first_pages(pages: PageViews) -> tuple[np.ndarray, np.ndarray]:
     rows, first = np.unique(pages.query, return_index=True)
     return rows, pages.image[first]

@@ -13,8 +13,8 @@ from vsa.metrics import box_iou
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.registry import unknown
 from vsa.runtime.system import not_written
+from vsa.study.embedding.finished import precision_of, recall_at_k
 from vsa.study.embedding.jobs import Judged
-from vsa.study.embedding.outcome import precision_of, recall_at_k
 from vsa.study.ledger.bootstrap import Interval, paired_difference
 from vsa.study.ledger.registry import get_metric
 from vsa.study.runs import RunReader, open_run

@@ -19,7 +19,7 @@ from vsa.data.schema import BOX
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import artifacts_dir, reports_dir
 from vsa.runtime.registry import unknown
-from vsa.study.embedding.jobs import JUDGED, Judged, read_answers, slug
+from vsa.study.embedding.jobs import JUDGED, Judged, read_found, slug
 from vsa.study.embedding.published import (
     FOLDER,
     Published,
@@ -35,7 +35,7 @@ from vsa.study.settings import Change, write_changes
 if TYPE_CHECKING:
     from vsa.embedding.task import EmbeddingTask
     from vsa.study.catalogue.prepare import Shop
-    from vsa.study.embedding.lab import Lab
+    from vsa.study.embedding.experiment import EmbeddingLab
 
 CATALOGUE = "catalogue"
 
@@ -223,7 +223,7 @@ class RunReader:
         found = self._job(variant, seed)
         folder = self._job_folder(found)
         if (folder / "answers.npz").is_file() and split in JUDGED:
-            rows = read_answers(folder)[split].ranking.everywhere
+            rows = read_found(folder)[split].ranking.everywhere
         else:
             rows = self._judged(found, split).ranks
             if not rows.shape[1]:
@@ -371,7 +371,7 @@ class RunReader:
         return prepare_learning(self._run, self._shop)
 
     @cached_property
-    def _labs(self) -> list[Lab]:
+    def _labs(self) -> list[EmbeddingLab]:
         from vsa.runtime.device import pick_device
         from vsa.study.embedding.prepare import open_labs
 

@@ -67,7 +67,7 @@ class IndexSettings:
     sizes: tuple[Count, ...]  # of catalogues grown from the features at hand
     n_peers: Count  # the size at which slow peers are compared too
     n_queries: Count  # at most, of each split
-    load_s: Positive  # how long a load lasts
+    traffic_s: Positive  # how long a load lasts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class EndToEndSettings:
 
     n_items: Count  # of the grown catalogue that time is measured with
     n_timed: Count  # photos, at most
-    load_s: Positive  # how long a number of clients asks
+    traffic_s: Positive  # how long a number of clients asks
     n_clients: tuple[Count, ...]
 
 

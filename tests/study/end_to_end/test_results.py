@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from vsa.engine import STAGES
-from vsa.study.end_to_end.lab import ALL, CEILING, FUNNEL, UNSELECTED, WHOLE, Load
+from vsa.study.end_to_end.experiment import ALL, CEILING, FUNNEL, UNSELECTED, WHOLE, Traffic
 from vsa.study.end_to_end.plots import funnel_plot, waterfall_plot
-from vsa.study.end_to_end.results import EndToEndJudge
+from vsa.study.end_to_end.results import EndToEndResults
 from vsa.study.ledger.claims import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
@@ -20,11 +20,11 @@ N = 200
 
 
 @pytest.fixture
-def judge():
+def results():
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "06_end_to_end")
     products = np.arange(N)
     task = SimpleNamespace(products=np.tile(products, 2), kept=np.arange(2 * N) < N)
-    return EndToEndJudge(ledger, SimpleNamespace(products=products), task, 300, 0)
+    return EndToEndResults(ledger, SimpleNamespace(products=products), task, 300, 0)
 
 
 def pages(n_found: int) -> np.ndarray:
@@ -49,43 +49,43 @@ def times(ms: float) -> pd.DataFrame:
         (40, 147, INCONCLUSIVE),
     ],
 )
-def test_real_time_without_loss_is_what_the_claim_asks_for(judge, ms, n_found, verdict):
+def test_real_time_without_loss_is_what_the_claim_asks_for(results, ms, n_found, verdict):
     found = {WHOLE: pages(n_found), UNSELECTED: pages(n_found), CEILING: pages(150)}
-    judge.ablation(found)
-    judge.latency(1000, times(ms), 0.5)
-    judge.claim(1000, times(ms), found)
-    assert f"**C6 {verdict}**" in judge.ledger.verdicts()
-    recall = judge.ledger.intervals("stages", "Identical Recall@5")[WHOLE]
+    results.ablation(found)
+    results.latency(1000, times(ms), 0.5)
+    results.claim(1000, times(ms), found)
+    assert f"**C6 {verdict}**" in results.ledger.verdicts()
+    recall = results.ledger.intervals("stages", "Identical Recall@5")[WHOLE]
     assert recall.value == pytest.approx(n_found / N)
-    assert judge.ledger.intervals("stages", "Identical Recall@1")[WHOLE].value == 0
-    lost = judge.ledger.intervals("what leaving it out changes", "Identical Recall@20 difference")
+    assert results.ledger.intervals("stages", "Identical Recall@1")[WHOLE].value == 0
+    lost = results.ledger.intervals("what leaving it out changes", "Identical Recall@20 difference")
     assert lost[f"{CEILING} − {WHOLE}"].value == pytest.approx((150 - n_found) / N)
-    assert judge.reading().count("the whole path") == len(lost)
-    is_sure = f"**{CEILING}** ahead of **the whole path** by" in judge.reading()
+    assert results.reading().count("the whole path") == len(lost)
+    is_sure = f"**{CEILING}** ahead of **the whole path** by" in results.reading()
     assert is_sure == (n_found == 120)
-    judge.ledger.save()
+    results.ledger.save()
 
 
-def test_a_copy_that_selection_removed_counts_where_nothing_was_selected(judge):
+def test_a_copy_that_selection_removed_counts_where_nothing_was_selected(results):
     twice = pages(N)
     twice[:, 5] = np.arange(N)
-    judge.ablation({WHOLE: pages(N), UNSELECTED: twice})
-    precision = judge.ledger.intervals("stages", "mAP")
+    results.ablation({WHOLE: pages(N), UNSELECTED: twice})
+    precision = results.ledger.intervals("stages", "mAP")
     assert precision[WHOLE].value == pytest.approx(1 / 3)
     assert precision[UNSELECTED].value == pytest.approx((1 / 3 + 2 / 6) / 2)
 
 
-def test_time_is_compared_by_medians_and_clients_by_their_tails(judge):
+def test_time_is_compared_by_medians_and_clients_by_their_tails(results):
     rows = np.arange(40)
     seconds = pd.DataFrame({"engine": np.full(40, 0.02), "naive": np.full(40, 0.08)})
-    judge.against_naive(rows, seconds, {name: pages(N)[:40] for name in seconds})
-    table = judge.ledger.table("engine and naive pipeline")
+    results.against_naive(rows, seconds, {name: pages(N)[:40] for name in seconds})
+    table = results.ledger.table("engine and naive pipeline")
     assert table.loc["engine over naive", "time ratio"] == pytest.approx(0.25)
-    judge.clients([Load(2, 50.0, np.array([0.01] * 99 + [1.0]))])
-    assert judge.ledger.table("clients").loc["2 clients", "p95 over median"] == pytest.approx(1)
+    results.clients([Traffic(2, 50.0, np.array([0.01] * 99 + [1.0]))])
+    assert results.ledger.table("clients").loc["2 clients", "p95 over median"] == pytest.approx(1)
 
 
-def test_figures_print_what_was_measured(judge):
+def test_figures_print_what_was_measured(results):
     kept = {stage: np.arange(10) < 10 - place for place, stage in enumerate(FUNNEL)}
     texts = [text.get_text() for text in funnel_plot(kept).axes[0].texts]
     assert texts[:2] == ["1.000", "0.900  (−0.100)"]

@@ -6,20 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from random_features import NAMES, unit
+from small_labs import make_index_lab
 
 import vsa
 from vsa.index.codec import Codec
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import compare, fastest, make_items, make_queries, make_truth
-from vsa.study.index.experiment import IndexLab
 from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS, Method
 from vsa.study.index.plots import codec_plot, recall_plot
-from vsa.study.index.results import IndexJudge, reading, repeats
-from vsa.study.index.task import Asked, IndexTask
+from vsa.study.index.results import IndexResults, reading, repeats
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.tables import tables
 from vsa.study.run import make_run
-from vsa.study.settings import IndexSettings
 from vsa.study.simulate.growth import make_growth
 
 
@@ -79,42 +77,23 @@ def test_the_fastest_setting_reaches_the_recall(curve):
 
 @pytest.fixture
 def lab(tmp_path):
-    rng = np.random.default_rng(1)
-    products = np.repeat(np.arange(100), 4)
-    centres = unit(rng, 100, 32)
-    features = centres[products] + 0.1 * rng.normal(size=(400, 32)).astype(np.float32)
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    categories = np.array(NAMES)[products % 3]
-    group = np.full(400, -1)
-    group[:40] = np.repeat(np.arange(20), 2)
-    kept = np.ones(400, bool)
-    kept[1:40:2] = False
-
-    def asked(seed):
-        noise = 0.1 * np.random.default_rng(seed).normal(size=(60, 32)).astype(np.float32)
-        photos = centres[:60] + noise
-        photos /= np.linalg.norm(photos, axis=1, keepdims=True)
-        return Asked(photos, np.arange(60), np.array(NAMES)[np.arange(60) % 3])
-
-    task = IndexTask(features, products, categories, kept, group, asked(2), asked(3), asked(3))
-    settings = IndexSettings(sizes=(500, 1000), n_peers=500, n_queries=30, load_s=0.3)
-    return IndexLab(task, settings, 0, tmp_path / "lab")
+    return make_index_lab(tmp_path / "lab")
 
 
 def test_the_experiments_become_records_and_claims(lab):
     run = make_run("synthetic", "smoke", 0)
     ledger = Ledger.open(run, "04_binary_index")
-    judge = IndexJudge(ledger, lab.task, lab.settings.n_queries, 100, 0)
-    judge.growth(*lab.growth_evidence())
-    judge.codecs(lab.codecs())
+    results = IndexResults(ledger, lab.task, lab.settings.n_queries, 100, 0)
+    results.growth(*lab.growth_evidence())
+    results.codecs(lab.codecs())
     curves = lab.curves()
-    judge.curves(curves)
-    judge.worst_case(lab.worst_case())
-    judge.categories(lab.narrowed())
-    judge.loads(lab.loads())
-    judge.shards(*lab.shards())
-    judge.selection(lab.selection())
-    judge.claim_recall(curves)
+    results.curves(curves)
+    results.worst_case(lab.worst_case())
+    results.categories(lab.narrowed())
+    results.loads(lab.loads())
+    results.shards(*lab.shards())
+    results.selection(lab.selection())
+    results.claim_recall(curves)
     ledger.save()
     verdicts = ledger.verdicts()
     assert all(f"**{claim} " in verdicts for claim in ("C4", "C4a", "C7"))
@@ -128,11 +107,11 @@ def test_the_experiments_become_records_and_claims(lab):
 def test_growth_within_one_index_is_told_apart_from_that_with_shards(lab):
     curve = lab.curve(500)
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "04_binary_index")
-    judge = IndexJudge(ledger, lab.task, lab.settings.n_queries, 100, 0)
+    results = IndexResults(ledger, lab.task, lab.settings.n_queries, 100, 0)
     times = {n: curve.p50_ms * n**power for n, power in ((500, 1.0), (1000, 1.0), (4000, 1.5))}
     curves = {n: curve.assign(p50_ms=p50) for n, p50 in times.items()}
     curves[4000] = curves[4000].assign(n_shards=2)
-    judge.curves(curves)
+    results.curves(curves)
     exponents = [
         ledger.value(
             ledger.section, "growth of latency", f"vsa, 500 to {n} items", "growth exponent"
@@ -150,8 +129,8 @@ def test_growth_within_one_index_is_told_apart_from_that_with_shards(lab):
 def test_a_catalogue_without_copies_cannot_tell_what_selection_does(lab):
     task = dataclasses.replace(lab.task, group=np.full(400, -1), kept=np.ones(400, bool))
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "04_binary_index")
-    judge = IndexJudge(ledger, task, lab.settings.n_queries, 100, 0)
-    judge.selection(dataclasses.replace(lab, task=task).selection())
+    results = IndexResults(ledger, task, lab.settings.n_queries, 100, 0)
+    results.selection(dataclasses.replace(lab, task=task).selection())
     verdicts = ledger.verdicts()
     assert "**C7 inconclusive**" in verdicts
     assert "Lacking: near-duplicates" in verdicts
@@ -182,9 +161,9 @@ def test_a_registered_peer_and_codec_appear_in_tables_and_figures(lab, monkeypat
     curve, codecs = lab.curve(500), lab.codecs()
     assert curve[curve.method == "numpy scan"].recall.item() == 1
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "04_binary_index")
-    judge = IndexJudge(ledger, lab.task, lab.settings.n_queries, 100, 0)
-    judge.codecs(codecs)
-    judge.curves({500: curve})
+    results = IndexResults(ledger, lab.task, lab.settings.n_queries, 100, 0)
+    results.codecs(codecs)
+    results.curves({500: curve})
     shown = str(tables(ledger, "codes", "500 items"))
     assert "numpy scan" in shown
     assert "first dimensions, 512 bits" in shown

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from small_labs import RANKING, K, make_ranking_lab
 
 from vsa.data.schema import QUALITY
 from vsa.ranking.blend import TOLERANCE, blend, choose_weight
@@ -13,40 +14,17 @@ from vsa.ranking.models import APPEARANCE, GBDT_LR, LR, RANKERS, Rule
 from vsa.ranking.serve import open_ranker, save_ranker
 from vsa.runtime.errors import InputError
 from vsa.study.ledger.ledger import Ledger
-from vsa.study.ranking.experiment import ORACLE, SHUFFLED, RankLab
+from vsa.study.ranking.experiment import ORACLE, SHUFFLED, RankingLab
 from vsa.study.ranking.plots import conversion_plot
-from vsa.study.ranking.results import RankJudge, calibration_error
-from vsa.study.ranking.task import Pages, RankTask, relevance_of
+from vsa.study.ranking.prepare import RankTask, relevance_of
+from vsa.study.ranking.results import RankingResults, calibration_error
 from vsa.study.run import make_run
-from vsa.study.settings import RankingSettings
 from vsa.study.simulate.shoppers import IDENTICAL, NAMES, SHARES, conversion_rate
-
-SETTINGS = RankingSettings(n_sessions=60, n_trees=20, depth=3, n_seeds=3)
-N_ITEMS, K = 400, 20
-
-
-def pages(rng: np.random.Generator, n: int) -> Pages:
-    relevance = rng.choice(4, (n, K), p=[0.4, 0.2, 0.2, 0.2])
-    similarity = np.sort(rng.normal(0.15 * relevance, 0.3))[:, ::-1].astype(np.float32)
-    return Pages(rng.integers(0, N_ITEMS, (n, K)), similarity, relevance, np.arange(n) // 3)
 
 
 @pytest.fixture(scope="module")
-def lab() -> RankLab:
-    rng = np.random.default_rng(0)
-    quality = pd.DataFrame(
-        {
-            "sales": np.exp(rng.normal(3.2, 1.5, N_ITEMS)),
-            "conversion_rate": rng.beta(2, 40, N_ITEMS),
-            "applause_rate": rng.beta(20, 2, N_ITEMS),
-            "price": np.exp(rng.normal(4, 0.7, N_ITEMS)),
-        }
-    )
-    quality.iloc[::7, 0] = np.nan
-    quality.iloc[::50] = np.nan
-    categories = rng.choice(["bags", "shoes"], N_ITEMS)
-    sides = (pages(rng, 90), pages(rng, 90), pages(rng, 150))
-    return RankLab(RankTask(quality, categories, *sides, False), SETTINGS, 0, 200)
+def lab() -> RankingLab:
+    return make_ranking_lab()
 
 
 @pytest.mark.parametrize("name", list(RANKERS))
@@ -122,22 +100,22 @@ def registered(monkeypatch):
     return RANKERS.register
 
 
-def fresh(lab: RankLab) -> RankLab:
-    return RankLab(lab.task, dataclasses.replace(SETTINGS, n_seeds=1), 0, 50)
+def fresh(lab: RankingLab) -> RankingLab:
+    return RankingLab(lab.task, dataclasses.replace(RANKING, n_seeds=1), 0, 50)
 
 
 def test_a_ranker_of_ones_own_is_in_tables_and_figures(lab, registered):
     registered("dearest first", lambda settings, seed: Dearest())
-    judge = RankJudge(
+    results = RankingResults(
         Ledger.open(make_run("synthetic", "smoke", 0), "05_quality_rerank"), fresh(lab)
     )
-    judge.own_order()
-    judge.blended()
-    judge.gains()
+    results.own_order()
+    results.blended()
+    results.gains()
     for title in ("own order", "appearance kept", "gain over appearance only"):
-        assert "dearest first" in judge.ledger.table(title).index
-    assert "over dearest first" in judge.ledger.table("GBDT + LR over others").index
-    own, kept = judge.points("own order"), judge.points("appearance kept")
+        assert "dearest first" in results.ledger.table(title).index
+    assert "over dearest first" in results.ledger.table("GBDT + LR over others").index
+    own, kept = results.points("own order"), results.points("appearance kept")
     labels = conversion_plot(own, kept, {}).axes[0].get_legend_handles_labels()[1]
     assert "dearest first" in labels
 
@@ -220,23 +198,23 @@ def test_a_page_without_any_signal_is_still_ordered(lab):
 
 def test_the_experiments_become_records_and_a_claim(lab):
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "05_quality_rerank")
-    judge = RankJudge(ledger, lab)
-    judge.penalties()
-    judge.own_order()
-    judge.blended()
-    judge.gains()
-    judge.segments()
-    judge.importance()
-    judge.calibration(lab.calibration())
-    judge.latency(lab.published())
-    judge.claim()
+    results = RankingResults(ledger, lab)
+    results.penalties()
+    results.own_order()
+    results.blended()
+    results.gains()
+    results.segments()
+    results.importance()
+    results.calibration(lab.calibration())
+    results.latency(lab.published())
+    results.claim()
     ledger.save()
     assert "**C5 reproduced**" in ledger.verdicts()
     oracle = ledger.value(ledger.section, "own order", ORACLE, "conversion rate")
     assert oracle > ledger.value(ledger.section, "own order", LR, "conversion rate")
-    assert set(judge.points("own order")) > set(judge.points("appearance kept"))
-    assert judge.reading().count("**GBDT + LR**") == len(lab.fits[0].rankers) - 2
-    assert "not compared" not in judge.reading()
+    assert set(results.points("own order")) > set(results.points("appearance kept"))
+    assert results.reading().count("**GBDT + LR**") == len(lab.fits[0].rankers) - 2
+    assert "not compared" not in results.reading()
 
 
 def test_simulated_signals_are_named_in_every_table(lab):
@@ -249,6 +227,6 @@ def test_simulated_signals_are_named_in_every_table(lab):
         True,
     )
     ledger = Ledger.open(make_run("grocery", "smoke", 0), "05_quality_rerank")
-    judge = RankJudge(ledger, RankLab(task, SETTINGS, 0, 50))
-    judge.own_order()
+    results = RankingResults(ledger, RankingLab(task, RANKING, 0, 50))
+    results.own_order()
     assert not ledger.table("own order, simulated quality signals").empty

@@ -8,9 +8,8 @@ from random_features import unit
 from vsa.data.schema import QUALITY, Dataset
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.index.task import Asked, IndexTask
-from vsa.study.ranking.prepare import rank_task
-from vsa.study.ranking.task import K
+from vsa.study.index.prepare import Asked, IndexTask
+from vsa.study.ranking.prepare import K, rank_task
 from vsa.study.simulate.shoppers import CATEGORY, ELSE, IDENTICAL, LEAF
 
 N_PRODUCTS, N_IMAGES = 40, 160

@@ -116,25 +116,25 @@ def record(
 
     Intervals resample whole products (photos where products are unknown) and seeds.
     """
-    judge = _Judge(ledger, task, outcome, [r.seed for r in results], n_resamples)
+    writer = _Results(ledger, task, outcome, [r.seed for r in results], n_resamples)
     for method, probabilities in outcome.probabilities.items():
-        judge.quality(method, probabilities)
-    judge.differences()
-    judge.agreement()
+        writer.quality(method, probabilities)
+    writer.differences()
+    writer.agreement()
     for size, methods in outcome.growth.items():
         for method, probabilities in methods.items():
-            judge.accuracy("reference growth", f"{size:,} images | {method}", probabilities)
+            writer.accuracy("reference growth", f"{size:,} images | {method}", probabilities)
     for code, category in enumerate(task.categories):
         chosen = outcome.labels == code
         for method in (MODEL, SEARCH, FUSION) if chosen.any() else ():
             variant = f"{category} | {method}"
-            judge.accuracy("accuracy by category", variant, outcome.probabilities[method], chosen)
+            writer.accuracy("accuracy by category", variant, outcome.probabilities[method], chosen)
     for result, choice in zip(results, outcome.choices, strict=True):
-        judge.training(result, choice)
+        writer.training(result, choice)
 
 
 @dataclass(frozen=True)
-class _Judge:
+class _Results:
     ledger: Ledger
     task: CategoryTask
     outcome: CategoryOutcome

@@ -11,8 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from vsa.study.embedding.outcome import Outcome
-from vsa.study.embedding.pictures import BoxExamples, MinedPage, ResultGrid
+from vsa.study.embedding.examples import BoxExamples, MinedPage, ResultGrid
+from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.variants import registered, variants
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.figures.style import GREY, PALETTE, STYLE, class_style, new_figure
@@ -42,15 +42,15 @@ def mined_page_plot(page: MinedPage) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Figure:
+def training_plot(finished: FinishedJobs, names: Sequence[str], title: str = "") -> Figure:
     """Share of triplet terms that still push, against steps; mean over seeds, smoothed.
 
     Registered losses are drawn beside the named variants, where they tell that share.
     """
     figure, axis = new_figure(8.2, 3.8)
     shown = dict.fromkeys((*names, *(variant.name for variant in registered())))
-    for i, name in enumerate(n for n in shown if n in outcome):
-        curves = [job.curve for job in outcome.jobs[name].values()]
+    for i, name in enumerate(n for n in shown if n in finished):
+        curves = [job.curve for job in finished.jobs[name].values()]
         if all(curve.active_share.isna().all() for curve in curves):
             continue
         active = pd.Series(np.mean([curve.active_share.to_numpy() for curve in curves], axis=0))
@@ -63,15 +63,15 @@ def training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Fi
 
 
 @mpl.rc_context(STYLE)
-def box_training_plot(outcome: Outcome, names: Sequence[str], title: str = "") -> Figure:
+def box_training_plot(finished: FinishedJobs, names: Sequence[str], title: str = "") -> Figure:
     """Mean side and spread of the centres of the boxes against steps, of the first seed."""
     figure, axes = new_figure(8.6, 3.6, 1, 2)
     panels = {
         "mean_side": "mean side (share of the image)",
         "centre_spread": "spread of centres (share of the image)",
     }
-    for i, name in enumerate(n for n in names if n in outcome):
-        curve = next(iter(outcome.jobs[name].values())).curve
+    for i, name in enumerate(n for n in names if n in finished):
+        curve = next(iter(finished.jobs[name].values())).curve
         for axis, column in zip(axes, panels, strict=True):
             smooth, style = _smoothed(curve[column], curve, 5), class_style(i)
             every = max(1, len(smooth) // 8)

@@ -9,12 +9,14 @@ import numpy as np
 from vsa.embedding.extract import describe
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
+from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.jobs import JUDGED
-from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.variants import JOINT, SUPERVISED, in_study, untrained, variants
 
 
-def features_of(lab: Lab, name: str, split: str, command: Callable[[str], str]) -> np.ndarray:
+def features_of(
+    lab: EmbeddingLab, name: str, split: str, command: Callable[[str], str]
+) -> np.ndarray:
     """Unit features of a variant, float32 (n, d), of a split's queries or of the catalogue.
 
     Parameters

@@ -20,7 +20,7 @@ _TAIL = 20  # last steps, whose mean says how training ended
 
 
 @dataclass(frozen=True)
-class Answer:
+class Found:
     """What one trained network found for the val or for the test queries."""
 
     ranking: Ranking
@@ -64,7 +64,7 @@ def make_card(trouble: Sequence[str] = (), seconds: float = 0.0, steps: int = 0)
     return {"trouble": list(trouble), "seconds": seconds, "steps": steps}
 
 
-def save_job(folder: Path, answers: dict[str, Answer], log: pd.DataFrame, card: dict) -> None:
+def save_job(folder: Path, answers: dict[str, Found], log: pd.DataFrame, card: dict) -> None:
     arrays = {}
     for split, answer in answers.items():
         arrays[f"everywhere_{split}"] = answer.ranking.everywhere.astype(np.int32)
@@ -75,11 +75,11 @@ def save_job(folder: Path, answers: dict[str, Answer], log: pd.DataFrame, card: 
     (folder / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
 
 
-def read_answers(folder: Path) -> dict[str, Answer]:
+def read_found(folder: Path) -> dict[str, Found]:
     """All that was answered: split → rankings (n, 60) and boxes."""
     with np.load(folder / "answers.npz") as arrays:
         return {
-            split: Answer(
+            split: Found(
                 Ranking(arrays[f"everywhere_{split}"], arrays[f"within_{split}"]),
                 arrays[f"boxes_{split}"],
             )
@@ -98,7 +98,7 @@ def read_job(
     offered : product codes of the catalogue, (m,).
     """
     judged = {}
-    for split, answer in read_answers(folder).items():
+    for split, answer in read_found(folder).items():
         hits, within = (
             (rows >= 0) & (offered[rows] == wanted[split][:, None])
             for rows in (answer.ranking.everywhere, answer.ranking.within)

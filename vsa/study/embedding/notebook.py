@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from vsa.embedding.joint import soft_mask
 from vsa.embedding.losses import l2, per_query
-from vsa.embedding.mining import Candidates
+from vsa.embedding.mining import RawTriplets
 from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
-from vsa.study.embedding.outcome import gather, test_answer
-from vsa.study.embedding.pictures import category_net, domain_sample
+from vsa.study.embedding.examples import category_net, domain_sample
+from vsa.study.embedding.finished import gather, judged_test
 from vsa.study.embedding.plots import (
     after_categories_figure,
     after_figure,
@@ -33,7 +33,7 @@ __all__ = [
     "JOINT",
     "PER_QUERY",
     "SENSITIVITY",
-    "Candidates",
+    "RawTriplets",
     "after_categories_figure",
     "after_figure",
     "before_figure",
@@ -44,6 +44,7 @@ __all__ = [
     "differences_figure",
     "domain_sample",
     "gather",
+    "judged_test",
     "l2",
     "mined_page_figure",
     "occlusion_figure",
@@ -57,7 +58,6 @@ __all__ = [
     "recall_figure",
     "record",
     "soft_mask",
-    "test_answer",
     "training_figure",
     "worse_figure",
 ]

@@ -18,9 +18,7 @@ from vsa.study.embedding.drawing import (
     result_plot,
     training_plot,
 )
-from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.outcome import Outcome
-from vsa.study.embedding.pictures import (
+from vsa.study.embedding.examples import (
     DomainSample,
     box_examples,
     category_net,
@@ -28,6 +26,8 @@ from vsa.study.embedding.pictures import (
     occlusion_maps,
     result_grid,
 )
+from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.results import RECALL
 from vsa.study.embedding.variants import (
     CATEGORY,
@@ -48,7 +48,7 @@ from vsa.study.ledger.ledger import Ledger
 _SHOWN = (CATEGORY, CLICKS, FILTER, PER_QUERY, JOINT, ORACLE)
 
 
-def mined_page_figure(lab: Lab) -> HouseFigure:
+def mined_page_figure(lab: EmbeddingLab) -> HouseFigure:
     """What the filter decides about one training query."""
     return worded(
         mined_page_plot(mined_page(lab)),
@@ -60,11 +60,11 @@ def mined_page_figure(lab: Lab) -> HouseFigure:
     )
 
 
-def training_figure(outcome: Outcome) -> HouseFigure:
+def training_figure(finished: FinishedJobs) -> HouseFigure:
     """How much is left to learn."""
     names = (CATEGORY_TRIPLETS, CLICKS, FILTER, SHARED, PER_QUERY, ORACLE)
     return worded(
-        training_plot(outcome, names, "How much is left to learn"),
+        training_plot(finished, names, "How much is left to learn"),
         "embedding_training",
         "Share of triplet terms that are above zero, against training steps, one line per variant.",
         "Share of triplet terms that still push, mean over seeds, smoothed over ten steps.",
@@ -93,9 +93,9 @@ def differences_figure(ledger: Ledger) -> HouseFigure:
     )
 
 
-def better_figure(outcome: Outcome) -> HouseFigure:
+def better_figure(finished: FinishedJobs) -> HouseFigure:
     """The query where clicks help most."""
-    grid = result_grid(outcome, _SHOWN, better=PER_QUERY, worse=CATEGORY)
+    grid = result_grid(finished, _SHOWN, better=PER_QUERY, worse=CATEGORY)
     return worded(
         result_plot(grid, "Where clicks help"),
         "results_better",
@@ -104,9 +104,9 @@ def better_figure(outcome: Outcome) -> HouseFigure:
     )
 
 
-def worse_figure(outcome: Outcome) -> HouseFigure:
+def worse_figure(finished: FinishedJobs) -> HouseFigure:
     """The query where clicks hurt most."""
-    grid = result_grid(outcome, _SHOWN, better=CATEGORY, worse=PER_QUERY)
+    grid = result_grid(finished, _SHOWN, better=CATEGORY, worse=PER_QUERY)
     return worded(
         result_plot(grid, "Where clicks hurt"),
         "results_worse",
@@ -147,29 +147,29 @@ def after_categories_figure(plane: Plane, names: Sequence[str]) -> HouseFigure:
     )
 
 
-def box_training_figure(outcome: Outcome) -> HouseFigure:
+def box_training_figure(finished: FinishedJobs) -> HouseFigure:
     """Boxes while they are learned."""
     return worded(
-        box_training_plot(outcome, (JOINT, PLAIN_JOINT), "Boxes while they are learned"),
+        box_training_plot(finished, (JOINT, PLAIN_JOINT), "Boxes while they are learned"),
         "box_training",
         "Mean side and spread of centres of learned boxes against training steps.",
         "Boxes of the training batches; dotted lines part the stages.",
     )
 
 
-def boxes_figure(outcome: Outcome, seed: int) -> HouseFigure:
+def boxes_figure(finished: FinishedJobs, seed: int) -> HouseFigure:
     """The best, typical and worst learned boxes."""
     return worded(
-        box_plot(box_examples(outcome, seed)),
+        box_plot(box_examples(finished, seed)),
         "learned_boxes",
         "Test photos with learned boxes, solid, and true boxes, dashed: best, typical and worst.",
         "Learned boxes (orange, solid) and, where known, true ones (blue, dashed).",
     )
 
 
-def occlusion_figure(outcome: Outcome, lab: Lab, seed: int) -> HouseFigure:
+def occlusion_figure(finished: FinishedJobs, lab: EmbeddingLab, seed: int) -> HouseFigure:
     """What the features look at, before and after learning from clicks."""
-    photos = box_examples(outcome, seed, n_each=2).images
+    photos = box_examples(finished, seed, n_each=2).images
     maps = {
         "category": occlusion_maps(category_net(lab), photos, lab.device),
         "clicks": occlusion_maps(lab.net(PER_QUERY), photos, lab.device),
@@ -192,7 +192,7 @@ class Plane:
     rows: np.ndarray  # int64 (m,), of the sample
 
 
-def plane_of(net: JointNet, sample: DomainSample, lab: Lab, seed: int) -> Plane:
+def plane_of(net: JointNet, sample: DomainSample, lab: EmbeddingLab, seed: int) -> Plane:
     """The sample as that network sees it."""
     return Plane(sample, *tsne(describe(net, sample.images, lab.device).features, seed))
 

@@ -19,7 +19,7 @@ from vsa.embedding.train import Images
 from vsa.runtime.device import Device, pick_device
 from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
 from vsa.study.category.experiment import run_seeds
-from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.published import FOLDER
 from vsa.study.embedding.slices import StudyJob, pick, plan
 from vsa.study.run import Run
@@ -39,7 +39,7 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
     return embedding_task.make_task(queries, shop.kept, shop.pvlog, Images(*images), pair)
 
 
-def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[Lab]:
+def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[EmbeddingLab]:
     """One lab per seed of the study, each around the category network of that seed."""
     settings = run.settings.embedding
     labels = category_task.make_task(shop.dataset, shop.kept.image_id)
@@ -51,7 +51,7 @@ def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list
 
     networks = run_seeds(labels, shop.dataset, run, device)[: settings.n_study_seeds]
     return [
-        Lab(
+        EmbeddingLab(
             task,
             settings,
             device,

@@ -36,7 +36,7 @@ from vsa.study.embedding.variants import variants
 from vsa.study.ledger import environment
 
 if TYPE_CHECKING:
-    from vsa.study.embedding.lab import Lab
+    from vsa.study.embedding.experiment import EmbeddingLab
 
 FOLDER = "jobs"  # of a run's reports
 QUERIES, CATALOGUE = "queries.parquet", "catalogue.parquet"
@@ -66,7 +66,7 @@ def path_of(folder: Path, name: str, seed: int) -> Path:
     return folder / f"{slug(name)}-seed-{seed}.npz"
 
 
-def about(lab: Lab, name: str) -> dict[str, Any]:
+def about(lab: EmbeddingLab, name: str) -> dict[str, Any]:
     """What a job is and rests on: key, settings, checksums of the data, versions, machine."""
     settings = lab.settings
     if variant := variants().get(name):
@@ -84,7 +84,7 @@ def about(lab: Lab, name: str) -> dict[str, Any]:
     }
 
 
-def publish(lab: Lab, name: str, job: Job) -> None:
+def publish(lab: EmbeddingLab, name: str, job: Job) -> None:
     """Write a finished job for others to read, unless it is there already with its key.
 
     Raises InputError if the place cannot be written.
@@ -178,7 +178,7 @@ def published_key(folder: Path, name: str, seed: int) -> str | None:
         return None
 
 
-def find_published(lab: Lab, name: str) -> Published | None:
+def find_published(lab: EmbeddingLab, name: str) -> Published | None:
     """A lab's job as it was published, whatever its key; None if it is not.
 
     Raises InputError if it is damaged.

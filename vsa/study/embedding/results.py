@@ -12,8 +12,8 @@ from vsa.embedding.mining import Triplets, mining_statistics
 from vsa.runtime.seeds import generator
 from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.detector import detect
-from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.outcome import Outcome
+from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.variants import (
     AXES,
     CATEGORY,
@@ -113,37 +113,39 @@ _CLOSE = 0.05  # IoU@0.5 that may be lost to a detector and still be called clos
 _N_TIMINGS = 30
 
 
-def record(ledger: Ledger, labs: list[Lab], outcome: Outcome, n_resamples: int) -> None:
+def record(
+    ledger: Ledger, labs: list[EmbeddingLab], finished: FinishedJobs, n_resamples: int
+) -> None:
     """Write mining, features, boxes, speed, sensitivity and training, and judge the claims.
 
     Intervals resample products and training seeds.
     """
-    judge = _Judge(ledger, outcome, n_resamples, labs[0].seed)
-    judge.mining(labs)
-    judge.features()
-    effects = judge.differences()
-    judge.ratios()
-    judge.strata()
-    judge.sensitivity()
-    judge.training()
-    judge.masks()
+    writer = _Results(ledger, finished, n_resamples, labs[0].seed)
+    writer.mining(labs)
+    writer.features()
+    effects = writer.differences()
+    writer.ratios()
+    writer.strata()
+    writer.sensitivity()
+    writer.training()
+    writer.masks()
     for claim, names in _CLAIMS.items():
         chosen = {name: effects[name] for name in names if name in effects}
-        evidence = judge.evidence(names)
-        ledger.claim(judge_all(claim, chosen, RECALL, evidence, lacks=judge.lacks(names)))
+        evidence = writer.evidence(names)
+        ledger.claim(judge_all(claim, chosen, RECALL, evidence, lacks=writer.lacks(names)))
     masking = {name: effects[name] for name in _MASKING if name in effects}
-    evidence, lacks = judge.evidence(_MASKING), judge.lacks(_MASKING)
-    if outcome.task.boxes is None:
+    evidence, lacks = writer.evidence(_MASKING), writer.lacks(_MASKING)
+    if finished.task.boxes is None:
         lacks = ["true boxes", *lacks]
         ledger.claim(judge_all("C3", masking, RECALL, evidence, lacks=lacks))
         return
-    judge.boxes(outcome.task.boxes)
-    learned = judge.box_difference(JOINT, CONSTANT_BOX)
+    writer.boxes(finished.task.boxes)
+    learned = writer.box_difference(JOINT, CONSTANT_BOX)
     evidence += [f"{ledger.section}/boxes/{name}/mean IoU" for name in (JOINT, CONSTANT_BOX)]
     unit = "mean IoU for boxes, Identical Recall@1 for masks"
     boxes = {"boxes − best constant box": learned}
     ledger.claim(judge_all("C3", boxes | masking, unit, evidence, lacks=lacks))
-    judge.speed(labs[0])
+    writer.speed(labs[0])
 
 
 def comparisons() -> dict[str, tuple[str, str]]:
@@ -152,9 +154,9 @@ def comparisons() -> dict[str, tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class _Judge:
+class _Results:
     ledger: Ledger
-    outcome: Outcome
+    finished: FinishedJobs
     n_resamples: int
     seed: int
 
@@ -164,20 +166,20 @@ class _Judge:
         self.ledger.record(experiment, variant, metric, ci, seeds=seeds)
 
     def mean(self, values: np.ndarray) -> Interval:
-        return mean_interval(values, self.n_resamples, self.seed, groups=self.outcome.groups)
+        return mean_interval(values, self.n_resamples, self.seed, groups=self.finished.groups)
 
     def difference(self, a: np.ndarray, b: np.ndarray) -> Interval:
-        groups = self.outcome.groups
+        groups = self.finished.groups
         return paired_difference(a, b, self.n_resamples, self.seed, groups=groups)
 
     def ratio(self, a: np.ndarray, b: np.ndarray) -> Interval:
-        groups = self.outcome.groups
+        groups = self.finished.groups
         return paired_ratio(a, b, self.n_resamples, self.seed, groups=groups)
 
-    def mining(self, labs: list[Lab]) -> None:
+    def mining(self, labs: list[EmbeddingLab]) -> None:
         """What the filter does, as the known identities tell: mean over seeds."""
         mined = [lab.mining() for lab in labs]
-        products = self.outcome.task.products
+        products = self.finished.task.products
         kinds: dict[str, list[Triplets]] = {
             "raw clicks": [m.train.triplets for m in mined],
             "after the filter": [m.filtered for m in mined],
@@ -207,25 +209,25 @@ class _Judge:
 
     def features(self) -> None:
         for name in in_study():
-            if name not in self.outcome or name in _NO_FEATURES or is_sensitivity(name):
+            if name not in self.finished or name in _NO_FEATURES or is_sensitivity(name):
                 continue
-            seeds = self.outcome.seeds(name)
+            seeds = self.finished.seeds(name)
             for k in KS:
-                recall = self.outcome.recall(name, seeds, k)
+                recall = self.finished.recall(name, seeds, k)
                 self.note("features", name, f"Identical Recall@{k}", self.mean(recall), seeds)
-            precision = self.outcome.average_precision(name, seeds)
+            precision = self.finished.average_precision(name, seeds)
             self.note("features", name, "mAP", self.mean(precision), seeds)
             for k in KS:
-                recall = self.outcome.recall(name, seeds, k, within=True)
+                recall = self.finished.recall(name, seeds, k, within=True)
                 metric = f"Identical Recall@{k}"
                 self.note("features within the category", name, metric, self.mean(recall), seeds)
 
     def differences(self) -> dict[str, Interval]:
         effects = {}
         for name, (first, second) in comparisons().items():
-            if first in self.outcome and second in self.outcome:
-                seeds = self.outcome.seeds(first, second)
-                a, b = (self.outcome.recall(v, seeds) for v in (first, second))
+            if first in self.finished and second in self.finished:
+                seeds = self.finished.seeds(first, second)
+                a, b = (self.finished.recall(v, seeds) for v in (first, second))
                 effects[name] = self.difference(a, b)
                 metric = "Identical Recall@1 difference"
                 self.note("difference", name, metric, effects[name], seeds)
@@ -234,16 +236,18 @@ class _Judge:
     def ratios(self) -> None:
         """How many times the Recall, and how much of the way to the oracle is closed."""
         for name, (first, second) in _RATIOS.items():
-            if first in self.outcome and second in self.outcome:
-                seeds = self.outcome.seeds(first, second)
-                a, b = (self.outcome.recall(v, seeds) for v in (first, second))
+            if first in self.finished and second in self.finished:
+                seeds = self.finished.seeds(first, second)
+                a, b = (self.finished.recall(v, seeds) for v in (first, second))
                 ratio = self.ratio(a, b)
                 if np.isfinite([ratio.low, ratio.high]).all():
                     self.note("ratio", name, f"{RECALL} ratio", ratio, seeds)
         for name, start in _CLOSED.items():
-            if all(v in self.outcome for v in (start, PER_QUERY, ORACLE)):
-                seeds = self.outcome.seeds(start, PER_QUERY, ORACLE)
-                low, mid, high = (self.outcome.recall(v, seeds) for v in (start, PER_QUERY, ORACLE))
+            if all(v in self.finished for v in (start, PER_QUERY, ORACLE)):
+                seeds = self.finished.seeds(start, PER_QUERY, ORACLE)
+                low, mid, high = (
+                    self.finished.recall(v, seeds) for v in (start, PER_QUERY, ORACLE)
+                )
                 share = self.ratio(mid - low, high - low)
                 if np.isfinite([share.low, share.high]).all():
                     metric = "share of the distance"
@@ -251,11 +255,11 @@ class _Judge:
 
     def strata(self) -> None:
         """Where among the queries the gains arise: by copies on offer, and by background."""
-        wanted, offered = self.outcome.task.products
+        wanted, offered = self.finished.task.products
         n_offered = np.bincount(offered, minlength=wanted.max() + 1)
-        facts = {BY_DUPLICATES: n_offered[wanted[self.outcome.rows]].astype(float)}
-        if self.outcome.task.boxes is not None:
-            sides = _sides(self.outcome.task.boxes[self.outcome.rows])
+        facts = {BY_DUPLICATES: n_offered[wanted[self.finished.rows]].astype(float)}
+        if self.finished.task.boxes is not None:
+            sides = _sides(self.finished.task.boxes[self.finished.rows])
             facts[BY_CLUTTER] = 1 - sides.prod(axis=1)
         for experiment, fact in facts.items():
             inner = np.quantile(fact, np.arange(1, _N_STRATA) / _N_STRATA)
@@ -265,10 +269,10 @@ class _Judge:
                 ends = [f"{end:.2g}" for end in (fact[chosen].min(), fact[chosen].max())]
                 span = " to ".join(dict.fromkeys(ends))
                 for name, (first, second) in _STRATIFIED.items():
-                    if first in self.outcome and second in self.outcome:
-                        seeds = self.outcome.seeds(first, second)
-                        a, b = (self.outcome.recall(v, seeds)[:, chosen] for v in (first, second))
-                        groups = self.outcome.groups[chosen]
+                    if first in self.finished and second in self.finished:
+                        seeds = self.finished.seeds(first, second)
+                        a, b = (self.finished.recall(v, seeds)[:, chosen] for v in (first, second))
+                        groups = self.finished.groups[chosen]
                         effect = paired_difference(a, b, self.n_resamples, self.seed, groups=groups)
                         metric = f"{RECALL} difference"
                         self.note(experiment, f"{name} | {span}", metric, effect, seeds)
@@ -279,39 +283,39 @@ class _Judge:
         return [
             f"{self.ledger.section}/{_MASKS if v in OTHER_MASKS else 'features'}/{v}/{RECALL}"
             for v in variants
-            if v in self.outcome
+            if v in self.finished
         ]
 
     def lacks(self, names: tuple[str, ...]) -> list[str]:
         """Comparisons that a claim needs and that were not made, or with too few seeds."""
-        made = [n for n in names if all(v in self.outcome for v in COMPARISONS[n])]
+        made = [n for n in names if all(v in self.finished for v in COMPARISONS[n])]
         absent = [name for name in names if name not in made]
-        few = any(len(self.outcome.seeds(*COMPARISONS[n])) < _MIN_SEEDS for n in made)
+        few = any(len(self.finished.seeds(*COMPARISONS[n])) < _MIN_SEEDS for n in made)
         return absent + ([f"{_MIN_SEEDS} training seeds"] if few else [])
 
     def masks(self) -> None:
         """The joint network's feature branch behind each kind of mask."""
         for name in (*OTHER_MASKS, JOINT, SUPERVISED, DETECTOR):
-            if name in self.outcome:
-                seeds = self.outcome.seeds(name)
+            if name in self.finished:
+                seeds = self.finished.seeds(name)
                 for k in KS:
-                    recall = self.mean(self.outcome.recall(name, seeds, k))
+                    recall = self.mean(self.finished.recall(name, seeds, k))
                     self.note(_MASKS, name, f"Identical Recall@{k}", recall, seeds)
 
     def boxes(self, truth: np.ndarray) -> None:
         for name in _BOXES:
-            if name not in self.outcome:
+            if name not in self.finished:
                 continue
-            seeds = self.outcome.seeds(name)
-            iou = self.outcome.iou(name, seeds)
+            seeds = self.finished.seeds(name)
+            iou = self.finished.iou(name, seeds)
             for metric, values in (
                 ("mean IoU", iou),
                 ("IoU@0.5", iou > 0.5),
                 ("IoU@0.7", iou > 0.7),
             ):
                 self.note("boxes", name, metric, self.mean(values.astype(float)), seeds)
-            found = [self.outcome.boxes(name, seed) for seed in seeds]
-            right = truth[self.outcome.rows]
+            found = [self.finished.boxes(name, seed) for seed in seeds]
+            right = truth[self.finished.rows]
             for metric, part in (("centre correlation", _centres), ("size correlation", _sides)):
                 correlations = [_correlation(part(boxes), part(right)) for boxes in found]
                 if np.isfinite(correlations).all():
@@ -321,19 +325,19 @@ class _Judge:
             self.ledger.record("boxes", name, "mean side", side, n=len(right), seeds=seeds)
 
     def box_difference(self, first: str, second: str) -> Interval:
-        seeds = self.outcome.seeds(first, second)
-        iou = [self.outcome.iou(name, seeds) for name in (first, second)]
+        seeds = self.finished.seeds(first, second)
+        iou = [self.finished.iou(name, seeds) for name in (first, second)]
         effect = self.difference(*iou)
         self.note("box difference", f"{first} − {second}", "mean IoU difference", effect, seeds)
         return effect
 
-    def speed(self, lab: Lab) -> None:
+    def speed(self, lab: EmbeddingLab) -> None:
         """Claim C3a: one pass that locates and describes, against detector and then feature."""
-        seeds = self.outcome.seeds(JOINT, DETECTOR)
-        hits = [(self.outcome.iou(name, seeds) > 0.5).astype(float) for name in (JOINT, DETECTOR)]
+        seeds = self.finished.seeds(JOINT, DETECTOR)
+        hits = [(self.finished.iou(name, seeds) > 0.5).astype(float) for name in (JOINT, DETECTOR)]
         lost = self.difference(*hits)
         joint, detector = lab.net(JOINT), lab.detector()
-        photo = lab.task.images.queries[self.outcome.rows[:1]]
+        photo = lab.task.images.queries[self.finished.rows[:1]]
 
         def one_pass() -> object:
             return describe(joint, photo, lab.device, boxes="own")
@@ -369,27 +373,27 @@ class _Judge:
         """
         axes: dict[str, dict[str, str]] = {}  # axis → label → variant
         for name, variant in variants().items():
-            if variant.axis and name in self.outcome:
+            if variant.axis and name in self.finished:
                 axes.setdefault(variant.axis, _bases(variant)).setdefault(name, name)
         for axis, rows in axes.items():
-            rows = {label: name for label, name in rows.items() if name in self.outcome}
-            seeds = self.outcome.seeds(*rows.values())
+            rows = {label: name for label, name in rows.items() if name in self.finished}
+            seeds = self.finished.seeds(*rows.values())
             for label, name in rows.items() if seeds else ():
-                recall = self.mean(self.outcome.recall(name, seeds))
+                recall = self.mean(self.finished.recall(name, seeds))
                 self.note(f"sensitivity: {axis}", label, RECALL, recall, seeds)
-                if variants()[name].masked and self.outcome.task.boxes is not None:
-                    iou = self.mean(self.outcome.iou(name, seeds))
+                if variants()[name].masked and self.finished.task.boxes is not None:
+                    iou = self.mean(self.finished.iou(name, seeds))
                     self.note(f"sensitivity: {axis}", label, "mean IoU", iou, seeds)
             for label, name in rows.items() if seeds else ():
                 raw = label.removesuffix("filtered") + "raw"
                 if label.endswith("| filtered") and raw in rows:
-                    a, b = (self.outcome.recall(v, seeds) for v in (name, rows[raw]))
+                    a, b = (self.finished.recall(v, seeds) for v in (name, rows[raw]))
                     metric = f"{RECALL} difference"
                     effect = self.difference(a, b)
                     self.note(f"sensitivity: {axis}", f"{label} − raw", metric, effect, seeds)
 
     def training(self) -> None:
-        for name, by_seed in self.outcome.jobs.items():
+        for name, by_seed in self.finished.jobs.items():
             trained = [job.training for job in by_seed.values() if job.training]
             if not trained or is_sensitivity(name):
                 continue

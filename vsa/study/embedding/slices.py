@@ -18,8 +18,8 @@ from vsa.runtime.deadline import DEADLINE, Stopped
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
 from vsa.study.embedding.baselines import baselines
+from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.jobs import slug
-from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.published import path_of, publish, published_key, read_published
 from vsa.study.embedding.variants import (
     DETECTOR,
@@ -39,7 +39,7 @@ FINISHED = (DONE, PUBLISHED)
 class StudyJob:
     """One variant with one seed, done or not."""
 
-    lab: Lab
+    lab: EmbeddingLab
     name: str
 
     @property
@@ -105,7 +105,7 @@ def pick(patterns: Sequence[str] = ()) -> list[str]:
     return [name for name in in_study() if name in chosen or not patterns]
 
 
-def plan(labs: Sequence[Lab], patterns: Sequence[str] = ()) -> list[StudyJob]:
+def plan(labs: Sequence[EmbeddingLab], patterns: Sequence[str] = ()) -> list[StudyJob]:
     """The jobs that the data allow, in the order in which they are done.
 
     Comparisons come first and sensitivities after them, each with one seed after the other: a

@@ -27,8 +27,8 @@ import torch
 from vsa.runtime.atomic import atomic_file, replace_dir
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.errors import InputError
+from vsa.study.embedding.experiment import start_of
 from vsa.study.embedding.jobs import HALF
-from vsa.study.embedding.lab import start_of
 from vsa.study.embedding.published import (
     about,
     path_of,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from vsa.study.catalogue.prepare import open_shop
-from vsa.study.end_to_end.lab import WHOLE
+from vsa.study.end_to_end.experiment import WHOLE
 from vsa.study.end_to_end.plots import ablation_plot, failure_plot, funnel_plot, waterfall_plot
 from vsa.study.end_to_end.prepare import open_end_to_end
-from vsa.study.end_to_end.results import EndToEndJudge
+from vsa.study.end_to_end.results import EndToEndResults
 
 __all__ = [
     "WHOLE",
-    "EndToEndJudge",
+    "EndToEndResults",
     "ablation_plot",
     "failure_plot",
     "funnel_plot",

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vsa.data.images import load_image
-from vsa.study.end_to_end.lab import ALL, EndToEnd
+from vsa.study.end_to_end.experiment import ALL, EndToEndLab
 from vsa.study.figures.grids import DrawnBox, image_rows
 from vsa.study.figures.plots import interval_plot
 from vsa.study.figures.style import GREY, PALETTE, STYLE, HouseFigure, new_figure, worded
@@ -94,7 +94,7 @@ def ablation_plot(ledger: Ledger) -> HouseFigure:
     )
 
 
-def failure_plot(lab: EndToEnd, page: np.ndarray, n: int) -> HouseFigure:
+def failure_plot(lab: EndToEndLab, page: np.ndarray, n: int) -> HouseFigure:
     """The `n` photos whose product is furthest behind what was found; `page` as of `ablation`."""
     return worded(
         _failure_plot(lab, lab.failures(page, n), "What went wrong most"),
@@ -106,7 +106,7 @@ def failure_plot(lab: EndToEnd, page: np.ndarray, n: int) -> HouseFigure:
 
 
 @mpl.rc_context(STYLE)
-def _failure_plot(lab: EndToEnd, rows: np.ndarray, title: str = "") -> Figure:
+def _failure_plot(lab: EndToEndLab, rows: np.ndarray, title: str = "") -> Figure:
     """Photos with the learned box, the first results, and the picture that should be among them."""
     if not len(rows):
         figure, axis = new_figure(6, 0.8)
@@ -127,7 +127,7 @@ def _failure_plot(lab: EndToEnd, rows: np.ndarray, title: str = "") -> Figure:
     return image_rows(shown, titles, boxes=boxes, cell_inches=1.3, heading=title)
 
 
-def _missed(lab: EndToEnd, photo: int) -> Path:
+def _missed(lab: EndToEndLab, photo: int) -> Path:
     """The picture of the photo's product whose feature is nearest."""
     kept = np.flatnonzero(lab.task.kept)
     same = kept[lab.task.products[kept] == lab.photos.products[photo]]

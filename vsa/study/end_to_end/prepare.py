@@ -7,10 +7,10 @@ from vsa.ranking.serve import open_ranker
 from vsa.runtime.atomic import settled
 from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.prepare import open_labs, prepare_learning
 from vsa.study.embedding.variants import JOINT
-from vsa.study.end_to_end.lab import EndToEnd
+from vsa.study.end_to_end.experiment import EndToEndLab
 from vsa.study.index.prepare import index_task
 from vsa.study.predecessors import made_by
 from vsa.study.ranking.prepare import can_be_ranked, ranker_folder
@@ -18,7 +18,7 @@ from vsa.study.run import Run
 from vsa.trained import TrainedModels
 
 
-def open_end_to_end(run: Run, shop: Shop) -> EndToEnd:
+def open_end_to_end(run: Run, shop: Shop) -> EndToEndLab:
     """Where notebook 06 experiments.
 
     Raises NotApplicable where there are no features, and InputError where notebook 02 or 05 left
@@ -29,10 +29,10 @@ def open_end_to_end(run: Run, shop: Shop) -> EndToEnd:
     task = index_task(run, shop, lab)
     if can_be_ranked(task):
         made_by("05_quality_rerank", run, ranker_folder(run))
-    return EndToEnd(run, shop, lab, task, trained_models(run, lab))
+    return EndToEndLab(run, shop, lab, task, trained_models(run, lab))
 
 
-def trained_models(run: Run, lab: Lab) -> TrainedModels:
+def trained_models(run: Run, lab: EmbeddingLab) -> TrainedModels:
     """The category stage, the joint network and, if notebook 05 fitted one, the ranker of a run."""
     ranker = settled(ranker_folder(run))
     return TrainedModels(

@@ -11,8 +11,8 @@ import pandas as pd
 
 from vsa.metrics import average_precision, identical_recall_at_k
 from vsa.runtime.seeds import generator
-from vsa.study.end_to_end.lab import ALL, CEILING, UNSELECTED, WHOLE, Load, Photos
-from vsa.study.index.task import IndexTask
+from vsa.study.end_to_end.experiment import ALL, CEILING, UNSELECTED, WHOLE, Photos, Traffic
+from vsa.study.index.prepare import IndexTask
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
@@ -26,7 +26,7 @@ KEPT = 0.01  # Identical Recall@20 that the whole path may lose against a full f
 
 
 @dataclass(frozen=True)
-class EndToEndJudge:
+class EndToEndResults:
     """Writes the records of one run."""
 
     ledger: Ledger
@@ -91,7 +91,7 @@ class EndToEndJudge:
         )
         self._note(experiment, "engine − naive", "Identical Recall@20 difference", lost)
 
-    def clients(self, loads: Sequence[Load]) -> None:
+    def clients(self, loads: Sequence[Traffic]) -> None:
         """Throughput, and what one of several clients waits."""
         for load in loads:
             name = f"{load.n_clients} client{'s' * (load.n_clients > 1)}"

@@ -20,14 +20,18 @@ from vsa.index.codec import CODECS, UnfitBitsError, make_codec
 from vsa.index.index import Index
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.runtime.atomic import atomic_file
+from vsa.runtime.device import pick_device
 from vsa.runtime.fingerprint import Versions, checksum, key, libraries
 from vsa.runtime.seeds import generator
+from vsa.study.catalogue.prepare import Shop
+from vsa.study.embedding.prepare import open_labs, prepare_learning
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import K, codec_ranking, compare, make_items, make_queries
-from vsa.study.index.loads import Load, shard_results, throughput, update_load
 from vsa.study.index.peers import IVF, LINEAR, PEERS, SCALABLE, Items
-from vsa.study.index.task import IndexTask
+from vsa.study.index.prepare import IndexTask, index_task
 from vsa.study.index.timing import one_thread
+from vsa.study.index.traffic import Traffic, shard_results, throughput, update_traffic
+from vsa.study.run import Run
 from vsa.study.settings import IndexSettings
 from vsa.study.simulate import growth
 from vsa.study.simulate.growth import Growth, local_dimension, make_growth, neighbour_similarity
@@ -151,14 +155,14 @@ class IndexLab:
 
     # Load and shards -----------------------------------------------------------------------
 
-    def loads(self) -> list[Load]:
+    def loads(self) -> list[Traffic]:
         """Searches in the largest catalogue of the profile beside writers of several speeds."""
         features, categories = self.growth.catalogue(max(self.settings.sizes))
         folder = self.folder / "index"
         build_index(folder, features, categories=categories, seed=self.seed)
         fresh, _ = self.growth.draw(10**6, 2**14)
         rates = (0.0, 5000.0, np.inf)
-        return update_load(folder, fresh, self.asked, self.settings.load_s, rates)
+        return update_traffic(folder, fresh, self.asked, self.settings.traffic_s, rates)
 
     def shards(self) -> tuple[np.ndarray, dict[str, float]]:
         """Whether shards change results, per query; and queries per second, by set-up."""
@@ -175,7 +179,7 @@ class IndexLab:
         for clients in (1, 2, 4):
             for name, searcher in (("one index", one), (f"{_N_SHARDS} shards × 2 replicas", many)):
                 rate = throughput(
-                    searcher.search_one, self.asked, clients, self.settings.load_s / 5
+                    searcher.search_one, self.asked, clients, self.settings.traffic_s / 5
                 )
                 rates[f"{name}, {clients} clients"] = rate
         one.close()
@@ -259,3 +263,10 @@ class IndexLab:
                 )
             ],
         )
+
+
+def open_lab(run: Run, shop: Shop) -> IndexLab:
+    """Where notebook 04 experiments; raises NotApplicable where there are no features to index."""
+    lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
+    folder = run.artifacts / "index"
+    return IndexLab(index_task(run, shop, lab), run.settings.index, run.seed, folder)

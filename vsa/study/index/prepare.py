@@ -5,23 +5,68 @@ Stages are wired here, in the other rooms' ``prepare`` and in `vsa.engine`, and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from vsa.data.images import load_images
 from vsa.embedding.extract import describe_catalogue
-from vsa.runtime.device import pick_device
 from vsa.runtime.fingerprint import checksum, key
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.prepare import open_labs, prepare_learning
+from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.variants import JOINT
-from vsa.study.index.experiment import IndexLab
-from vsa.study.index.task import Asked, IndexTask
 from vsa.study.run import Run
 
 
-def index_task(run: Run, shop: Shop, lab: Lab) -> IndexTask:
+@dataclass(frozen=True)
+class Asked:
+    """Photos of a split whose product is for sale."""
+
+    features: np.ndarray  # float32 (n, d), unit length
+    products: np.ndarray  # int64 (n,)
+    categories: np.ndarray  # str (n,)
+
+    def first(self, n: int) -> Asked:
+        """At most `n` of them, spread over all."""
+        rows = np.unique(np.linspace(0, len(self.features) - 1, n).round().astype(int))
+        return Asked(self.features[rows], self.products[rows], self.categories[rows])
+
+
+@dataclass(frozen=True)
+class IndexTask:
+    """The catalogue, with what selection removed, and the photos that search it."""
+
+    features: np.ndarray  # float32 (n, d), unit length, of all catalogue images
+    products: np.ndarray  # int64 (n,)
+    categories: np.ndarray  # str (n,)
+    kept: np.ndarray  # bool (n,): selected
+    group: np.ndarray  # int64 (n,): of duplicates; −1 outside any
+    validation: Asked
+    test: Asked
+    test_unselected: Asked  # photos of all products that the catalogue had before selection
+
+    def summary(self) -> pd.DataFrame:
+        """Images, products and categories on either side."""
+        sides = {
+            "catalogue": (self.products, self.categories),
+            "catalogue, selected": (self.products[self.kept], self.categories[self.kept]),
+            "photos, validation": (self.validation.products, self.validation.categories),
+            "photos, test": (self.test.products, self.test.categories),
+        }
+        return pd.DataFrame(
+            {
+                name: {
+                    "images": len(products),
+                    "products": len(np.unique(products)),
+                    "categories": len(np.unique(categories)),
+                }
+                for name, (products, categories) in sides.items()
+            }
+        ).T
+
+
+def index_task(run: Run, shop: Shop, lab: EmbeddingLab) -> IndexTask:
     """All catalogue images, and the photos that search them, as the joint network sees both.
 
     Photos are described behind the mask of their own box, catalogue images as they are.
@@ -62,10 +107,3 @@ def _key(paths: pd.Series, images: np.ndarray) -> str:
     The network's own key does not know the images that selection removed.
     """
     return key({}, paths=paths.tolist(), pixels=checksum(images))
-
-
-def index_lab(run: Run, shop: Shop) -> IndexLab:
-    """Where notebook 04 experiments; raises NotApplicable where there are no features to index."""
-    lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
-    folder = run.artifacts / "index"
-    return IndexLab(index_task(run, shop, lab), run.settings.index, run.seed, folder)

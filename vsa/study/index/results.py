@@ -11,9 +11,9 @@ import pandas as pd
 
 from vsa.metrics import average_precision, identical_recall_at_k
 from vsa.study.index.benchmark import fastest
-from vsa.study.index.loads import Load
 from vsa.study.index.peers import COARSE, ENGINE, LINEAR
-from vsa.study.index.task import IndexTask
+from vsa.study.index.prepare import IndexTask
+from vsa.study.index.traffic import Traffic
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
@@ -25,7 +25,7 @@ KEPT = 0.01  # Identical Recall that selection may cost
 
 
 @dataclass(frozen=True)
-class IndexJudge:
+class IndexResults:
     """Writes the records of one run."""
 
     ledger: Ledger
@@ -66,7 +66,7 @@ class IndexJudge:
         """Codes without any structure."""
         self._size("worst case: uniform features", curve, None)
 
-    def loads(self, loads: Sequence[Load]) -> None:
+    def loads(self, loads: Sequence[Traffic]) -> None:
         """Searches beside writers."""
         idle = loads[0]
         for load in loads:

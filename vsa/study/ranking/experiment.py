@@ -23,8 +23,11 @@ from vsa.ranking.models import GBDT, GBDT_LR, LR, RANKERS, GbdtLr, Ranker, make_
 from vsa.ranking.serve import QualityRanker
 from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
+from vsa.study.catalogue.prepare import Shop
+from vsa.study.index.experiment import open_lab as index_lab
 from vsa.study.ledger.bootstrap import mean_interval
-from vsa.study.ranking.task import RankTask
+from vsa.study.ranking.prepare import RankTask, rank_task
+from vsa.study.run import Run
 from vsa.study.settings import RankingSettings
 from vsa.study.simulate.shoppers import (
     IDENTICAL,
@@ -45,7 +48,7 @@ _CHUNK_PAGES = 8  # what stays in a processor's cache
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PageWorth:
     """What pages in a new order are worth, float64 (n_seeds, n, S) each, by user portrait."""
 
     conversion: np.ndarray
@@ -68,7 +71,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class RankLab:
+class RankingLab:
     """Where rankers are fitted, blended and compared on one task."""
 
     task: RankTask
@@ -163,7 +166,7 @@ class RankLab:
         return found | {SHUFFLED: [self.scores(fit, GBDT_LR, "test") for fit in self.shuffled_fits]}
 
     @cached_property
-    def own_order(self) -> dict[str, Outcome]:
+    def own_order(self) -> dict[str, PageWorth]:
         """Test pages ordered by each ranker's score alone."""
         return {
             name: self._outcome([best_first(score) for score in scores])
@@ -172,7 +175,7 @@ class RankLab:
         }
 
     @cached_property
-    def blended(self) -> dict[str, Outcome]:
+    def blended(self) -> dict[str, PageWorth]:
         """Test pages ordered by each score blended into appearance, as validation chose."""
         return {
             name: self._blended(self.test_scores[name], self.weights(name))
@@ -181,7 +184,7 @@ class RankLab:
         }
 
     @cached_property
-    def controls(self) -> dict[str, Outcome]:
+    def controls(self) -> dict[str, PageWorth]:
         """GBDT + LR of shuffled signals, with its own weight and with that of the true ones."""
         return {
             control: self._blended(self.test_scores[SHUFFLED], self.weights(name))
@@ -192,7 +195,7 @@ class RankLab:
         """The chosen weights of a score, per log."""
         return [choice.weight for choice in self.choices[name]]
 
-    def portrait_unknown(self) -> Outcome:
+    def portrait_unknown(self) -> PageWorth:
         """GBDT + LR that averages its score over all portraits."""
         scores = []
         for known in self.test_scores[GBDT_LR]:
@@ -264,7 +267,7 @@ class RankLab:
         scores = self.scores(fit, name, "choose")
         return choose_weight(pages.similarity, scores, conversion, SHARES, lower_bound)
 
-    def _blended(self, scores: list[np.ndarray], weights: list[float]) -> Outcome:
+    def _blended(self, scores: list[np.ndarray], weights: list[float]) -> PageWorth:
         appearance = self.task.test.similarity[:, None]
         return self._outcome(
             [
@@ -273,7 +276,7 @@ class RankLab:
             ]
         )
 
-    def _outcome(self, orders: list[np.ndarray]) -> Outcome:
+    def _outcome(self, orders: list[np.ndarray]) -> PageWorth:
         """`orders` (n, S, k) are those of the test pages, one per log."""
         order, pages = np.stack(orders), self.task.test
         p = self.probabilities("test")[None]
@@ -281,7 +284,7 @@ class RankLab:
         identical = np.broadcast_to((pages.relevance == IDENTICAL)[None, :, None], order.shape)
         found = np.take_along_axis(identical, order, -1).reshape(-1, k)
         wanted = np.ones(len(found), bool)
-        return Outcome(
+        return PageWorth(
             conversion_rate(np.take_along_axis(np.broadcast_to(p, order.shape), order, -1)),
             appearance_ndcg(order),
             {
@@ -326,3 +329,12 @@ def _spoilt(x: np.ndarray, name: str, columns: list[int], rng: np.random.Generat
     moved = np.take_along_axis(x, other[:, None, :, None], axis=2)
     spoilt[..., columns] = moved[..., columns]
     return spoilt
+
+
+def open_lab(run: Run, shop: Shop) -> RankingLab:
+    """Where notebook 05 experiments.
+
+    Raises NotApplicable where products are not known, or validation photos show fewer than two.
+    """
+    task = rank_task(shop, index_lab(run, shop).task, run.seed)
+    return RankingLab(task, run.settings.ranking, run.seed, run.settings.n_bootstrap)

@@ -22,7 +22,7 @@ from vsa.study.figures.style import (
 )
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ranking.experiment import RANDOM
-from vsa.study.ranking.results import RankJudge, calibration_bins
+from vsa.study.ranking.results import RankingResults, calibration_bins
 
 Points = Mapping[str, tuple[Interval, Interval]]  # name → NDCG of appearance, conversion rate
 
@@ -76,11 +76,11 @@ def _cross(
     )
 
 
-def gain_plot(judge: RankJudge) -> HouseFigure:
+def gain_plot(results: RankingResults) -> HouseFigure:
     """What each blend converts beyond appearance alone."""
     label = "conversion rate − that of appearance only"
     return worded(
-        interval_plot(judge.gain_intervals(), label, 0, "Gain in conversion"),
+        interval_plot(results.gain_intervals(), label, 0, "Gain in conversion"),
         "conversion_gain",
         "Gain in conversion rate of each blended ranker and control over appearance only.",
         "Exact conversion of test pages minus that of their order by appearance; simulated "
@@ -88,9 +88,9 @@ def gain_plot(judge: RankJudge) -> HouseFigure:
     )
 
 
-def importance_plot(judge: RankJudge) -> HouseFigure:
+def importance_plot(results: RankingResults) -> HouseFigure:
     """What shuffling an input costs."""
-    lost = judge.importance_intervals()
+    lost = results.importance_intervals()
     return worded(
         interval_plot(lost, "conversion rate lost", 0, "What shuffling an input costs"),
         "ranking_importance",

@@ -25,7 +25,7 @@ from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.sentences import bullets
 from vsa.study.ledger.timing import measure
-from vsa.study.ranking.experiment import SHUFFLED, UNKNOWN, Outcome, RankLab
+from vsa.study.ranking.experiment import SHUFFLED, UNKNOWN, PageWorth, RankingLab
 from vsa.study.simulate.shoppers import NAMES
 
 N_BINS = 15
@@ -36,11 +36,11 @@ _IMPORTANCE = "importance for GBDT + LR"
 
 
 @dataclass(frozen=True)
-class RankJudge:
+class RankingResults:
     """Writes the records of one run; intervals resample products and logs of sessions."""
 
     ledger: Ledger
-    lab: RankLab
+    lab: RankingLab
 
     def title(self, name: str) -> str:
         """An experiment's name, which says so where the data set has no quality signals."""
@@ -185,7 +185,7 @@ class RankJudge:
         unit = "share of simulated sessions; NDCG"
         self.ledger.claim(judge_all("C5", effects, unit, evidence, lacks=lacks))
 
-    def _outcome(self, experiment: str, name: str, outcome: Outcome) -> None:
+    def _outcome(self, experiment: str, name: str, outcome: PageWorth) -> None:
         title = self.title(experiment)
         measured = {"conversion rate": outcome.conversion, "NDCG of appearance": outcome.ndcg}
         measured |= {f"Identical Recall@{k}": hits for k, hits in outcome.recall.items()}
@@ -199,11 +199,11 @@ class RankJudge:
         lab = self.lab
         return mean_interval(values, lab.n_resamples, lab.seed, groups=lab.task.test.products)
 
-    def _difference(self, first: Outcome, second: Outcome) -> Interval:
+    def _difference(self, first: PageWorth, second: PageWorth) -> Interval:
         one, other = (o.over_shoppers(o.conversion) for o in (first, second))
         return self._paired(paired_difference, one, other)
 
-    def _ratio(self, first: Outcome, second: Outcome) -> Interval:
+    def _ratio(self, first: PageWorth, second: PageWorth) -> Interval:
         one, other = (o.over_shoppers(o.conversion) for o in (first, second))
         return self._paired(paired_ratio, one, other)
 

@@ -14,8 +14,8 @@ from vsa.embedding.task import EmbeddingTask
 from vsa.metrics import box_iou
 from vsa.runtime.device import Device
 from vsa.runtime.seeds import generator
-from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.outcome import Outcome, test_answer
+from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.finished import FinishedJobs, judged_test
 from vsa.study.embedding.variants import JOINT
 
 _PATCH_SHARE = 0.25
@@ -33,7 +33,7 @@ class MinedPage:
     identical: np.ndarray  # bool (n,)
 
 
-def mined_page(lab: Lab, n_each: int = 3) -> MinedPage:
+def mined_page(lab: EmbeddingLab, n_each: int = 3) -> MinedPage:
     """The training query with most kinds of decision: its clicks, and its nearest non-clicks."""
     mined, task = lab.mining(), lab.task
     triplets, thresholds = mined.train.triplets, mined.thresholds
@@ -94,10 +94,10 @@ class BoxExamples:
     titles: list[str]
 
 
-def box_examples(outcome: Outcome, seed: int, n_each: int = 6) -> BoxExamples:
+def box_examples(finished: FinishedJobs, seed: int, n_each: int = 6) -> BoxExamples:
     """Best, median and worst boxes by IoU; a random choice where true boxes are not known."""
-    learned = test_answer(outcome, JOINT).boxes
-    rows, truth = outcome.rows, outcome.task.boxes
+    learned = judged_test(finished, JOINT).boxes
+    rows, truth = finished.rows, finished.task.boxes
     if truth is None:
         chosen = generator(seed, "box examples").permutation(len(rows))[: 3 * n_each]
         titles = [""] * len(chosen)
@@ -111,7 +111,7 @@ def box_examples(outcome: Outcome, seed: int, n_each: int = 6) -> BoxExamples:
         chosen = np.concatenate(list(parts.values()))
         titles = [f"{kind}: IoU {iou[i]:.2f}" for kind, part in parts.items() for i in part]
         true = truth[rows[chosen]]
-    images = np.array(outcome.task.images.queries[rows[chosen]])
+    images = np.array(finished.task.images.queries[rows[chosen]])
     return BoxExamples(images, learned[chosen], true, titles)
 
 
@@ -125,24 +125,24 @@ class ResultGrid:
 
 
 def result_grid(
-    outcome: Outcome, names: tuple[str, ...], *, better: str, worse: str, n_results: int = 10
+    finished: FinishedJobs, names: tuple[str, ...], *, better: str, worse: str, n_results: int = 10
 ) -> ResultGrid:
     """The test query whose first identical item `better` lifts most over `worse`."""
-    names = tuple(name for name in names if name in outcome)
-    wanted, offered = outcome.task.products
-    wanted = wanted[outcome.rows]
-    found = {name: test_answer(outcome, name) for name in (*names, better, worse)}
+    names = tuple(name for name in names if name in finished)
+    wanted, offered = finished.task.products
+    wanted = wanted[finished.rows]
+    found = {name: judged_test(finished, name) for name in (*names, better, worse)}
     first = {name: _first_identical(found[name].hits) for name in (better, worse)}
     chosen = int(np.argmax(1 / first[better] - 1 / first[worse]))
     shown = {name: found[name].ranks[chosen, :n_results] for name in names}
     return ResultGrid(
-        np.array(outcome.task.images.queries[outcome.rows[chosen]]),
-        {name: np.array(outcome.task.images.catalogue[rows]) for name, rows in shown.items()},
+        np.array(finished.task.images.queries[finished.rows[chosen]]),
+        {name: np.array(finished.task.images.catalogue[rows]) for name, rows in shown.items()},
         {name: offered[rows] == wanted[chosen] for name, rows in shown.items()},
     )
 
 
-def category_net(lab: Lab) -> JointNet:
+def category_net(lab: EmbeddingLab) -> JointNet:
     """The category network that a lab's variants start from, giving the feature before its head."""
     net = lab.new_net()
     net.head = nn.Identity()

@@ -23,11 +23,11 @@ from vsa.runtime.device import pick_device
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.embedding.lab import Lab
+from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.variants import JOINT
 from vsa.study.end_to_end.naive import NaivePipeline
 from vsa.study.end_to_end.published import engine_folder
-from vsa.study.index.task import IndexTask
+from vsa.study.index.prepare import IndexTask
 from vsa.study.run import Run
 from vsa.study.simulate.growth import make_growth
 from vsa.study.simulate.signals import simulate_signals
@@ -69,7 +69,7 @@ class Photos:
 
 
 @dataclass(frozen=True)
-class Load:
+class Traffic:
     """What some clients get who ask one photo after the other."""
 
     n_clients: int
@@ -78,12 +78,12 @@ class Load:
 
 
 @dataclass(frozen=True)
-class EndToEnd:
+class EndToEndLab:
     """The engine of one run, and what it is judged with."""
 
     run: Run
     shop: Shop
-    lab: Lab
+    lab: EmbeddingLab
     task: IndexTask
     models: TrainedModels
 
@@ -209,7 +209,9 @@ class EndToEnd:
                     found[name].append(_padded(self._codes(page)[None])[0])
         return pd.DataFrame(seconds), {name: np.stack(rows) for name, rows in found.items()}
 
-    def clients(self, engine: VisualSearch, n_clients: Sequence[int], seconds: float) -> list[Load]:
+    def clients(
+        self, engine: VisualSearch, n_clients: Sequence[int], seconds: float
+    ) -> list[Traffic]:
         """Clients in threads, each of whom asks one photo after the other."""
         paths = self._some(len(self.photos.paths))
         return [_load(engine, paths, n, seconds) for n in n_clients]
@@ -303,7 +305,7 @@ def _padded(products: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _load(engine: VisualSearch, paths: Sequence[Path], n_clients: int, seconds: float) -> Load:
+def _load(engine: VisualSearch, paths: Sequence[Path], n_clients: int, seconds: float) -> Traffic:
     times: list[list[float]] = [[] for _ in range(n_clients)]
     end = time.perf_counter() + seconds
 
@@ -319,4 +321,4 @@ def _load(engine: VisualSearch, paths: Sequence[Path], n_clients: int, seconds: 
     for thread in threads:
         thread.join()
     together = np.concatenate([np.array(t) for t in times])
-    return Load(n_clients, len(together) / (time.perf_counter() - start), together)
+    return Traffic(n_clients, len(together) / (time.perf_counter() - start), together)

@@ -23,7 +23,7 @@ BATCH = 256  # items per durable write
 
 
 @dataclass(frozen=True)
-class Load:
+class Traffic:
     """Searches beside a writer."""
 
     name: str
@@ -33,9 +33,9 @@ class Load:
     p99_ms: float
 
 
-def update_load(
+def update_traffic(
     folder: Path, features: np.ndarray, queries: np.ndarray, seconds: float, rates: Sequence[float]
-) -> list[Load]:
+) -> list[Traffic]:
     """Search an index while another process adds to it, in batches of 256, at several rates.
 
     A rate of 0 is an idle writer, of infinity one that adds as fast as it can.
@@ -62,7 +62,7 @@ def update_load(
             added, spent = ours.recv()
         first += added
         name = "idle" if rate == 0 else "as fast as it can" if np.isinf(rate) else f"{rate:,.0f}/s"
-        loads.append(Load(name, added / spent, **latency(np.array(times))))
+        loads.append(Traffic(name, added / spent, **latency(np.array(times))))
     ours.close()
     writer.join()
     return loads

@@ -5,8 +5,8 @@ import pytest
 from vsa.embedding.task import make_task
 from vsa.runtime.errors import NotApplicable
 from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
-from vsa.study.embedding.lab import Lab
-from vsa.study.embedding.outcome import gather
+from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.finished import gather
 from vsa.study.embedding.reading import reading
 from vsa.study.embedding.results import record
 from vsa.study.embedding.retrieval import N_RESULTS, rank
@@ -48,7 +48,7 @@ def test_ranking_against_brute_force():
 
 def test_a_finished_job_is_read_back(make_lab, tmp_path, monkeypatch):
     first = make_lab(tmp_path).run(PER_QUERY)
-    monkeypatch.setattr(Lab, "_train", None)
+    monkeypatch.setattr(EmbeddingLab, "_train", None)
     again = make_lab(tmp_path).run(PER_QUERY)
     assert first.curve.equals(again.curve)
     for split in ("val", "test"):
@@ -64,10 +64,10 @@ def test_what_a_job_rests_on_names_its_folder(make_lab, tmp_path):
 
 
 def test_a_job_killed_between_stages_goes_on(make_lab, tmp_path, monkeypatch):
-    from vsa.study.embedding import lab as lab_module
+    from vsa.study.embedding import experiment as experiment_module
 
     expected = make_lab(tmp_path / "straight").run(JOINT)
-    train_stage, calls = lab_module.train_stage, []
+    train_stage, calls = experiment_module.train_stage, []
 
     def dying(*arguments):
         calls.append(arguments[-1])
@@ -75,7 +75,7 @@ def test_a_job_killed_between_stages_goes_on(make_lab, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return train_stage(*arguments)
 
-    monkeypatch.setattr(lab_module, "train_stage", dying)
+    monkeypatch.setattr(experiment_module, "train_stage", dying)
     with pytest.raises(KeyboardInterrupt):
         make_lab(tmp_path / "killed").run(JOINT)
     found = make_lab(tmp_path / "killed").run(JOINT)
@@ -97,13 +97,13 @@ def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
     for name in (SHARED, HISTOGRAM):
         labs[1].run(name)
     labs[0].run("δ = 0.2")
-    outcome = gather(labs)
-    assert IMAGENET in outcome.left_out
-    assert {name for name in in_notebook() if name in outcome} == set(in_notebook()) - {IMAGENET}
-    assert outcome.seeds(SHARED) == [0, 1]
-    assert outcome.seeds(SHARED, PER_QUERY) == [0]
+    finished = gather(labs)
+    assert IMAGENET in finished.left_out
+    assert {name for name in in_notebook() if name in finished} == set(in_notebook()) - {IMAGENET}
+    assert finished.seeds(SHARED) == [0, 1]
+    assert finished.seeds(SHARED, PER_QUERY) == [0]
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
-    record(ledger, labs, outcome, n_resamples=50)
+    record(ledger, labs, finished, n_resamples=50)
     features = ledger.table("features")
     assert set(untrained()) - {IMAGENET} < set(features.index)
     recall = [f"Identical Recall@{k}" for k in (1, 5, 20)]

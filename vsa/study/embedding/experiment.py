@@ -29,7 +29,7 @@ from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.mining import (
     FeaturePair,
     Mining,
-    Pages,
+    PageViews,
     make_pages,
     shuffle_clicks,
 )
@@ -50,7 +50,7 @@ from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
 from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
 from vsa.study.embedding.detector import detect, make_detector, train_detector
-from vsa.study.embedding.jobs import HALF, JUDGED, Answer, Job, make_card, read_job, save_job, slug
+from vsa.study.embedding.jobs import HALF, JUDGED, Found, Job, make_card, read_job, save_job, slug
 from vsa.study.embedding.published import publish
 from vsa.study.embedding.retrieval import Ranking, rank
 from vsa.study.embedding.variants import (
@@ -103,7 +103,7 @@ def start_of(name: str) -> str:
 
 
 @dataclass
-class Lab:
+class EmbeddingLab:
     """Everything that the jobs of one seed share."""
 
     task: EmbeddingTask
@@ -287,7 +287,7 @@ class Lab:
         answers = {}
         for split in JUDGED:
             rows = self.task.rows(split)
-            answers[split] = Answer(
+            answers[split] = Found(
                 self._rank(queries[rows], catalogue, split),
                 np.tile(extract.FULL_BOX, (len(rows), 1)),
             )
@@ -300,9 +300,9 @@ class Lab:
         net = self.net(JOINT)
         return net, describe(net, self.task.images.catalogue, self.device).features
 
-    def _answer_with_boxes(self, boxes: dict[str, np.ndarray]) -> dict[str, Answer]:
+    def _ask_with_boxes(self, boxes: dict[str, np.ndarray]) -> dict[str, Found]:
         net, catalogue = self._joint
-        return self.answer(net, boxes=boxes, catalogue=catalogue)
+        return self.ask(net, boxes=boxes, catalogue=catalogue)
 
     def _other_masks(self, name: str, draft: Path) -> None:
         started = time.perf_counter()
@@ -314,7 +314,7 @@ class Lab:
             else:
                 box = self._constant_box() if name == CONSTANT_BOX else extract.FULL_BOX
                 boxes[split] = np.tile(box, (len(rows), 1))
-        answers = self._answer_with_boxes(boxes)
+        answers = self._ask_with_boxes(boxes)
         card = make_card(self._trouble_of_start(name), time.perf_counter() - started)
         save_job(draft, answers, pd.DataFrame(), card)
 
@@ -335,7 +335,7 @@ class Lab:
         log = pd.concat(logs, ignore_index=True)
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
         card = make_card(trouble, log.step_ms.sum() / 1e3, len(log))
-        save_job(draft, self.answer(net, boxes="own" if variant.masked else None), log, card)
+        save_job(draft, self.ask(net, boxes="own" if variant.masked else None), log, card)
         for number in range(len(variant.stages)):
             (draft / f"stage-{number}.pth").unlink()
             (draft / f"stage-{number}.parquet").unlink()
@@ -351,7 +351,7 @@ class Lab:
             net, self._true_boxes()[rows], images, stage, self.device, self.seed, checkpoint
         )
         torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
-        answers = self.answer(net, boxes="own")
+        answers = self.ask(net, boxes="own")
         checkpoint.unlink(missing_ok=True)
         card = make_card(self._trouble_of_start(name), log.step_ms.sum() / 1e3, len(log))
         save_job(draft, answers, log.assign(stage="boxes"), card)
@@ -377,7 +377,7 @@ class Lab:
             for split in JUDGED
         }
         card = make_card(self._trouble_of_start(name), log.step_ms.sum() / 1e3, len(log))
-        answers = self._answer_with_boxes(boxes)
+        answers = self._ask_with_boxes(boxes)
         checkpoint.unlink(missing_ok=True)
         save_job(draft, answers, log.assign(stage="detector"), card)
 
@@ -389,13 +389,13 @@ class Lab:
         found.load_state_dict(torch.load(self.path(DETECTOR) / "net.pth", weights_only=True))
         return found.to(self.device.device, memory_format=self.device.memory_format).eval()
 
-    def answer(
+    def ask(
         self,
         net: JointNet,
         *,
         boxes: dict[str, np.ndarray] | Literal["own"] | None = None,
         catalogue: np.ndarray | None = None,
-    ) -> dict[str, Answer]:
+    ) -> dict[str, Found]:
         """Ask a network for the val and test queries, as `extract.describe` has it.
 
         `catalogue` are the network's features of it, float32 (n, d), where they are known.
@@ -408,7 +408,7 @@ class Lab:
             rows = self.task.rows(split)
             given = boxes[split] if isinstance(boxes, dict) else boxes
             asked = describe(net, images.queries[rows], self.device, boxes=given)
-            answers[split] = Answer(self._rank(asked.features, catalogue, split), asked.boxes)
+            answers[split] = Found(self._rank(asked.features, catalogue, split), asked.boxes)
         return answers
 
     def _rank(self, queries: np.ndarray, catalogue: np.ndarray, split: str) -> Ranking:
@@ -424,12 +424,12 @@ class Lab:
         """The median of each side over the training queries, float32 (4,)."""
         return np.median(self._true_boxes()[self.task.rows("train")], axis=0)
 
-    def _pages(self, noise_click_rate: float | None) -> Pages:
+    def _pages(self, noise_click_rate: float | None) -> PageViews:
         if noise_click_rate is None:
             return self.task.pages
         if self.relog is None:
             raise ValueError("an observed log cannot be simulated again")
         return make_pages(self.relog(noise_click_rate), self.task.queries, self.task.catalogue)
 
-    def _mine(self, pages: Pages) -> Mining:
+    def _mine(self, pages: PageViews) -> Mining:
         return mine_clicks(self.task, self.category_features, self.seed, pages)

@@ -11,14 +11,14 @@ from vsa.embedding.task import EmbeddingTask
 from vsa.metrics import average_precision, box_iou, identical_recall_at_k
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import baselines
+from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.jobs import Job, Judged
-from vsa.study.embedding.lab import Lab
 from vsa.study.embedding.published import find_published
 from vsa.study.embedding.variants import in_notebook, in_study
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinishedJobs:
     """All finished jobs: variant → its jobs, by seed."""
 
     task: EmbeddingTask
@@ -91,7 +91,7 @@ def precision_of(judged: Judged, n_identical: np.ndarray) -> np.ndarray:
     return average_precision(judged.hits, np.ones(len(judged.hits), bool), n_identical)
 
 
-def gather(labs: list[Lab]) -> Outcome:
+def gather(labs: list[EmbeddingLab]) -> FinishedJobs:
     """Train what the notebook shows with the first seed; read all else that has been trained.
 
     Of the rest, a job that the working files do not hold is read as it was published, if it rests
@@ -120,9 +120,9 @@ def gather(labs: list[Lab]) -> Outcome:
                 if name not in baselines():
                     raise
                 left_out[name] = str(error)
-    return Outcome(labs[0].task, jobs, left_out)
+    return FinishedJobs(labs[0].task, jobs, left_out)
 
 
-def test_answer(outcome: Outcome, name: str) -> Judged:
+def judged_test(finished: FinishedJobs, name: str) -> Judged:
     """The first seed's answer to the test queries, for pictures."""
-    return outcome.jobs[name][outcome.seeds(name)[0]].judged["test"]
+    return finished.jobs[name][finished.seeds(name)[0]].judged["test"]
