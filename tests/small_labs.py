@@ -18,12 +18,12 @@ RANKING = RankingSettings(n_sessions=60, n_trees=20, depth=3, n_seeds=3)
 N_ITEMS, K = 400, 20
 
 
-def make_index_lab(folder: Path) -> IndexLab:
+def make_index_lab(folder: Path, dim: int = 32) -> IndexLab:
     """A hundred products of four pictures in three categories; some near-duplicates."""
     rng = np.random.default_rng(1)
     products = np.repeat(np.arange(100), 4)
-    centres = unit(rng, 100, 32)
-    features = centres[products] + 0.1 * rng.normal(size=(400, 32)).astype(np.float32)
+    centres = unit(rng, 100, dim)
+    features = centres[products] + 0.1 * rng.normal(size=(400, dim)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     categories = np.array(NAMES)[products % 3]
     group = np.full(400, -1)
@@ -32,7 +32,7 @@ def make_index_lab(folder: Path) -> IndexLab:
     kept[1:40:2] = False
 
     def asked(seed):
-        noise = 0.1 * np.random.default_rng(seed).normal(size=(60, 32)).astype(np.float32)
+        noise = 0.1 * np.random.default_rng(seed).normal(size=(60, dim)).astype(np.float32)
         photos = centres[:60] + noise
         photos /= np.linalg.norm(photos, axis=1, keepdims=True)
         return Asked(photos, np.arange(60), np.array(NAMES)[np.arange(60) % 3])
