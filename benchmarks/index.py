@@ -16,8 +16,7 @@ import pandas as pd
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
 from vsa.study.catalogue.prepare import open_shop
-from vsa.study.index.experiment import IndexLab
-from vsa.study.index.prepare import open_lab
+from vsa.study.index.experiment import IndexLab, open_lab
 from vsa.study.index.scale import compare_shards
 from vsa.study.run import make_run
 

@@ -35,7 +35,8 @@ def make_index_lab(folder: Path, dim: int = 32) -> IndexLab:
         noise = 0.1 * np.random.default_rng(seed).normal(size=(60, dim)).astype(np.float32)
         photos = centres[:60] + noise
         photos /= np.linalg.norm(photos, axis=1, keepdims=True)
-        return Asked(photos, np.arange(60), np.array(NAMES)[np.arange(60) % 3])
+        names = np.array(NAMES)[np.arange(60) % 3]
+        return Asked(photos, np.arange(60), names, ("",) * 60)
 
     task = IndexTask(features, products, categories, kept, group, asked(2), asked(3), asked(3))
     settings = IndexSettings(sizes=(500, 1000), n_peers=500, n_queries=30, traffic_s=0.3)

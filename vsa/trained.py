@@ -14,6 +14,8 @@ from vsa.ranking.serve import QualityRanker, read_ranker, write_ranker
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 
+_CARD = "card.json"
+
 
 @dataclass(frozen=True)
 class TrainedModels:
@@ -37,32 +39,42 @@ def write_models(folder: Path, models: TrainedModels) -> None:
                 cure="Give them as they were trained, not those of an open engine",
             )
     write_predictor(_made(folder / "category"), models.category)
-    network, net = _made(folder / "network"), models.network
-    torch.save({k: v.cpu() for k, v in net.state_dict().items()}, network / "network.pth")
-    card = {
-        "architecture": net.architecture,
-        "feature_dim": net.head.out_features,
-        "image_px": models.image_px,
-    }
-    (network / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+    write_network(_made(folder / "network"), models.network, models.image_px)
     if models.ranker is not None:
         write_ranker(_made(folder / "ranker"), models.ranker)
 
 
 def read_models(folder: Path, device: Device) -> TrainedModels:
     """Read what `write_models` wrote, from a folder that was checked."""
-    network = folder / "network"
-    card = json.loads((network / "card.json").read_text(encoding="utf-8"))
-    net = JointNet(card["architecture"], card["feature_dim"])
-    state = torch.load(network / "network.pth", weights_only=True, map_location="cpu")
-    net.load_state_dict(state)
+    network, image_px = read_network(folder / "network", device)
     ranker = folder / "ranker"
     return TrainedModels(
         read_predictor(folder / "category", device),
-        net.to(device.device, memory_format=device.memory_format).eval(),
-        card["image_px"],
+        network,
+        image_px,
         read_ranker(ranker) if ranker.is_dir() else None,
     )
+
+
+def write_network(folder: Path, network: JointNet, image_px: int) -> None:
+    """Write a joint network, and the size of its pictures, into an empty folder."""
+    torch.save({k: v.cpu() for k, v in network.state_dict().items()}, folder / "network.pth")
+    card = {
+        "architecture": network.architecture,
+        "feature_dim": network.head.out_features,
+        "image_px": image_px,
+    }
+    (folder / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
+
+
+def read_network(folder: Path, device: Device) -> tuple[JointNet, int]:
+    """What `write_network` wrote: the network, on a device, and the size of its pictures."""
+    card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
+    network = JointNet(card["architecture"], card["feature_dim"])
+    state = torch.load(folder / "network.pth", weights_only=True, map_location="cpu")
+    network.load_state_dict(state)
+    network.to(device.device, memory_format=device.memory_format)
+    return network.eval(), card["image_px"]
 
 
 def _made(folder: Path) -> Path:

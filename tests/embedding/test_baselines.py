@@ -16,7 +16,7 @@ from vsa.study.embedding.baselines import (
     describe_by,
 )
 from vsa.study.embedding.finished import gather
-from vsa.study.embedding.results import _Judge
+from vsa.study.embedding.results import _Results
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
 
@@ -109,9 +109,11 @@ def test_a_registered_one_stands_in_the_notebook_s_table_and_a_bad_one_is_left_o
     make_lab, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
-    monkeypatch.setattr(variants, "_NOTEBOOK", ())
+    for group in ("_NOTEBOOK", "_CONTROLS", "_PUBLISHED", "_SENSITIVITY"):
+        monkeypatch.setattr(variants, group, ())
     monkeypatch.setattr(variants, "OTHER_MASKS", ())
-    monkeypatch.setattr(variants, "DETECTOR", HISTOGRAM)
+    for name in ("DETECTOR", "SUPERVISED"):
+        monkeypatch.setattr(variants, name, HISTOGRAM)
     EMBEDDERS.register("bright", bright)
     EMBEDDERS.register("broken", lambda: Embedder(lambda pictures: pictures, image_px=8))
     BASELINES.register("mean colour", mean_colour)
@@ -119,5 +121,5 @@ def test_a_registered_one_stands_in_the_notebook_s_table_and_a_bad_one_is_left_o
     assert {"bright", "mean colour", HISTOGRAM} < set(finished.jobs)
     assert "'broken' cannot be made: the embedder '<lambda>' gives" in finished.left_out["broken"]
     ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
-    _Judge(ledger, finished, 50, 0).features()
+    _Results(ledger, finished, 50, 0).features()
     assert {"bright", "mean colour", HISTOGRAM} < set(ledger.table("features").index)

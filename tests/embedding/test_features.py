@@ -6,7 +6,7 @@ import pytest
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import HISTOGRAM
 from vsa.study.embedding.features import features_of
-from vsa.study.embedding.jobs import read_answers
+from vsa.study.embedding.jobs import read_found
 from vsa.study.embedding.variants import CONSTANT_BOX, JOINT, PER_QUERY, SHARED
 
 
@@ -27,7 +27,7 @@ def test_features_rank_as_the_job_did(lab, name):
     catalogue = features_of(lab, name, "catalogue", command)
     np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, rtol=1e-5)
     best = (queries @ catalogue.T).argmax(axis=1)
-    found = read_answers(lab.run(name).folder)["test"].ranking.everywhere
+    found = read_found(lab.run(name).folder)["test"].ranking.everywhere
     assert best.tolist() == found[:, 0].tolist()
 
 

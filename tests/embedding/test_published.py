@@ -47,7 +47,7 @@ def test_names_of_files_are_unique():
 def test_what_is_judged_is_published_bit_by_bit(published):
     job = published.run(JOINT)
     found = read_published(path_of(published.published, JOINT, 1))
-    assert found.key == published.key(JOINT)
+    assert found.key == published.identity(JOINT)
     for split in ("val", "test"):
         here, there = job.judged[split], found.job.judged[split]
         assert np.array_equal(here.hits, there.hits)
@@ -126,7 +126,7 @@ def test_a_job_that_cannot_be_published_is_finished_and_says_so(make_lab, tmp_pa
     assert lab.is_done(PER_QUERY)
     lab = dataclasses.replace(lab, published=tmp_path / "jobs-published")
     lab.run(PER_QUERY)
-    assert published_key(lab.published, PER_QUERY, 0) == lab.key(PER_QUERY)
+    assert published_key(lab.published, PER_QUERY, 0) == lab.identity(PER_QUERY)
 
 
 def test_the_tables_say_what_rows_mean(published, task):
@@ -186,3 +186,18 @@ def test_an_outcome_reads_both_kinds_of_job(published, tmp_path):
     assert finished.recall(JOINT, [1]).shape == (1, len(finished.rows))
     assert finished.iou(JOINT, [1]).shape == (1, len(finished.rows))
     assert finished.average_precision(JOINT, [1]).max() <= 1
+
+
+def test_a_job_is_known_on_another_machine_where_its_origin_is(make_lab, tmp_path):
+    here, there, other = (make_lab(tmp_path / name) for name in ("here", "there", "other"))
+    for lab, seed in ((here, 0), (there, 0), (other, 1)):
+        lab.origin = {"dataset": ["synthetic", {}, seed]}
+    name, weight = next((n, w) for n, w in there.backbone_state.items() if w.is_floating_point())
+    there.backbone_state = there.backbone_state | {name: weight + 1e-6}  # its last bits
+    assert here.key(JOINT) != there.key(JOINT)
+    assert here.identity(JOINT) == there.identity(JOINT)
+    assert here.identity(JOINT) != other.identity(JOINT)
+    for lab in (here, there):
+        del lab._common_ground  # computed once
+        lab.origin = None
+    assert here.identity(JOINT) != there.identity(JOINT)

@@ -180,7 +180,7 @@ def results(labs, names=CHOSEN):
     found = {}
     for job in jobs_of(labs, *names):
         published = read_published(path_of(job.lab.published, job.name, job.lab.seed))
-        assert published.key == job.lab.key(job.name)
+        assert published.key == job.lab.identity(job.name)
         judged = published.job.judged["test"]
         found[job.name, job.lab.seed] = (
             judged.hits.tolist(),

@@ -39,6 +39,7 @@ from vsa.ranking.settings import RankerSettings
 from vsa.runtime import training
 from vsa.runtime.training import Group, fit
 from vsa.study.category import experiment as category_experiment
+from vsa.study.simulate.shoppers import PORTRAITS
 
 
 def _loss_numbers(name: str) -> Numbers:
@@ -227,19 +228,24 @@ def page_features() -> Numbers:
     quality = np.abs(uniform(3, 5, 4)).astype(np.float64)
     quality[0, 0, :2] = np.nan
     filling = ranking_features.Filling.of(quality.reshape(-1, 4))
-    return {"features": ranking_features.page_features(uniform(3, 5, seed=1), quality, filling)}
+    return {
+        "features": ranking_features.page_features(
+            uniform(3, 5, seed=1), quality, filling, PORTRAITS
+        )
+    }
 
 
 @method("rankers", rankers, NETWORK)
 def ranked() -> Numbers:
     few = RankerSettings(n_trees=8, depth=3)
-    x = uniform(600, ranking_features.N_FEATURES)
+    x = uniform(600, ranking_features.PORTRAIT + len(PORTRAITS.names))
     seen = np.full(len(x), 4)
     bought = (2 * (x[:, 2] + x[:, 3] * x[:, 4] > 0.2) + (uniform(600, seed=1) > 0.5)).astype(
         np.int64
     )
     found = {}
-    for name, ranker in rankers.make_rankers(few, 0).items():
+    for name in rankers.RANKERS:
+        ranker = rankers.make_ranker(name, few, 0)
         ranker.fit(x, seen, bought)
         ranker.tune(x[::2], seen[::2], bought[::2])
         found[name] = ranker.score(x[:20])

@@ -36,10 +36,7 @@ class EmbeddingTask:
 
     def rows(self, split: str) -> np.ndarray:
         """Query rows of a split; of val and test those only whose product is for sale."""
-        chosen = self.queries.split == split
-        if split != "train":
-            chosen &= self.queries.product_id.isin(self.catalogue.product_id)
-        return np.flatnonzero(chosen)
+        return rows_of(split, self.queries, self.catalogue)
 
     @cached_property
     def products(self) -> tuple[np.ndarray, np.ndarray]:
@@ -96,15 +93,34 @@ def make_task(
     `queries` hold known products only, in the order of the images and of `local`; `splits` are
     those that must have some.
     """
+    pages = require_clicks(queries, catalogue, pvlog, splits)
+    return EmbeddingTask(queries, catalogue, images, pages, local)
+
+
+def require_clicks(
+    queries: pd.DataFrame,
+    catalogue: pd.DataFrame,
+    pvlog: pd.DataFrame | None,
+    splits: Sequence[str] = SPLITS,
+) -> PageViews:
+    """The page views to learn from; raises NotApplicable, with the reason, if that cannot be."""
     if pvlog is None:
         raise NotApplicable("Click-mined training: products are not known.")
-    task = EmbeddingTask(queries, catalogue, images, make_pages(pvlog, queries, catalogue), local)
+    pages = make_pages(pvlog, queries, catalogue)
     for split in splits:
-        if not len(task.rows(split)):
+        if not len(rows_of(split, queries, catalogue)):
             raise NotApplicable(f"Click-mined training: no {split} query shows a product for sale.")
-    if not task.pages.of(task.rows("train")).clicked.any():
+    if not pages.of(rows_of("train", queries, catalogue)).clicked.any():
         raise NotApplicable("Click-mined training: no training query was ever clicked for.")
-    return task
+    return pages
+
+
+def rows_of(split: str, queries: pd.DataFrame, catalogue: pd.DataFrame) -> np.ndarray:
+    """Query rows of a split; of val and test those only whose product is for sale."""
+    chosen = queries.split == split
+    if split != "train":
+        chosen &= queries.product_id.isin(catalogue.product_id)
+    return np.flatnonzero(chosen)
 
 
 def mine_clicks(

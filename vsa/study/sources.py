@@ -35,7 +35,12 @@ def _code(path: Path) -> str:
 
 
 def _imported(code: str) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(code)):
+    waiting: list[ast.AST] = [ast.parse(code)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue  # never executed
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names = [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -37,7 +37,8 @@ def index_task(n_products: int) -> IndexTask:
 
     def asked(first: int, n: int) -> Asked:
         wanted = np.repeat(np.arange(first, first + n), 3)
-        return Asked(unit(rng, len(wanted)), wanted, np.where(wanted < 20, "bags", "shoes"))
+        names = np.where(wanted < 20, "bags", "shoes")
+        return Asked(unit(rng, len(wanted)), wanted, names, ("",) * len(wanted))
 
     sides = (asked(0, n_products), asked(15, 10), asked(15, 10))
     group = np.full(N_IMAGES, -1)

@@ -1,7 +1,4 @@
-"""The OFFLINE path: data set → catalogue → selection, and the click log that training learns from.
-
-Stages are wired here and in `vsa.engine`, and nowhere else.
-"""
+"""Data set → catalogue → selection, and the click log that training learns from."""
 
 from __future__ import annotations
 
@@ -38,6 +35,11 @@ class Shop:
     def has_quality(self) -> bool:
         """Whether listings carry sales, rates or prices."""
         return bool(self.dataset.catalogue[QUALITY].notna().any(axis=None))
+
+    @property
+    def known_queries(self) -> pd.DataFrame:
+        """The queries whose product is known."""
+        return self.dataset.queries.dropna(subset="product_id").reset_index(drop=True)
 
     @property
     def kept(self) -> pd.DataFrame:

@@ -7,7 +7,7 @@ interrupted one continues from its last checkpoint.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +51,7 @@ from vsa.study.embedding import retrieval
 from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
 from vsa.study.embedding.detector import detect, make_detector, train_detector
 from vsa.study.embedding.jobs import HALF, JUDGED, Found, Job, make_card, read_job, save_job, slug
-from vsa.study.embedding.published import publish
+from vsa.study.embedding.published import publish, tables_digest, tables_of
 from vsa.study.embedding.retrieval import Ranking, rank
 from vsa.study.embedding.variants import (
     CATEGORY,
@@ -77,8 +77,8 @@ _FROM_HALF = (
 )
 
 
-def _common() -> Versions:
-    """Versions of what every job of a seed rests on."""
+def _methods() -> Versions:
+    """Versions of the methods that every job of a seed rests on."""
     return {
         "backbones": backbones.VERSION,
         "training loop": training.VERSION,
@@ -91,7 +91,6 @@ def _common() -> Versions:
         "extraction": extract.VERSION,
         "embedder": embedder.VERSION,
         "retrieval": retrieval.VERSION,
-        **libraries("torch", "torchvision"),
     }
 
 
@@ -114,6 +113,7 @@ class EmbeddingLab:
     backbone_state: dict[str, Tensor]  # of the category network of this seed
     relog: Callable[[float], pd.DataFrame] | None = None  # noise click rate → another log
     published: Path | None = None  # folder that finished jobs are published in
+    origin: Mapping[str, Any] | None = None  # what pictures and the category network come from
     _minings: dict[float | None, Mining] = field(default_factory=dict)
 
     # What jobs learn from ------------------------------------------------------------------
@@ -222,22 +222,46 @@ class EmbeddingLab:
 
     @cached_property
     def _ground(self) -> str:
-        """Fingerprint of what all jobs of this seed rest on."""
+        """Fingerprint of what all jobs of this seed rest on, on this machine."""
         return key(
-            _common() | {"backbone": BACKBONES.identity(self.settings.architecture)},
+            self._versions | libraries("torch", "torchvision"),
             seed=self.seed,
             device=repr(self.device),
             backbone=state_digest(self.backbone_state),
             **self.data,
         )
 
+    @cached_property
+    def _common_ground(self) -> str:
+        """The same of any machine: not its device, its libraries, nor the last bits it computes."""
+        data = self.data
+        computed = [data["images"], data["local"], state_digest(self.backbone_state)]
+        return key(
+            self._versions,
+            seed=self.seed,
+            tables=tables_digest(*tables_of(self.task)),
+            clicks=data["clicks"],
+            origin=computed if self.origin is None else dict(self.origin),
+        )
+
+    @cached_property
+    def _versions(self) -> Versions:
+        return _methods() | {"backbone": BACKBONES.identity(self.settings.architecture)}
+
     def key(self, name: str) -> str:
-        """What a job is known by: versions, settings, data, and what it starts from."""
+        """What a job is known by here: versions, settings, data, and what it starts from."""
+        return self._key(name, self._ground)
+
+    def identity(self, name: str) -> str:
+        """What a job is known by on any machine, so that what one has published another reads."""
+        return self._key(name, self._common_ground)
+
+    def _key(self, name: str, ground: str) -> str:
         s = self.settings
         shape = [s.architecture, s.pretrained, s.image_px, s.feature_dim]
-        start = self.key(start_of(name)) if start_of(name) else ""
+        start = self._key(start_of(name), ground) if start_of(name) else ""
         versions, what = self._rests_on(name)
-        return key(versions, ground=self._ground, name=name, start=start, what=what, shape=shape)
+        return key(versions, ground=ground, name=name, start=start, what=what, shape=shape)
 
     def _rests_on(self, name: str) -> tuple[Versions, list[Any]]:
         """What else a job rests on: versions; settings."""

@@ -109,7 +109,7 @@ def gather(labs: list[EmbeddingLab]) -> FinishedJobs:
                     jobs.setdefault(name, {})[lab.seed] = lab.run(name)
                 elif (found := find_published(lab, name)) is None:
                     continue
-                elif found.key == lab.key(name):
+                elif found.key == lab.identity(name):
                     jobs.setdefault(name, {})[lab.seed] = found.job
                 else:
                     left_out[f"{name}, seed {lab.seed}"] = (

@@ -24,7 +24,7 @@ from vsa.study.embedding.plots import (
     training_figure,
     worse_figure,
 )
-from vsa.study.embedding.prepare import open_labs, prepare_learning
+from vsa.study.embedding.prepare import open_labs, prepare_learning, publish_network
 from vsa.study.embedding.reading import reading
 from vsa.study.embedding.results import SENSITIVITY, record
 from vsa.study.embedding.variants import JOINT, PER_QUERY
@@ -54,6 +54,7 @@ __all__ = [
     "pick_device",
     "plane_of",
     "prepare_learning",
+    "publish_network",
     "reading",
     "recall_figure",
     "record",

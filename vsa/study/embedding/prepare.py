@@ -1,42 +1,54 @@
-"""The LEARN path: click log → triplets → the joint network, from the category network on.
-
-Stages are wired here, in `vsa.study.catalogue.prepare` and in `vsa.engine`, and nowhere else.
-"""
+"""What notebook 03 learns from, and the labs that learn: one per seed."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from vsa.category import task as category_task
+from vsa.category.settings import ClassifierSettings
+from vsa.data import decoding, images
+from vsa.data.datasets import DATASETS
 from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
 from vsa.embedding import task as embedding_task
+from vsa.embedding.joint import JointNet
 from vsa.embedding.task import EmbeddingTask
 from vsa.embedding.train import Images
+from vsa.models.backbones import weights_key
+from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device, pick_device
+from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
 from vsa.study.category.experiment import run_seeds
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.published import FOLDER
 from vsa.study.embedding.slices import StudyJob, pick, plan
+from vsa.study.embedding.variants import JOINT
+from vsa.study.predecessors import made_by
 from vsa.study.run import Run
+from vsa.study.simulate import signals, synthetic
 from vsa.study.simulate.clicks import simulate_pvlog
+from vsa.trained import read_network, write_network
 
 
 def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
     """What click-mined training learns from; raises NotApplicable where there is nothing."""
     dataset, size_px = shop.dataset, run.settings.embedding.image_px
-    queries = dataset.queries.dropna(subset="product_id").reset_index(drop=True)
+    queries = shop.known_queries
     cache = run.artifacts / "images"
-    images, local = [], []
+    squares, local = [], []
     for table in (queries, shop.kept):
-        images.append(load_images(dataset.root, table.path.tolist(), size_px, cache))
+        squares.append(load_images(dataset.root, table.path.tolist(), size_px, cache))
         local.append(weak_features(descriptor_images(run, dataset, table)))
     pair = (local[0], local[1])
-    return embedding_task.make_task(queries, shop.kept, shop.pvlog, Images(*images), pair)
+    return embedding_task.make_task(queries, shop.kept, shop.pvlog, Images(*squares), pair)
 
 
 def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[EmbeddingLab]:
@@ -64,9 +76,51 @@ def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list
             },
             relog if shop.pvlog_is_simulated else None,
             run.reports / FOLDER,
+            _origin(run),
         )
         for network in networks
     ]
+
+
+def _origin(run: Run) -> dict[str, Any] | None:
+    """What pictures and category networks are made from; None for data of somebody's own."""
+    if run.dataset not in DATASETS or not DATASETS.is_own(run.dataset):
+        return None
+    category = run.settings.category
+    versions = (images.VERSION, decoding.VERSION, synthetic.VERSION, signals.VERSION)
+    return {
+        "dataset": [run.dataset, run.settings.data, run.seed],
+        "pictures": versions,
+        "category": {f.name: getattr(category, f.name) for f in fields(ClassifierSettings)},
+        "weights": weights_key(category.architecture) if category.pretrained else "",
+    }
+
+
+def network_folder(run: Run) -> Path:
+    """Where notebook 03 publishes the joint network that later ones read."""
+    return run.artifacts / "embedding" / "network"
+
+
+def publish_network(run: Run, lab: EmbeddingLab) -> Path:
+    """Publish the joint network of the first seed; replaces an earlier one."""
+    with atomic_dir(network_folder(run), marker="card.json") as draft:
+        write_network(draft, lab.net(JOINT), lab.settings.image_px)
+    return network_folder(run)
+
+
+def open_network(run: Run, shop: Shop) -> tuple[JointNet, int]:
+    """The published joint network, and the size of its pictures.
+
+    Raises NotApplicable where the data do not allow click-mined training, and InputError, with the
+    command that helps, if notebook 03 was not run.
+    """
+    embedding_task.require_clicks(shop.known_queries, shop.kept, shop.pvlog)
+    executed = run.artifacts / "notebooks" / "03_click_mined_training.ipynb"
+    if executed.is_file() and not settled(network_folder(run)).is_dir():
+        raise NotApplicable("There are no features: click-mined training was left out.")
+    folder = made_by("03_click_mined_training", run, network_folder(run))
+    check_manifest(folder)
+    return read_network(folder, pick_device())
 
 
 def open_study(run: Run, patterns: Sequence[str] = ()) -> list[StudyJob]:

@@ -75,7 +75,7 @@ def about(lab: EmbeddingLab, name: str) -> dict[str, Any]:
         "format": _FORMAT,
         "variant": name,
         "seed": lab.seed,
-        "key": lab.key(name),
+        "key": lab.identity(name),
         "settings": dataclasses.asdict(settings),
         "data": lab.data | {"tables": tables_digest(*tables_of(lab.task))},
         "versions": environment.versions(),
@@ -89,7 +89,7 @@ def publish(lab: EmbeddingLab, name: str, job: Job) -> None:
 
     Raises InputError if the place cannot be written.
     """
-    if lab.published is None or published_key(lab.published, name, lab.seed) == lab.key(name):
+    if lab.published is None or published_key(lab.published, name, lab.seed) == lab.identity(name):
         return
     facts = about(lab, name)
     try:

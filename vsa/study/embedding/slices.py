@@ -72,7 +72,7 @@ class StudyJob:
             return False
         folder = self.lab.published
         key = None if folder is None else published_key(folder, self.name, self.lab.seed)
-        return key == self.lab.key(self.name)
+        return key == self.lab.identity(self.name)
 
     def card(self) -> dict | None:
         """What a finished job says of its time; None for one that is not finished."""

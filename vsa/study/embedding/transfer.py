@@ -325,7 +325,7 @@ def _check_job(job: StudyJob | None, part: dict[str, Any], file: Path) -> None:
             cure="Check out the commit it was made with",
             file=file,
         )
-    if part["key"] == job.lab.key(job.name):
+    if part["key"] == job.lab.identity(job.name):
         return
     here = json.loads(json.dumps(about(job.lab, job.name)))
     data = [name for name, sum_ in here["data"].items() if part["data"].get(name) != sum_]
@@ -376,7 +376,9 @@ def _take(job: StudyJob, part: dict[str, Any], place: Path) -> bool:
     """Put a part where it belongs, whole; False if that is here already."""
     lab, name = job.lab, job.name
     if part["kind"] == RESULT:
-        if lab.published is None or published_key(lab.published, name, lab.seed) == lab.key(name):
+        if lab.published is None or published_key(lab.published, name, lab.seed) == lab.identity(
+            name
+        ):
             return False
         write_tables(lab.published, lab.task)
         with atomic_file(path_of(lab.published, name, lab.seed)) as draft:

@@ -20,11 +20,10 @@ from vsa.embedding.extract import describe
 from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
 from vsa.offline import write_engine
 from vsa.runtime.device import pick_device
+from vsa.runtime.fingerprint import state_digest
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.embedding.experiment import EmbeddingLab
-from vsa.study.embedding.variants import JOINT
 from vsa.study.end_to_end.naive import NaivePipeline
 from vsa.study.end_to_end.published import engine_folder
 from vsa.study.index.prepare import IndexTask
@@ -83,7 +82,6 @@ class EndToEndLab:
 
     run: Run
     shop: Shop
-    lab: EmbeddingLab
     task: IndexTask
     models: TrainedModels
 
@@ -97,18 +95,17 @@ class EndToEndLab:
     @cached_property
     def photos(self) -> Photos:
         """The test photos, described in batches by the engine's own networks."""
-        rows, engine = self.lab.task.rows("test"), self.engine
-        table = self.lab.task.queries.iloc[rows]
+        asked, engine = self.task.test, self.engine
         root, cache = self.shop.dataset.root, self.run.artifacts / "images"
-        paths = table.path.tolist()
+        paths = list(asked.paths)
         stored = load_images(root, paths, engine.category.store_px, cache)
         pictures = load_images(root, paths, engine.image_px, cache)
         device = engine.category.device
         own = describe(engine.network, pictures, device, boxes="own")
         return Photos(
             [root / path for path in paths],
-            self.task.test.products,
-            table.category.fillna("").to_numpy(str),
+            asked.products,
+            asked.categories,
             [engine.category.predict(image) for image in progress(stored, "categories")],
             own.features,
             describe(engine.network, pictures, device).features,
@@ -242,7 +239,11 @@ class EndToEndLab:
         return [self.photos.paths[row] for row in self.asked(n)]
 
     def _folder(self, name: str) -> Path:
-        return self.run.artifacts / "endtoend" / f"{name}-{self.lab.path(JOINT).name}"
+        return (
+            self.run.artifacts
+            / "endtoend"
+            / f"{name}-{state_digest(self.models.network.state_dict())}"
+        )
 
     @cached_property
     def _catalogue(self) -> pd.DataFrame:
@@ -257,7 +258,7 @@ class EndToEndLab:
 
     def _write(self, folder: Path, features: np.ndarray, catalogue: pd.DataFrame) -> None:
         asking = self.task.validation.first(self.run.settings.index.n_queries).features
-        root, seed = self.shop.dataset.root, self.lab.seed
+        root, seed = self.shop.dataset.root, self.run.seed
         write_engine(folder, self.models, features, catalogue, root, validation=asking, seed=seed)
 
     def _pages(self, engine: VisualSearch, stages: Stages) -> np.ndarray:

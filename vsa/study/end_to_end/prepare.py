@@ -7,9 +7,7 @@ from vsa.ranking.serve import open_ranker
 from vsa.runtime.atomic import settled
 from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.embedding.experiment import EmbeddingLab
-from vsa.study.embedding.prepare import open_labs, prepare_learning
-from vsa.study.embedding.variants import JOINT
+from vsa.study.embedding.prepare import open_network
 from vsa.study.end_to_end.experiment import EndToEndLab
 from vsa.study.index.prepare import index_task
 from vsa.study.predecessors import made_by
@@ -24,20 +22,20 @@ def open_end_to_end(run: Run, shop: Shop) -> EndToEndLab:
     Raises NotApplicable where there are no features, and InputError where notebook 02 or 05 left
     nothing that the engine could open.
     """
-    lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
+    task = index_task(run, shop)
     made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
-    task = index_task(run, shop, lab)
     if can_be_ranked(task):
         made_by("05_quality_rerank", run, ranker_folder(run))
-    return EndToEndLab(run, shop, lab, task, trained_models(run, lab))
+    return EndToEndLab(run, shop, task, trained_models(run, shop))
 
 
-def trained_models(run: Run, lab: EmbeddingLab) -> TrainedModels:
+def trained_models(run: Run, shop: Shop) -> TrainedModels:
     """The category stage, the joint network and, if notebook 05 fitted one, the ranker of a run."""
     ranker = settled(ranker_folder(run))
+    network, image_px = open_network(run, shop)
     return TrainedModels(
         open_predictor(run.artifacts / "category" / "predictor", pick_device()),
-        lab.net(JOINT),
-        lab.settings.image_px,
+        network,
+        image_px,
         open_ranker(ranker) if ranker.is_dir() else None,
     )

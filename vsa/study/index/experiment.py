@@ -20,11 +20,9 @@ from vsa.index.codec import CODECS, UnfitBitsError, make_codec
 from vsa.index.index import Index
 from vsa.index.shards import ShardedIndex, build_shards
 from vsa.runtime.atomic import atomic_file
-from vsa.runtime.device import pick_device
 from vsa.runtime.fingerprint import Versions, checksum, key, libraries
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.embedding.prepare import open_labs, prepare_learning
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import K, codec_ranking, compare, make_items, make_queries
 from vsa.study.index.peers import IVF, LINEAR, PEERS, SCALABLE, Items
@@ -267,6 +265,5 @@ class IndexLab:
 
 def open_lab(run: Run, shop: Shop) -> IndexLab:
     """Where notebook 04 experiments; raises NotApplicable where there are no features to index."""
-    lab = open_labs(run, shop, prepare_learning(run, shop), pick_device())[0]
     folder = run.artifacts / "index"
-    return IndexLab(index_task(run, shop, lab), run.settings.index, run.seed, folder)
+    return IndexLab(index_task(run, shop), run.settings.index, run.seed, folder)

@@ -1,21 +1,20 @@
-"""The OFFLINE path's last steps: trained network → features → index.
-
-Stages are wired here, in the other rooms' ``prepare`` and in `vsa.engine`, and nowhere else.
-"""
+"""Trained network → features: what notebook 04 puts into an index, and who asks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from vsa.data.images import load_images
 from vsa.embedding.extract import describe_catalogue
-from vsa.runtime.fingerprint import checksum, key
+from vsa.embedding.task import rows_of
+from vsa.runtime.device import pick_device
+from vsa.runtime.fingerprint import checksum, key, state_digest
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.embedding.experiment import EmbeddingLab
-from vsa.study.embedding.variants import JOINT
+from vsa.study.embedding.prepare import open_network
 from vsa.study.run import Run
 
 
@@ -25,12 +24,14 @@ class Asked:
 
     features: np.ndarray  # float32 (n, d), unit length
     products: np.ndarray  # int64 (n,)
-    categories: np.ndarray  # str (n,)
+    categories: np.ndarray  # str (n,), "" where unknown
+    paths: tuple[str, ...]
 
     def first(self, n: int) -> Asked:
         """At most `n` of them, spread over all."""
         rows = np.unique(np.linspace(0, len(self.features) - 1, n).round().astype(int))
-        return Asked(self.features[rows], self.products[rows], self.categories[rows])
+        paths = tuple(self.paths[row] for row in rows)
+        return Asked(self.features[rows], self.products[rows], self.categories[rows], paths)
 
 
 @dataclass(frozen=True)
@@ -66,44 +67,43 @@ class IndexTask:
         ).T
 
 
-def index_task(run: Run, shop: Shop, lab: EmbeddingLab) -> IndexTask:
+def index_task(run: Run, shop: Shop) -> IndexTask:
     """All catalogue images, and the photos that search them, as the joint network sees both.
 
-    Photos are described behind the mask of their own box, catalogue images as they are.
+    Photos are described behind the mask of their own box, catalogue images as they are. Raises
+    NotApplicable and InputError as `open_network`.
     """
-    net, task, dataset = lab.net(JOINT), lab.task, shop.dataset
-    catalogue, kept = dataset.catalogue, shop.selection.kept.to_numpy()
-    size_px, cache = run.settings.embedding.image_px, run.artifacts / "images"
-    images = load_images(dataset.root, catalogue.path.tolist(), size_px, cache)
-    folder = run.artifacts / "index" / f"features-{lab.path(JOINT).name}"
-    whole = folder / f"catalogue-{_key(catalogue.path, images)}"
-    features = describe_catalogue(net, images, lab.device, whole).features
-    codes = pd.factorize(pd.concat([task.queries.product_id, catalogue.product_id]))[0]
-    asking, offered = np.split(codes.astype(np.int64), [len(task.queries)])
-    before = (task.queries.split == "test") & task.queries.product_id.isin(catalogue.product_id)
-    chosen = {split: task.rows(split) for split in ("val", "test")}
+    net, size_px = open_network(run, shop)
+    dataset, cache, device = shop.dataset, run.artifacts / "images", pick_device()
+    catalogue, queries = dataset.catalogue, shop.known_queries
+    folder = run.artifacts / "index" / f"features-{state_digest(net.state_dict())}"
+
+    def features_of(table: pd.DataFrame, name: str, boxes: Literal["own"] | None) -> np.ndarray:
+        paths = table.path.tolist()
+        images = load_images(dataset.root, paths, size_px, cache)
+        place = folder / f"{name}-{key({}, paths=paths, pixels=checksum(images))}"
+        return np.asarray(describe_catalogue(net, images, device, place, boxes=boxes).features)
+
+    codes = pd.factorize(pd.concat([queries.product_id, catalogue.product_id]))[0]
+    asking, offered = np.split(codes.astype(np.int64), [len(queries)])
+    before = (queries.split == "test") & queries.product_id.isin(catalogue.product_id)
+    chosen = {split: rows_of(split, queries, shop.kept) for split in ("val", "test")}
     asked = {}
     for split, rows in (chosen | {"unselected": np.flatnonzero(before)}).items():
-        photos = task.images.queries[rows]
-        part = folder / f"photos-{_key(task.queries.path.iloc[rows], photos)}"
-        found = describe_catalogue(net, photos, lab.device, part, boxes="own").features
-        names = task.queries.category.fillna("").to_numpy(str)[rows]
-        asked[split] = Asked(np.asarray(found), asking[rows], names)
+        photos = queries.iloc[rows]
+        asked[split] = Asked(
+            features_of(photos, "photos", "own"),
+            asking[rows],
+            photos.category.fillna("").to_numpy(str),
+            tuple(photos.path),
+        )
     return IndexTask(
-        np.asarray(features),
+        features_of(catalogue, "catalogue", None),
         offered,
         catalogue.category.to_numpy(str),
-        kept,
+        shop.selection.kept.to_numpy(),
         shop.selection.group.to_numpy(np.int64),
         asked["val"],
         asked["test"],
         asked["unselected"],
     )
-
-
-def _key(paths: pd.Series, images: np.ndarray) -> str:
-    """Fingerprint of images, uint8 (n, S, S, 3), by their paths and pixels.
-
-    The network's own key does not know the images that selection removed.
-    """
-    return key({}, paths=paths.tolist(), pixels=checksum(images))

@@ -24,7 +24,7 @@ from vsa.ranking.serve import QualityRanker
 from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.index.experiment import open_lab as index_lab
+from vsa.study.index.prepare import index_task
 from vsa.study.ledger.bootstrap import mean_interval
 from vsa.study.ranking.prepare import RankTask, rank_task
 from vsa.study.run import Run
@@ -336,5 +336,5 @@ def open_lab(run: Run, shop: Shop) -> RankingLab:
 
     Raises NotApplicable where products are not known, or validation photos show fewer than two.
     """
-    task = rank_task(shop, index_lab(run, shop).task, run.seed)
+    task = rank_task(shop, index_task(run, shop), run.seed)
     return RankingLab(task, run.settings.ranking, run.seed, run.settings.n_bootstrap)

@@ -1,7 +1,4 @@
-"""The last stage, OFFLINE: first results by appearance → sessions → the ranker that engines open.
-
-Stages are wired here, in the other rooms' ``prepare`` and in `vsa.engine`, and nowhere else.
-"""
+"""What notebook 05 re-ranks: pages of first results by appearance, and their listings."""
 
 from __future__ import annotations
 
