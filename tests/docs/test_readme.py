@@ -96,7 +96,7 @@ def _layout() -> list[tuple[Path, list[str]]]:
         depth = (len(line) - len(line.lstrip())) // 2
         files = re.findall(r"\b\w+\.py", line)
         if depth < 10:  # not a line's continuation
-            heads = re.match(r"((?:[\w.]+/|\w+\.py)\s+)+", line.strip() + " ")[0].split()
+            heads = re.split(r"\s\s+", line.strip())[0].split()
             parents = [*parents[:depth], Path(*parents[depth - 1 : depth], heads[-1])]
             rooms = [Path(*parents[depth - 1 : depth], head) for head in heads]
             files = [file for file in files if file not in heads]
