@@ -109,7 +109,7 @@ def test_what_the_layout_names_is_there():
         assert (ROOT / place).exists(), place
         for file in files:
             assert (ROOT / place / file).exists(), (place, file)
-    assert (Path("vsa/study/ledger"), ["bootstrap.py", "claims.py", "ledger.py"]) in _layout()
+    assert (Path("vsa/study/ledger"), ["ledger.py", "bootstrap.py", "claims.py"]) in _layout()
 
 
 @pytest.mark.parametrize(
