@@ -7,7 +7,7 @@ from random_features import unit
 from vsa.index.build import build_index
 from vsa.index.index import Index
 from vsa.index.request import SearchParams
-from vsa.index.tuning import choose_params, exact_similarities, try_params
+from vsa.index.tuning import bytes_read, choose_params, exact_similarities, try_params
 from vsa.runtime.errors import InputError
 
 
@@ -51,3 +51,26 @@ def test_less_recall_costs_less(index):
 def test_a_recall_is_a_share(index, recall):
     with pytest.raises(InputError, match="cannot be wanted"):
         choose_params(index, unit(np.random.default_rng(3), 3), recall)
+
+
+def test_the_parameters_do_not_depend_on_how_busy_the_machine_is(index, monkeypatch):
+    import time
+
+    queries = unit(np.random.default_rng(3), 30)
+    quiet = choose_params(index, queries, 0.9, k=10)
+    rng, search = np.random.default_rng(0), index.search_one
+
+    def now_and_then_slow(*asked):
+        time.sleep(0.001 * rng.random())
+        return search(*asked)
+
+    monkeypatch.setattr(index, "search_one", now_and_then_slow)
+    assert choose_params(index, queries, 0.9, k=10) == quiet
+
+
+def test_what_a_query_reads_grows_with_lists_and_candidates(index):
+    n_lists = len(index.model.lists)
+    whole = bytes_read(index, SearchParams(n_lists, len(index)))
+    assert whole == pytest.approx(len(index) * (8 + 2 * index.dim))
+    assert bytes_read(index, SearchParams(2 * n_lists, 10**6)) == whole
+    assert bytes_read(index, SearchParams(1, 60)) < bytes_read(index, SearchParams(2, 60)) < whole

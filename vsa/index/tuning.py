@@ -1,20 +1,22 @@
-"""The parameters that reach a wanted recall at the least cost, measured on held-out queries."""
+"""The parameters that reach a wanted recall at the least cost, on held-out queries.
+
+Cost is what a query reads, in bytes, not the time it takes: the same index gets the same parameters
+however busy the machine is. Where it was measured, time grew in proportion to them.
+"""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from vsa.index.codec import check_features
+from vsa.index.codec import STORED, check_features
 from vsa.index.index import Index
 from vsa.index.request import SearchParams
 from vsa.metrics import linear_recall_at_k
 from vsa.runtime.errors import InputError
 
 _CHUNK_ROWS = 2**17
-_N_TIMED = 50
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Trial:
 
     params: SearchParams
     recall: float  # Linear Recall@k against the exact ranking, ties counted as found
-    median_ms: float
+    n_bytes: float  # of codes and features that a query reads, on average
 
 
 def exact_similarities(index: Index, features: np.ndarray, k: int = 60) -> np.ndarray:
@@ -50,24 +52,30 @@ def exact_similarities(index: Index, features: np.ndarray, k: int = 60) -> np.nd
 def try_params(
     index: Index, features: np.ndarray, exact: np.ndarray, params: SearchParams
 ) -> Trial:
-    """Recall over all queries (n, d), and the median time of up to 50 of them."""
+    """Recall over all queries (n, d), and what one of them reads."""
     k = exact.shape[1]
     found = np.full(exact.shape, -np.inf, np.float32)
-    times = []
     for row, feature in enumerate(features):
-        start = time.perf_counter()
         hits = index.search_one(feature, k, params)
-        times.append(time.perf_counter() - start)
         found[row, : len(hits.ids)] = hits.similarity
     recall = float(linear_recall_at_k(found, exact).mean())
-    return Trial(params, recall, 1e3 * float(np.median(times[-_N_TIMED:])))
+    return Trial(params, recall, bytes_read(index, params))
+
+
+def bytes_read(index: Index, params: SearchParams) -> float:
+    """Bytes of codes and features that a query reads on average, where lists are of one size."""
+    codec, n_lists = index.model.codec, len(index.model.lists)
+    n_scanned = len(index) * min(params.n_probe, n_lists) / n_lists
+    of_feature = codec.dim * np.dtype(STORED).itemsize
+    return n_scanned * codec.n_bits / 8 + min(params.n_candidates, n_scanned) * of_feature
 
 
 def choose_params(index: Index, features: np.ndarray, recall: float = 0.99, k: int = 60) -> Trial:
-    """The fastest parameters that reach a recall on held-out queries, features (n, d).
+    """The cheapest parameters that reach a recall on held-out queries, features (n, d).
 
     For each number of candidates, doubled from `k` on, the fewest lists are found that suffice;
-    of these pairs the fastest is taken. If none reaches it, the pair that comes nearest is.
+    of these pairs the one that reads least is taken. If none reaches it, the one that comes nearest
+    is.
     """
     if not 0 < recall <= 1:
         raise InputError(f"a recall of {recall} cannot be wanted", cure="Name one in (0, 1]")
@@ -78,14 +86,14 @@ def choose_params(index: Index, features: np.ndarray, recall: float = 0.99, k: i
         trial = _fewest_lists(index, features, exact, n_candidates, recall, n_lists)
         tried.append(trial)
         reached = [t for t in tried if t.recall >= recall]
-        # more candidates save lists only while each pair is faster than the last
-        slower = len(reached) > 1 and reached[-1].median_ms > reached[-2].median_ms
-        if n_candidates >= most or slower:
+        # more candidates save lists only while each pair reads less than the last
+        reads_more = len(reached) > 1 and reached[-1].n_bytes > reached[-2].n_bytes
+        if n_candidates >= most or reads_more:
             break
         n_candidates = min(2 * n_candidates, most)
     if not reached:
         return max(tried, key=lambda t: t.recall)
-    return min(reached, key=lambda t: t.median_ms)
+    return min(reached, key=lambda t: t.n_bytes)
 
 
 def _fewest_lists(

@@ -8,6 +8,7 @@ More are registered in `PEERS`, which is `vsa.peers`: see docs/extending.md.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +22,10 @@ from usearch.index import Index as UsearchIndex
 from vsa.index.index import Index
 from vsa.index.model import Model
 from vsa.index.request import SearchParams
+from vsa.index.tuning import bytes_read
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import Registry
+from vsa.study.index.timing import K
 
 Setting = dict[str, int]
 Search = Callable[[np.ndarray, np.ndarray, int, Setting], np.ndarray]
@@ -50,7 +53,7 @@ class Method:
     """
 
     search: Search
-    settings: Sequence[Setting]
+    settings: Sequence[Setting]  # from cheap to thorough
     bytes_per_item: float  # in memory; what stays in mapped files is not counted
     ranks_by: str  # "codes" or "features"
     name: str = ""  # a peer's is the one it is registered by
@@ -63,11 +66,9 @@ def engine(index: Index) -> Method:
         del code
         return index.search_one(feature, k, SearchParams(s["n_probe"], s["n_candidates"])).ids
 
-    settings = [
-        {"n_probe": n_probe, "n_candidates": n_candidates}
-        for n_candidates in (500, 1000, 2000, 4000)
-        for n_probe in (4, 8, 16, 32, 64, 128)
-    ]
+    pairs = itertools.product((4, 8, 16, 32, 64, 128), (500, 1000, 2000, 4000))
+    in_order = sorted(pairs, key=lambda pair: bytes_read(index, SearchParams(*pair)))
+    settings = [{"n_probe": n_probe, "n_candidates": n} for n_probe, n in in_order]
     return Method(search, settings, _of_codes_and_lists(index), "features", ENGINE)
 
 
@@ -174,11 +175,12 @@ def ivf_rabitq(items: Items) -> Method:
         index.k_factor = s["k_factor"]
         return index.search(feature[None], k)[1][0]
 
-    settings = [
-        {"nprobe": nprobe, "k_factor": factor}
-        for factor in (4, 8, 16, 32)
-        for nprobe in (2, 4, 8, 16, 32, 64)
-    ]
+    def n_bytes(pair: tuple[int, int]) -> float:
+        nprobe, factor = pair
+        return min(nprobe / n_lists, 1) * n * d / 8 + factor * K * 2 * d
+
+    in_order = sorted(itertools.product((2, 4, 8, 16, 32, 64), (4, 8, 16, 32)), key=n_bytes)
+    settings = [{"nprobe": nprobe, "k_factor": factor} for nprobe, factor in in_order]
     return Method(search, settings, _in_memory(index), "features")
 
 
@@ -208,7 +210,7 @@ def usearch_features(items: Items) -> Method:
 
 
 def _usearch(index: Any, vectors: np.ndarray, ranks_by: str) -> Method:
-    index.add(np.arange(len(vectors)), vectors)
+    index.add(np.arange(len(vectors)), vectors, threads=1)  # with more, no two graphs are equal
 
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
         index.expansion_search = s["expansion"]

@@ -79,9 +79,8 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
     folder = run.artifacts / "index" / f"features-{state_digest(net.state_dict())}"
 
     def features_of(table: pd.DataFrame, name: str, boxes: Literal["own"] | None) -> np.ndarray:
-        paths = table.path.tolist()
-        images = load_images(dataset.root, paths, size_px, cache)
-        place = folder / f"{name}-{key({}, paths=paths, pixels=checksum(images))}"
+        images = load_images(dataset.root, table.path.tolist(), size_px, cache)
+        place = folder / f"{name}-{_key(table.path, images)}"
         return np.asarray(describe_catalogue(net, images, device, place, boxes=boxes).features)
 
     codes = pd.factorize(pd.concat([queries.product_id, catalogue.product_id]))[0]
@@ -107,3 +106,8 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
         asked["test"],
         asked["unselected"],
     )
+
+
+def _key(paths: pd.Series, images: np.ndarray) -> str:
+    """Fingerprint of images, uint8 (n, S, S, 3), by their paths and pixels."""
+    return key({}, paths=paths.tolist(), pixels=checksum(images))

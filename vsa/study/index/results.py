@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.metrics import average_precision, identical_recall_at_k
-from vsa.study.index.benchmark import fastest
+from vsa.study.index.benchmark import least
 from vsa.study.index.peers import COARSE, ENGINE, LINEAR
 from vsa.study.index.prepare import IndexTask
 from vsa.study.index.traffic import Traffic
@@ -160,7 +160,7 @@ class IndexResults:
         peers = curve[~curve.method.isin([ENGINE, COARSE])]
         for column in ("code_recall", "recall"):
             kind = {"code_recall": "codes", "recall": "features"}[column]
-            rows += fastest(peers[peers.ranks_by == kind], column, WANTED).iterrows()
+            rows += least(peers[peers.ranks_by == kind], column, WANTED).iterrows()
         for method, row in rows:
             variant = _variant(row, str(method))
             note = partial(self.ledger.record, experiment, variant, seeds=1)
