@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,14 @@ from vsa.runtime.paths import ROOT
 from vsa.runtime.registry import Registry
 
 TESTS = ROOT / "tests"
-BLOCKS = re.findall(
-    r"^```python\n(.*?)^```", (ROOT / "docs/extending.md").read_text(encoding="utf-8"), re.M | re.S
-)
+DOCUMENT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.M | re.S)
+
+
+BLOCKS = blocks("python")
 
 
 def kinds_of(block: str) -> str:
@@ -79,3 +85,46 @@ def _shop(root: Path) -> Path:
 @pytest.mark.parametrize("kinds", EXAMPLES)
 def test_an_example_does_what_the_document_says(found, kinds):
     assert found[kinds] == ""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Installs a package that offers a loss as the document says; gives a registry that looks."""
+
+    def install(source: str) -> Registry:
+        (block,) = blocks("toml")
+        ((group, offered),) = tomllib.loads(block)["project"]["entry-points"].items()
+        ((name, place),) = offered.items()
+        module, _, _ = place.partition(":")
+        path = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
+        path.parent.mkdir()
+        path.write_text(source, encoding="utf-8")
+        about = tmp_path / "my_package-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {place}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        for loaded in [name for name in sys.modules if name.startswith("my_package")]:
+            monkeypatch.delitem(sys.modules, loaded)
+        return Registry("loss", group.removeprefix("vsa."))
+
+    return install
+
+
+def test_an_installed_package_offers_one_by_an_entry_point(installed):
+    losses = installed(EXAMPLES["losses"].replace('@vsa.losses.register("circle")\n', ""))
+    assert list(losses) == ["circle"]
+    assert "my_package.losses" not in sys.modules, "it is loaded when it is asked for"
+    assert not losses.is_own("circle")
+    assert re.fullmatch(r"circle v1 \w{12}", losses.identity("circle"))
+
+
+def test_an_entry_point_says_its_version(installed):
+    losses = installed("def circle(batch, margin): ...\n\n\ncircle.version = 2\n")
+    assert losses.identity("circle").startswith("circle v2 ")
+
+
+def test_an_installed_package_that_fails_is_named_with_a_cure(installed):
+    losses = installed("import no_such_module\n")
+    with pytest.raises(vsa.InputError, match=r"'circle' cannot be loaded from my_package.losses"):
+        losses["circle"]

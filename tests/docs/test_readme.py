@@ -2,6 +2,8 @@
 
 import functools
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,18 @@ def test_what_somebody_looks_for_is_where_the_layout_says(place, name):
     text = (ROOT / "vsa" / place).read_text(encoding="utf-8")
     assert re.search(rf"^(def|class) {name}\b", text, re.M)
     assert place.rpartition("/")[2] in TREE[1]
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not there")
+@pytest.mark.parametrize(
+    ("asked", "told", "not_told"),
+    [
+        (["MINUTES=8", "JOBS=mask*"], ['--minutes "$MINUTES"', '--jobs "$JOBS"'], []),
+        ([], ["vsa study"], ["--minutes", "--jobs"]),
+    ],
+)
+def test_make_hands_a_slice_of_a_study_on(asked, told, not_told):
+    command = ["make", "-n", "-C", str(ROOT), "study", *asked]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert all(words in said for words in told), said
+    assert not any(words in said for words in not_told), said
