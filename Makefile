@@ -4,11 +4,14 @@
 # make reproduce SET='embedding.margin=0.3 clicks.noise_click_rate=0.1'   a run of its own
 # make app                            search by photo, in a browser
 # make study                          more seeds and variants of notebook 03 than reproduce trains
+# make study MINUTES=8 JOBS='mask*'   a slice of it; the same command goes on from there
 # make test                           linters, types, unit tests, notebooks
 export DATASET ?= synthetic
 export PROFILE ?= laptop
 export SEED ?= 0
 export SET ?=
+export MINUTES ?=
+export JOBS ?=
 export RUN ?= all
 export N ?= 10000000
 PYTHON ?= python3
@@ -40,7 +43,8 @@ reproduce: $(READY)
 		--set "$$SET"
 
 study: $(READY)  ## every variant of notebook 03 with every seed; hours, resumable
-	@$(BIN)/vsa study --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED" --set "$$SET"
+	@$(BIN)/vsa study --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED" --set "$$SET" \
+		$(if $(MINUTES),--minutes "$$MINUTES") $(if $(JOBS),--jobs "$$JOBS")
 
 test: $(READY)
 	$(BIN)/ruff check .

@@ -6,7 +6,6 @@ from torch import nn
 
 from vsa.category.model import CategoryNet
 from vsa.embedding.joint import JointNet
-from vsa.models import backbones
 from vsa.models.backbones import BACKBONES, Backbone, make_backbone, make_trunk, weights_key
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.detector import make_detector
@@ -120,13 +119,8 @@ def test_a_trunk_that_cannot_locate_is_refused(register, trunk, problem):
         make_trunk("patches")
 
 
-def test_a_stranger_s_backbone_in_a_file_of_its_own(tmp_path, monkeypatch, register):
-    """The example of the module's docstring, as somebody would write it down."""
-    text = backbones.__doc__.split("::\n\n")[1]
-    path = tmp_path / "mine.py"
-    path.write_text("\n".join(line.removeprefix("    ") for line in text.splitlines()))
-    monkeypatch.setenv("VSA_PLUGINS", str(path))
-    assert make_trunk("patches")[1] == 64
+def test_a_backbone_of_somebody_s_own_is_known_by_its_source(register):
+    register("patches", Backbone(_patches, trunk=("stem",)))
     assert not BACKBONES.is_own("patches")
     assert BACKBONES.is_own("mobilenet_v2")
     assert BACKBONES.identity("patches").startswith("patches v1 ")

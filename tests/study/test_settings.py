@@ -60,7 +60,7 @@ def test_what_changes_nothing_is_the_profiles_own_run():
 
 def test_names_of_two_changes_differ_even_where_letters_do_not():
     names = {
-        make_run("synthetic", "smoke", 0, f"{stage}.architecture=resnet{n}").name
+        make_run("synthetic", "smoke", 0, f"{stage}.n_steps={n}").name
         for stage in ("category", "embedding")
         for n in (18, 50)
     }
@@ -86,6 +86,12 @@ def test_names_of_two_changes_differ_even_where_letters_do_not():
         ("data.n_products=3", "Did you mean data.n_products_per_category"),
         ("embedding.margin='0.3", "Close the quotes"),
         ("embedding.margin=[", "no value"),
+        ("embedding.architecture=resnet18", "is googlenet_4a and embedding.architecture resnet18"),
+        ("category.pretrained=true", "category.pretrained is True and embedding.pretrained False"),
+        (
+            "category.architecture=reznet18 embedding.architecture=reznet18",
+            "unknown backbone 'reznet18'. Did you mean resnet18",
+        ),
     ],
 )
 def test_what_cannot_be_a_setting_is_told_with_a_cure(text, told):

@@ -10,11 +10,7 @@ alone so that it can be judged:
   1/|Q| Σ_q 1/|N_q| Σ_{q⁻ ∈ N_q} [·]₊.
 
 The baselines are pytorch-metric-learning's: semi-hard triplets (FaceNet), N-pair,
-multi-similarity and contrastive. One of your own is a function of a `TripletBatch` and a margin::
-
-    @vsa.losses.register("mine")
-    def mine(batch, margin):
-        return (1 - (batch.query * batch.positive).sum(dim=1)).mean()
+multi-similarity and contrastive. One of your own: docs/extending.md.
 """
 
 from __future__ import annotations

@@ -5,14 +5,7 @@ the sign of a linear map, so that they share one class and differ in how the map
 rotation, iterative quantisation (ITQ, Gong and Lazebnik 2011), and a sigmoid hash layer that is
 trained on frozen features to tell categories apart, as in *Visual Search at eBay* (KDD 2017).
 
-More are registered in `CODECS`, which is `vsa.codecs`: functions that learn from features::
-
-    @vsa.codecs.register("first dimensions")
-    def first_dimensions(features, n_bits, seed, labels=None):
-        return Codec(np.eye(n_bits, features.shape[1]), np.zeros(n_bits))
-
-`features` are float32 (n, d), `labels` int64 (n,), or None where nothing is known. What it returns
-is a `Codec`, or any other `Encoder`; an index on disk keeps only the former, as numbers.
+More are registered in `CODECS`, which is `vsa.codecs`: see docs/extending.md.
 """
 
 from __future__ import annotations

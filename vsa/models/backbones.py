@@ -1,17 +1,7 @@
 """Backbones: networks from pictures to one feature each, which a head is trained upon.
 
-Those of this package are torchvision's, from random or from ImageNet weights. Another is one
-registered object, in a file of one's own::
-
-    import vsa
-    from torch import nn
-
-    def make(pretrained):
-        stem = nn.Sequential(nn.Conv2d(3, 64, 8, stride=8), nn.ReLU())
-        rest = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        return nn.Sequential(stem, rest), 64
-
-    vsa.backbones.register("patches", vsa.Backbone(make, trunk=("0",)))
+Those of this package are torchvision's, from random or from ImageNet weights. One of your own:
+docs/extending.md.
 """
 
 from __future__ import annotations

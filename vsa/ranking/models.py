@@ -5,11 +5,7 @@ and a logistic regression over all leaves, one-hot, gives the score (He et al., 
 Facebook). Around it stand its two halves alone, and rules that learn nothing or little. What learns
 has one knob against overfitting, the penalty or the number of trees, which other pages choose.
 
-All stand in `RANKERS`, by name; one of your own becomes another row of notebook 05's tables by::
-
-    @vsa.rankers.register("mine")
-    def mine(settings, seed):  # → a Ranker that is not fitted yet
-        return MyRanker(seed)
+All stand in `RANKERS`, which is `vsa.rankers`, by name. One of your own: docs/extending.md.
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ def read_settings(
 
     Raises
     ------
-    InputError for an unknown profile or setting, naming the nearest, and a value that does not fit.
+    InputError for an unknown profile, setting or backbone, naming the nearest, a value that does
+    not fit, and two networks that do not fit each other.
     """
     values = _read(profile)
     photographs = values.pop("photographs", {})
@@ -149,10 +150,28 @@ def read_settings(
             part = part[parent]
         part[leaf] = value
     settings = _made(values, data_settings, "")
+    _check_networks(settings, changes)
     found = {name: Change(_at(settings, name), _at(before, name)) for name in sorted(changes)}
     return settings, {
         name: change for name, change in found.items() if change.value != change.profile
     }
+
+
+def _check_networks(settings: Settings, changes: Mapping[str, Any]) -> None:
+    """Raise InputError unless one backbone, and one that is there, is below both networks."""
+    first, second = settings.category, settings.embedding
+    for name in ("architecture", "pretrained"):
+        values = getattr(first, name), getattr(second, name)
+        if values[0] != values[1]:
+            raise InputError(
+                f"category.{name} is {values[0]} and embedding.{name} {values[1]}, but the second "
+                "network starts from the first",
+                cure="Give both the same",
+            )
+    if "category.architecture" in changes:
+        from vsa.models.backbones import BACKBONES  # slow to import
+
+        _ = BACKBONES[first.architecture]  # raises for one that is not there
 
 
 def parse_changes(text: str) -> dict[str, Any]:

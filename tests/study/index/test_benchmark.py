@@ -6,20 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from random_features import NAMES, unit
+from small_labs import make_index_lab
 
 import vsa
 from vsa.index.codec import Codec
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import compare, least, make_items, make_queries, make_truth
-from vsa.study.index.experiment import IndexLab
 from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS, Method
 from vsa.study.index.plots import codec_plot, recall_plot
-from vsa.study.index.prepare import Asked, IndexTask
 from vsa.study.index.results import IndexResults, reading, repeats
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.tables import tables
 from vsa.study.run import make_run
-from vsa.study.settings import IndexSettings
 from vsa.study.simulate.growth import make_growth
 
 
@@ -80,27 +78,7 @@ def test_the_least_setting_reaches_the_recall_and_none_before_it_does(curve):
 
 @pytest.fixture
 def lab(tmp_path):
-    rng = np.random.default_rng(1)
-    products = np.repeat(np.arange(100), 4)
-    centres = unit(rng, 100, 32)
-    features = centres[products] + 0.1 * rng.normal(size=(400, 32)).astype(np.float32)
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    categories = np.array(NAMES)[products % 3]
-    group = np.full(400, -1)
-    group[:40] = np.repeat(np.arange(20), 2)
-    kept = np.ones(400, bool)
-    kept[1:40:2] = False
-
-    def asked(seed):
-        noise = 0.1 * np.random.default_rng(seed).normal(size=(60, 32)).astype(np.float32)
-        photos = centres[:60] + noise
-        photos /= np.linalg.norm(photos, axis=1, keepdims=True)
-        names = np.array(NAMES)[np.arange(60) % 3]
-        return Asked(photos, np.arange(60), names, ("",) * 60)
-
-    task = IndexTask(features, products, categories, kept, group, asked(2), asked(3), asked(3))
-    settings = IndexSettings(sizes=(500, 1000), n_peers=500, n_queries=30, traffic_s=0.3)
-    return IndexLab(task, settings, 0, tmp_path / "lab")
+    return make_index_lab(tmp_path / "lab")
 
 
 def test_the_experiments_become_records_and_claims(lab):

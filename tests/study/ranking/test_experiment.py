@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from small_labs import RANKING, K, make_ranking_lab
 
 from vsa.data.schema import QUALITY
 from vsa.ranking.blend import TOLERANCE, blend, choose_weight
@@ -15,38 +16,15 @@ from vsa.runtime.errors import InputError
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ranking.experiment import ORACLE, SHUFFLED, RankingLab
 from vsa.study.ranking.plots import conversion_plot
-from vsa.study.ranking.prepare import RankTask, ResultPages, relevance_of
+from vsa.study.ranking.prepare import RankTask, relevance_of
 from vsa.study.ranking.results import RankingResults, calibration_error
 from vsa.study.run import make_run
-from vsa.study.settings import RankingSettings
 from vsa.study.simulate.shoppers import IDENTICAL, NAMES, SHARES, conversion_rate
-
-SETTINGS = RankingSettings(n_sessions=60, n_trees=20, depth=3, n_seeds=3)
-N_ITEMS, K = 400, 20
-
-
-def pages(rng: np.random.Generator, n: int) -> ResultPages:
-    relevance = rng.choice(4, (n, K), p=[0.4, 0.2, 0.2, 0.2])
-    similarity = np.sort(rng.normal(0.15 * relevance, 0.3))[:, ::-1].astype(np.float32)
-    return ResultPages(rng.integers(0, N_ITEMS, (n, K)), similarity, relevance, np.arange(n) // 3)
 
 
 @pytest.fixture(scope="module")
 def lab() -> RankingLab:
-    rng = np.random.default_rng(0)
-    quality = pd.DataFrame(
-        {
-            "sales": np.exp(rng.normal(3.2, 1.5, N_ITEMS)),
-            "conversion_rate": rng.beta(2, 40, N_ITEMS),
-            "applause_rate": rng.beta(20, 2, N_ITEMS),
-            "price": np.exp(rng.normal(4, 0.7, N_ITEMS)),
-        }
-    )
-    quality.iloc[::7, 0] = np.nan
-    quality.iloc[::50] = np.nan
-    categories = rng.choice(["bags", "shoes"], N_ITEMS)
-    sides = (pages(rng, 90), pages(rng, 90), pages(rng, 150))
-    return RankingLab(RankTask(quality, categories, *sides, False), SETTINGS, 0, 200)
+    return make_ranking_lab()
 
 
 @pytest.mark.parametrize("name", list(RANKERS))
@@ -123,7 +101,7 @@ def registered(monkeypatch):
 
 
 def fresh(lab: RankingLab) -> RankingLab:
-    return RankingLab(lab.task, dataclasses.replace(SETTINGS, n_seeds=1), 0, 50)
+    return RankingLab(lab.task, dataclasses.replace(RANKING, n_seeds=1), 0, 50)
 
 
 def test_a_ranker_of_ones_own_is_in_tables_and_figures(lab, registered):
@@ -249,6 +227,6 @@ def test_simulated_signals_are_named_in_every_table(lab):
         True,
     )
     ledger = Ledger.open(make_run("grocery", "smoke", 0), "05_quality_rerank")
-    results = RankingResults(ledger, RankingLab(task, SETTINGS, 0, 50))
+    results = RankingResults(ledger, RankingLab(task, RANKING, 0, 50))
     results.own_order()
     assert not ledger.table("own order, simulated quality signals").empty

@@ -1,13 +1,7 @@
 """Features that nobody trained for this task: what those learned from clicks have to beat.
 
-Another one is one registered object, in a file of one's own, and stands in notebook 03's tables and
-figures from then on; so does every embedder that is registered with `vsa.embedders`::
-
-    import vsa
-
-    @vsa.baselines.register("mean colour")
-    def mean_colour(images):
-        return images.mean((1, 2)) + 1
+More are registered in `BASELINES`, which is `vsa.baselines` (see docs/extending.md), or with
+`vsa.embedders`.
 """
 
 from __future__ import annotations

@@ -3,14 +3,7 @@
 All get the same items and codes and, where they take lists, as many of these. Each is asked with a
 range of settings, from fast to thorough.
 
-More are registered in `PEERS`, which is `vsa.peers`: functions that build a `Method` from `Items`::
-
-    @vsa.peers.register("numpy")
-    def scan(items):
-        def search(feature, code, k, setting):
-            return np.argsort(-(items.features @ feature))[:k]
-
-        return Method(search, [{}], 2.0 * items.features.shape[1], ranks_by="features")
+More are registered in `PEERS`, which is `vsa.peers`: see docs/extending.md.
 """
 
 from __future__ import annotations

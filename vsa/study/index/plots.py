@@ -22,7 +22,7 @@ from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR
 
 def recall_plot(n_items: int, curve: pd.DataFrame) -> HouseFigure:
     """Recall against latency: left by code, against the scan of codes; right by feature."""
-    figure, axes = new_figure(11, 4.8, 1, 2)
+    figure, axes = new_figure(11, 5.6, 1, 2)
     for axis, column, kind, text in zip(
         axes,
         ("code_recall", "recall"),
@@ -34,7 +34,7 @@ def recall_plot(n_items: int, curve: pd.DataFrame) -> HouseFigure:
         _curves(axis, shown, column)
         axis.set(xscale="log", xlabel="median latency, ms (log scale)", ylabel=text)
         plain_log_numbers(axis.xaxis)
-        axis.legend(fontsize=8, loc="lower right")
+        axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     figure.suptitle(f"Recall against latency, {n_items:,} items, one thread")
     return worded(
         figure,
