@@ -35,7 +35,9 @@ def measure(lab: IndexLab, n: int) -> pd.DataFrame:
     if n > _SHARD and not path.is_file():
         validation = lab.task.validation.first(lab.settings.n_queries).features
         folder, n_shards = lab.folder / "scale", -(-n // _SHARD)
-        made = compare_shards(folder, lab.growth, n, n_shards, lab.asked, validation)
+        made = compare_shards(
+            folder, lab.growth, n, n_shards, lab.asked, validation, codes=lab.settings
+        )
         shutil.rmtree(folder)
         with atomic_file(path) as draft:
             made.to_parquet(draft)

@@ -26,12 +26,13 @@ from vsa.engine import CARD, FORMAT, PAGE
 from vsa.index.build import build_index, kept_from_writers
 from vsa.index.index import Index
 from vsa.index.model import change_facts
+from vsa.index.settings import CodeSettings
 from vsa.index.tuning import choose_params
 from vsa.runtime.atomic import atomic_dir, require_replaceable
 from vsa.runtime.errors import InputError
 from vsa.trained import TrainedModels, write_models
 
-USUAL_SELECTION = SelectionSettings()
+USUAL_SELECTION, USUAL_CODES = SelectionSettings(), CodeSettings()
 _WANTED_RECALL = 0.99  # of a linear scan of the features, on validation photos
 _N_TUNING = 200  # validation photos, at most
 _CHUNK = 4096  # pictures that are in memory at a time
@@ -43,6 +44,7 @@ def build(
     out: str | Path,
     *,
     selection: SelectionSettings | None = USUAL_SELECTION,
+    codes: CodeSettings = USUAL_CODES,
     seed: int = 0,
 ) -> Path:
     """Build an engine of a shop's catalogue; an earlier one in the folder is replaced as a whole.
@@ -57,6 +59,7 @@ def build(
     model : what `vsa.train` gives; its networks are moved to the device of its category stage.
     out : the folder. It says where the pictures lie, so that they can be shown, and holds none.
     selection : thresholds of selection (paper section 3.1); None indexes all pictures.
+    codes : codec and bits of the index (section 3.3).
     seed : of the index's codes and lists.
 
     Returns
@@ -97,6 +100,7 @@ def build(
         catalogue,
         shop.root,
         validation=_features(model, shop.root, asking, boxes="own"),
+        codes=codes,
         seed=seed,
     )
 
@@ -109,6 +113,7 @@ def write_engine(
     root: Path,
     *,
     validation: np.ndarray | None = None,
+    codes: CodeSettings = USUAL_CODES,
     seed: int = 0,
 ) -> Path:
     """Write an engine over features that are at hand, complete or not at all; see `build`.
@@ -127,7 +132,9 @@ def write_engine(
     with kept_from_writers(out / "index"), atomic_dir(out, marker=CARD) as draft:
         write_models(draft, model)
         index = draft / "index"
-        build_index(index, features, categories=catalogue.category.to_numpy(str), seed=seed)
+        names = catalogue.category.to_numpy(str)
+        codec, n_bits = codes.codec, codes.n_bits
+        build_index(index, features, categories=names, codec=codec, n_bits=n_bits, seed=seed)
         if validation is not None and len(validation):
             with Index.open(index) as opened:
                 k = min(PAGE, len(features))

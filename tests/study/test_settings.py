@@ -52,6 +52,13 @@ def test_any_setting_can_be_changed_for_a_run_of_its_own():
     assert make_run("synthetic", "smoke", 0, as_mapping).name == run.name
 
 
+def test_bits_and_codec_of_the_index_are_settings():
+    run = make_run("synthetic", "smoke", 0, "embedding.margin=0.3 index.n_bits=128 index.codec=itq")
+    assert (run.settings.index.n_bits, run.settings.index.codec) == (128, "itq")
+    plain = make_run("synthetic", "smoke", 0).settings.index
+    assert (plain.n_bits, plain.codec) == (256, "rotation")
+
+
 def test_what_changes_nothing_is_the_profiles_own_run():
     run = make_run("synthetic", "smoke", 0, "embedding.margin=0.5")
     assert run.name == "synthetic-smoke"

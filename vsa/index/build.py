@@ -82,6 +82,7 @@ def build_index(
     *,
     model: Model | None = None,
     params: SearchParams | None = None,
+    codec: str = "rotation",
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> None:
@@ -95,7 +96,7 @@ def build_index(
     categories : a name per item; one empty name for all if missing.
     model : taken instead of training one: shards share theirs, so that they search the same lists.
     params : kept as the index's own.
-    n_bits : of a code, if a model is trained.
+    codec, n_bits : of the codes, if a model is trained; see `vsa.codecs`.
     seed : of that training.
 
     Raises
@@ -105,7 +106,15 @@ def build_index(
     """
     with replaced_index(folder) as draft:
         write_index(
-            draft, features, ids, categories, model=model, params=params, n_bits=n_bits, seed=seed
+            draft,
+            features,
+            ids,
+            categories,
+            model=model,
+            params=params,
+            codec=codec,
+            n_bits=n_bits,
+            seed=seed,
         )
 
 
@@ -154,6 +163,7 @@ def write_index(
     *,
     model: Model | None = None,
     params: SearchParams | None = None,
+    codec: str = "rotation",
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> None:
@@ -167,13 +177,15 @@ def write_index(
     if n != len(ids):
         raise InputError(f"{n} features and {len(ids)} ids", cure="Give as many of each")
     if model is None:
-        model = train_model(features, names, n_lists=n_lists_for(n), n_bits=n_bits, seed=seed)
-    codec, lists = model.codec, model.lists
-    require_storable(codec)
-    codes = np.empty((n, codec.n_bits // 8), np.uint8)
+        model = train_model(
+            features, names, n_lists=n_lists_for(n), codec=codec, n_bits=n_bits, seed=seed
+        )
+    encoder, lists = model.codec, model.lists
+    require_storable(encoder)
+    codes = np.empty((n, encoder.n_bits // 8), np.uint8)
     for start in progress(range(0, n, _CHUNK_ROWS), "encode"):
         part = slice(start, start + _CHUNK_ROWS)
-        codes[part] = codec.encode(check_features(features[part], codec.dim))
+        codes[part] = encoder.encode(check_features(features[part], encoder.dim))
     unique_codes, unique_names = pd.factorize(names)
     list_of = lists.assign(features, lists.category_codes(unique_names)[unique_codes])
     _write_parts(

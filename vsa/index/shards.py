@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vsa.index.build import build_index, kept_from_writers, n_lists_for, train_model
+from vsa.index.build import N_BITS, build_index, kept_from_writers, n_lists_for, train_model
 from vsa.index.codec import check_features
 from vsa.index.hits import Candidates, Hits, best
 from vsa.index.index import Index
@@ -61,6 +61,8 @@ def build_shards(
     categories: Names | None = None,
     *,
     params: SearchParams | None = None,
+    codec: str = "rotation",
+    n_bits: int = N_BITS,
     seed: int = 0,
 ) -> None:
     """Build ``folder/shard-00`` and so on: indexes that share one model, all of them or none.
@@ -70,7 +72,8 @@ def build_shards(
     """
     ids = check_ids(np.arange(len(features)) if ids is None else ids)
     names = np.full(len(ids), "", object) if categories is None else np.asarray(categories, object)
-    model = train_model(features, names, n_lists=n_lists_for(len(ids)), seed=seed)
+    n_lists = n_lists_for(len(ids))
+    model = train_model(features, names, n_lists=n_lists, codec=codec, n_bits=n_bits, seed=seed)
     owner = shard_of(ids, n_shards)
     target = settled(require_replaceable(Path(folder), _FACTS))
     shards = list(target.glob("shard-[0-9][0-9]"))

@@ -3,7 +3,7 @@
 The paper (section 3.3) names GBDT + LR: each boosted tree turns a result into the leaf it ends in,
 and a logistic regression over all leaves, one-hot, gives the score (He et al., 2014, for ads at
 Facebook). Around it stand its two halves alone, and rules that learn nothing or little. What learns
-has one knob against overfitting, the penalty or the number of trees, which other pages choose.
+has one setting against overfitting, the penalty or the number of trees, which other pages choose.
 
 All stand in `RANKERS`, which is `vsa.rankers`, by name. One of your own: docs/extending.md.
 """

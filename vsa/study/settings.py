@@ -18,6 +18,7 @@ import yaml
 
 from vsa.category.settings import ClassifierSettings
 from vsa.embedding.settings import EmbeddingSettings
+from vsa.index.settings import CodeSettings
 from vsa.ranking.settings import RankerSettings
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
@@ -61,8 +62,8 @@ class EmbeddingStudySettings(EmbeddingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexSettings:
-    """Sizes of the experiments with the index (see ``vsa.index``)."""
+class IndexSettings(CodeSettings):
+    """Codes of the index, and sizes of the experiments with it (see ``vsa.index``)."""
 
     sizes: tuple[Count, ...]  # of catalogues grown from the features at hand
     n_peers: Count  # the size at which slow peers are compared too

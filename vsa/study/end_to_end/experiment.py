@@ -259,7 +259,16 @@ class EndToEndLab:
     def _write(self, folder: Path, features: np.ndarray, catalogue: pd.DataFrame) -> None:
         asking = self.task.validation.first(self.run.settings.index.n_queries).features
         root, seed = self.shop.dataset.root, self.run.seed
-        write_engine(folder, self.models, features, catalogue, root, validation=asking, seed=seed)
+        write_engine(
+            folder,
+            self.models,
+            features,
+            catalogue,
+            root,
+            validation=asking,
+            codes=self.run.settings.index,
+            seed=seed,
+        )
 
     def _pages(self, engine: VisualSearch, stages: Stages) -> np.ndarray:
         photos = self.photos

@@ -19,6 +19,7 @@ from vsa.index.build import build_index, n_lists_for, train_model
 from vsa.index.codec import Encoder
 from vsa.index.index import Index
 from vsa.index.lists import hamming
+from vsa.index.settings import CodeSettings
 from vsa.index.tuning import Trial, choose_params
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
 from vsa.runtime.progress import progress
@@ -26,6 +27,7 @@ from vsa.study.index.peers import Items, Method, Setting, build_peer, coarse_fil
 from vsa.study.index.timing import N_WARMUP, K, latency, one_thread
 from vsa.study.simulate.growth import Growth
 
+USUAL_CODES = CodeSettings()
 VERSION = 2  # of what is compared, peers included, and how
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
 _CHUNK_ROWS = 2**18
@@ -48,12 +50,20 @@ class Truth:
     hamming: np.ndarray  # int32 (n, 60), of the nearest by code
 
 
-def make_items(growth: Growth, n: int, seed: int) -> tuple[Items, np.ndarray]:
+def make_items(
+    growth: Growth, n: int, seed: int, codes: CodeSettings = USUAL_CODES
+) -> tuple[Items, np.ndarray]:
     """A grown catalogue with codes and lists, and its category codes."""
     features, categories = growth.catalogue(n)
-    model = train_model(features, categories, n_lists=n_lists_for(n), seed=seed)
-    codes = model.codec.encode(features)
-    return Items(features, codes, model), categories
+    model = train_model(
+        features,
+        categories,
+        n_lists=n_lists_for(n),
+        codec=codes.codec,
+        n_bits=codes.n_bits,
+        seed=seed,
+    )
+    return Items(features, model.codec.encode(features), model), categories
 
 
 def make_queries(features: np.ndarray, codec: Encoder) -> Queries:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -112,7 +113,7 @@ class IndexLab:
         """`benchmark.compare` on a catalogue of `n` items; measured now unless it is on disk."""
         path = self.curve_path(n)
         if not path.is_file():
-            items, categories = make_items(self.growth, n, self.seed)
+            items, categories = make_items(self.growth, n, self.seed, self.settings)
             chosen = [name for name in PEERS if n <= self.settings.n_peers or name in SCALABLE]
             made = self._compare(items, categories, chosen)
             with atomic_file(path) as draft:
@@ -132,7 +133,13 @@ class IndexLab:
         rng = generator(self.seed, "uniform")
         features = rng.standard_normal((n, d), np.float32)
         features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float16)
-        model = build.train_model(features, [""] * n, n_lists=n_lists_for(n))
+        model = build.train_model(
+            features,
+            [""] * n,
+            n_lists=n_lists_for(n),
+            codec=self.settings.codec,
+            n_bits=self.settings.n_bits,
+        )
         items = Items(features, model.codec.encode(features), model)
         asked = rng.standard_normal((2 * min(50, len(self.asked)), d), np.float32)
         asked /= np.linalg.norm(asked, axis=1, keepdims=True)
@@ -157,7 +164,7 @@ class IndexLab:
         """Searches in the largest catalogue of the profile beside writers of several speeds."""
         features, categories = self.growth.catalogue(max(self.settings.sizes))
         folder = self.folder / "index"
-        build_index(folder, features, categories=categories, seed=self.seed)
+        build_index(folder, features, categories=categories, seed=self.seed, **self._codes)
         fresh, _ = self.growth.draw(10**6, 2**14)
         rates = (0.0, 5000.0, np.inf)
         return update_traffic(folder, fresh, self.asked, self.settings.traffic_s, rates)
@@ -167,7 +174,9 @@ class IndexLab:
         n = min(self.settings.sizes)
         features, categories = self.growth.catalogue(n)
         folder = self.folder / "shards"
-        build_shards(folder, _N_SHARDS, features, categories=categories, seed=self.seed)
+        build_shards(
+            folder, _N_SHARDS, features, categories=categories, seed=self.seed, **self._codes
+        )
         one_folder = self.folder / "one-shard"
         shared, _ = model.read_model(folder / "shard-00")
         build_index(one_folder, features, categories=categories, model=shared)
@@ -193,7 +202,8 @@ class IndexLab:
         prediction would give.
         """
         task, folder = self.task, self.folder / "index"
-        build_index(folder, task.features[task.kept], categories=task.categories[task.kept])
+        names = task.categories[task.kept]
+        build_index(folder, task.features[task.kept], categories=names, **self._codes)
         found = {}
         with Index.open(folder) as index, one_thread():
             for name, categories in (("everywhere", None), ("its category", task.test.categories)):
@@ -226,6 +236,10 @@ class IndexLab:
             found[name] = np.where(ranked >= 0, rows[ranked], -1)
         return found
 
+    @property
+    def _codes(self) -> dict[str, Any]:
+        return {"codec": self.settings.codec, "n_bits": self.settings.n_bits}
+
     # Files ---------------------------------------------------------------------------------
 
     def _compare(self, items: Items, categories: np.ndarray, chosen: Sequence[str]) -> pd.DataFrame:
@@ -252,6 +266,7 @@ class IndexLab:
             seed=self.seed,
             n_queries=self.settings.n_queries,
             n_peers=self.settings.n_peers,
+            codes=[CODECS.identity(self.settings.codec), self.settings.n_bits],
             peers=[PEERS.identity(name) for name in PEERS],
             arrays=[
                 checksum(array)

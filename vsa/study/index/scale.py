@@ -22,9 +22,10 @@ from vsa.index.hits import best
 from vsa.index.index import Index
 from vsa.index.lists import nearest
 from vsa.index.request import SearchParams
+from vsa.index.settings import CodeSettings
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
 from vsa.runtime.progress import progress
-from vsa.study.index.benchmark import WANTED_RECALL, Queries, Truth, make_queries
+from vsa.study.index.benchmark import USUAL_CODES, WANTED_RECALL, Queries, Truth, make_queries
 from vsa.study.index.peers import COARSE, ENGINE, LINEAR
 from vsa.study.index.timing import N_WARMUP, K, latency, one_thread
 from vsa.study.simulate.growth import Growth
@@ -45,6 +46,7 @@ def compare_shards(
     asked: np.ndarray,
     validation: np.ndarray,
     part_size: int = 2**20,
+    codes: CodeSettings = USUAL_CODES,
 ) -> pd.DataFrame:
     """Curves of `n` items in shards that answer one after the other, and of the linear scan.
 
@@ -54,7 +56,11 @@ def compare_shards(
     """
     start, not_building = time.perf_counter(), 0.0
     model = train_model(
-        *growth.draw(0, min(n, part_size)), n_lists=n_lists_for(n), seed=growth.seed
+        *growth.draw(0, min(n, part_size)),
+        n_lists=n_lists_for(n),
+        codec=codes.codec,
+        n_bits=codes.n_bits,
+        seed=growth.seed,
     )
     sets = [make_queries(features, model.codec) for features in (validation, asked)]
     found = [_nothing(queries) for queries in sets]
