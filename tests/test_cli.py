@@ -118,7 +118,7 @@ def test_a_slice_says_how_to_go_on_and_a_whole_study_is_reported(monkeypatch, ca
     monkeypatch.setattr(pipeline, "reproduce", lambda *a, **o: made.append(o.get("until")))
     monkeypatch.setattr(pipeline, "_repeat_warnings", lambda *_: None)
     monkeypatch.setattr(command, "open_study", lambda *_: [])
-    monkeypatch.setattr(cli, "reproduce", lambda *_: made.append("all"))
+    monkeypatch.setattr("vsa.study.cli.reproduce", lambda *_: made.append("all"))
     monkeypatch.setattr(command, "run_jobs", lambda *_: Slice(9, 4, 2, "within clicks: 3 of 6"))
     for more, expected in ((["--minutes", "8"], []), ([], ["all"])):
         made.clear()

@@ -1,4 +1,4 @@
-"""The command line: ``vsa reproduce``, ``study``, ``compare``, ``data``, ``report``, ``index``."""
+"""The command line: an index of pictures, data, checks; and the commands of the replication."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vsa.runtime.errors import InputError, NotApplicable, NotebookError
-from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
+from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.system import refusals_explained
 from vsa.runtime.threads import n_threads
 from vsa.study import pipeline
-from vsa.study.run import make_run
+from vsa.study.cli import COMMANDS
 
 if TYPE_CHECKING:
     from vsa.pictures import Taken
@@ -30,72 +29,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+for _command in COMMANDS:
+    app.command()(_command)
+
 index_app = typer.Typer(help="An index over your own pictures.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 
 _Index = Annotated[Path, typer.Argument(help="folder of the index")]
 _Pictures = Annotated[Path, typer.Argument(help="folder of pictures, searched through")]
-_Dataset = Annotated[str, typer.Option(help="synthetic, grocery, clothing or folder:PATH")]
-_Profile = Annotated[str, typer.Option(help="smoke, laptop or full")]
-_Seed = Annotated[int, typer.Option(help="whole number ≥ 0")]
-_Set = Annotated[str, typer.Option("--set", help="settings to change: 'embedding.margin=0.3 …'")]
-
-
-@app.command()
-def reproduce(
-    dataset: _Dataset = "synthetic",
-    profile: _Profile = "laptop",
-    seed: _Seed = 0,
-    changes: _Set = "",
-    until: Annotated[str | None, typer.Option(help="last notebook, e.g. 01_catalogue")] = None,
-) -> None:
-    """Run the notebooks whose inputs changed, then write the report."""
-    print(f"vsa: {dataset}, {profile}, seed {seed}", file=sys.stderr, flush=True)
-    made = pipeline.reproduce(dataset, profile, seed, until, set=changes)
-    shown = relative_to_root(made) if made.is_relative_to(ROOT) else made
-    print(f"vsa: see {shown}", file=sys.stderr)
-
-
-@app.command()
-def study(
-    dataset: _Dataset = "synthetic",
-    profile: _Profile = "laptop",
-    seed: _Seed = 0,
-    changes: _Set = "",
-    jobs: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="only variants of such names, e.g. 'mask*'; repeatable"),
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="stop after so long; the same command goes on")
-    ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="show the jobs and their times")] = False,
-    export: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="pack what another machine needs to go on")
-    ] = None,
-    max_mb: Annotated[float, typer.Option(help="size of that file, in million bytes")] = 60,
-    import_: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="take over such a file")
-    ] = None,
-) -> None:
-    """Train all variants of notebook 03 with all seeds; go on where an earlier study ended."""
-    asked = [list_, export is not None, import_ is not None]
-    if sum(asked) > 1:
-        raise InputError("--list, --export and --import are one each", cure="Give one of them")
-    for name, value in (("--minutes", minutes), ("--max-mb", max_mb)):
-        if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"{name} {value:g} is not a number above 0", cure="Give one, say 8")
-    run = make_run(dataset, profile, seed, changes)
-    from vsa.study.embedding.command import Request, study
-
-    request = Request(tuple(jobs or ()), minutes, list_, export, max_mb, import_)
-    try:
-        is_whole = study(run, request)
-    except NotApplicable as reason:
-        print(f"vsa: {reason}", file=sys.stderr)
-        is_whole = not (any(asked) or request.is_slice)
-    if is_whole:
-        reproduce(dataset, profile, seed, changes)
 
 
 @app.command()
@@ -104,42 +45,6 @@ def data(name: Annotated[str, typer.Argument(help="grocery or clothing")]) -> No
     from vsa.data.public import download_dataset
 
     print(download_dataset(name))
-
-
-@app.command()
-def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'all'")]) -> None:
-    """Write report.html and RESULTS.md anew from a run's numbers; 'all' does the README too."""
-    from vsa.study.ledger.reporting import update_readme, write_report
-
-    all_folders = sorted(path.parent for path in reports_dir().glob("*/metrics.json"))
-    for folder in all_folders if run == "all" else [reports_dir() / run]:
-        write_report(folder)
-        print(f"vsa: wrote {relative_to_root(folder / 'report.html')}", file=sys.stderr)
-    published = [
-        folder
-        for folder in all_folders
-        if "-smoke" not in folder.name and not folder.name.startswith("folder-")
-    ]
-    if run == "all" and published:
-        update_readme(ROOT / "README.md", published)
-
-
-@app.command()
-def compare(
-    run_a: Annotated[str, typer.Argument(help="a run, such as synthetic-laptop")],
-    run_b: Annotated[str, typer.Argument(help="another one")],
-    experiment: Annotated[
-        str, typer.Option(metavar="GLOB", help="only experiments of such names")
-    ] = "*",
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="write the table there")] = None,
-) -> None:
-    """Each number of two runs, and their differences; with intervals where they can be paired."""
-    from vsa.study.compare import compare, comparison_text, write_csv
-
-    table = compare(run_a, run_b, experiment)
-    print(comparison_text(table))
-    if csv:
-        write_csv(table, csv)
 
 
 @index_app.command("build")
@@ -233,32 +138,6 @@ def verify(
     checked = verify(what)
     for folder in checked:
         print(f"whole: {folder}")
-
-
-@app.command()
-def notebook(
-    path: Annotated[Path, typer.Argument(help="the notebook")],
-    output: Annotated[Path, typer.Argument(help="where the executed notebook goes")],
-    dataset: _Dataset = "synthetic",
-    profile: _Profile = "laptop",
-    seed: _Seed = 0,
-    changes: _Set = "",
-) -> None:
-    """Execute one notebook (the Snakefile's rules call this)."""
-    pipeline.end_with_pipeline()
-    run = make_run(dataset, profile, seed, changes)
-    from vsa.study.notebook import execute
-
-    execute(path.resolve(), run, output.resolve())
-
-
-@app.command()
-def refresh(notebooks: list[Path]) -> None:
-    """Execute notebooks in place with their own parameters, for committing."""
-    from vsa.study.notebook import refresh
-
-    for path in notebooks:
-        refresh(path.resolve())
 
 
 def _account(taken: Taken, index: Path) -> None:
