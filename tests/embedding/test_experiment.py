@@ -64,10 +64,10 @@ def test_what_a_job_rests_on_names_its_folder(make_lab, tmp_path):
 
 
 def test_a_job_killed_between_stages_goes_on(make_lab, tmp_path, monkeypatch):
-    from vsa.study.embedding import experiment as experiment_module
+    from vsa.embedding import recipe
 
     expected = make_lab(tmp_path / "straight").run(JOINT)
-    train_stage, calls = experiment_module.train_stage, []
+    train_stage, calls = recipe.train_stage, []
 
     def dying(*arguments):
         calls.append(arguments[-1])
@@ -75,7 +75,7 @@ def test_a_job_killed_between_stages_goes_on(make_lab, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return train_stage(*arguments)
 
-    monkeypatch.setattr(experiment_module, "train_stage", dying)
+    monkeypatch.setattr(recipe, "train_stage", dying)
     with pytest.raises(KeyboardInterrupt):
         make_lab(tmp_path / "killed").run(JOINT)
     found = make_lab(tmp_path / "killed").run(JOINT)

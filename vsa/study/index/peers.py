@@ -1,7 +1,7 @@
 """The index and its peers from faiss and usearch, behind one call: a query in, ids out.
 
 All get the same items and codes and, where they take lists, as many of these. Each is asked with a
-range of settings, from fast to thorough.
+range of settings, from cheap to thorough.
 
 More are registered in `PEERS`, which is `vsa.peers`: see docs/extending.md.
 """
@@ -274,7 +274,8 @@ def build_peer(name: str, items: Items) -> Method:
     feature, code = items.features[0].astype(np.float32), items.codes[0]
     ids = made.search(feature, code, _N_ASKED, made.settings[0])
     if not isinstance(ids, np.ndarray) or ids.ndim != 1 or ids.dtype.kind not in "iu":
-        raise _wrong(name, f"answers with {type(ids).__name__} and not an array of whole numbers")
+        found = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else type(ids).__name__
+        raise _wrong(name, f"answers with {found} and not with k whole numbers")
     if len(ids) > _N_ASKED or not ((ids >= -1) & (ids < len(items.features))).all():
         raise _wrong(name, f"answers with more than k ids, or with ids that no item has: {ids}")
     return replace(made, name=name)
