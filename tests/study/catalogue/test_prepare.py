@@ -12,7 +12,8 @@ from vsa.study.catalogue.gallery import (
     session_shown,
 )
 from vsa.study.catalogue.plots import click_rate_plot, quality_plot
-from vsa.study.catalogue.prepare import open_shop, prepare_shop, record_shop
+from vsa.study.catalogue.prepare import open_shop, prepare_shop
+from vsa.study.catalogue.results import record_shop
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.metrics_file import read_metrics
 from vsa.study.run import make_run

@@ -8,7 +8,8 @@ from vsa.study.catalogue.plots import (
     quality_figure,
     session_figure,
 )
-from vsa.study.catalogue.prepare import open_shop, prepare_shop, record_shop
+from vsa.study.catalogue.prepare import open_shop, prepare_shop
+from vsa.study.catalogue.results import record_shop
 
 __all__ = [
     "CATALOGUE",

@@ -8,18 +8,16 @@ import numpy as np
 import pandas as pd
 
 from vsa.category.selection import SelectionSettings, select
-from vsa.category.task import make_task, require_labels
 from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
 from vsa.data.images import load_images
 from vsa.data.load import load_dataset
-from vsa.data.schema import PVLOG, QUALITY, SPLITS, Dataset, check
+from vsa.data.schema import PVLOG, QUALITY, Dataset, check
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.checked import check_manifest
-from vsa.runtime.errors import InputError, NotApplicable
-from vsa.study.ledger.ledger import Ledger
+from vsa.runtime.errors import InputError
 from vsa.study.predecessors import made_by
 from vsa.study.run import Run
-from vsa.study.simulate.clicks import pvlog_statistics, simulate_pvlog
+from vsa.study.simulate.clicks import simulate_pvlog
 
 
 @dataclass(frozen=True)
@@ -119,77 +117,3 @@ def open_shop(run: Run) -> Shop:
 
 def _are_equal(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     return first.astype(str).equals(second.astype(str))
-
-
-def record_shop(ledger: Ledger, shop: Shop) -> None:
-    """Write what the data set holds, what selection removed and what the click log is like."""
-    dataset, selection = shop.dataset, shop.selection
-    _record_counts(ledger, dataset)
-    for reason, rows in selection[~selection.kept].groupby("reason"):
-        ledger.record("selection", str(reason), "removed images", len(rows))
-        precision = rows.same_product.astype(float).mean()
-        if dataset.has_identities and np.isfinite(precision):
-            ledger.record("selection", str(reason), "removal precision", precision, n=len(rows))
-    ledger.record("selection", "all reasons", "removed images", int((~selection.kept).sum()))
-    simulated, left_out = list(dataset.simulated), []
-    try:
-        require_labels(make_task(dataset, shop.kept.image_id))
-    except NotApplicable as reason:
-        left_out.append(str(reason))
-    if shop.pvlog is None:
-        left_out.append(
-            "Click-mined training, retrieval and quality-aware re-ranking: products are not known."
-        )
-    else:
-        _record_clicks(ledger, shop)
-        if shop.pvlog_is_simulated:
-            simulated.append(
-                "The click log: a weak engine lists results and a click model picks among them."
-            )
-        simulated.append("Purchases: a model of shoppers with known probabilities decides.")
-        if not shop.has_quality:
-            simulated.append("Quality signals: listings carry none, so re-ranking draws them.")
-    if not dataset.products_disjoint:
-        left_out.append(
-            "Retrieval of unseen products: the same products occur in training and test photos."
-        )
-    ledger.dataset_card(
-        {
-            "title": dataset.title,
-            "source": dataset.source,
-            "licence": dataset.licence,
-            "simulated": simulated,
-            "left_out": left_out,
-            "rejected": dataset.rejected.reason.value_counts().to_dict(),
-        }
-    )
-
-
-def _record_counts(ledger: Ledger, dataset: Dataset) -> None:
-    tables = {"catalogue": dataset.catalogue} | {
-        f"queries, {split}": dataset.queries[dataset.queries.split == split] for split in SPLITS
-    }
-    for name, table in tables.items():
-        ledger.record("data set", name, "images", len(table))
-        if dataset.has_identities:
-            ledger.record("data set", name, "products", table.product_id.nunique())
-        ledger.record("data set", name, "categories", table.category.nunique())
-    for name in ("catalogue", "queries"):
-        n_rejected = int((dataset.rejected.table == name).sum())
-        ledger.record("unreadable", name, "rejected images", n_rejected)
-
-
-def _record_clicks(ledger: Ledger, shop: Shop) -> None:
-    statistics = pvlog_statistics(shop.pvlog, shop.dataset.queries, shop.dataset.catalogue)
-    variant = "simulated" if shop.pvlog_is_simulated else "observed"
-    names = {
-        "sessions": "sessions",
-        "impressions": "impressions",
-        "clicks": "clicks",
-        "click_through_rate": "click-through rate",
-        "click_precision": "click precision",
-        "false_negatives": "false-negative rate",
-    }
-    for key, metric in names.items():
-        if np.isfinite(statistics[key]):
-            ledger.record("click log", variant, metric, statistics[key])

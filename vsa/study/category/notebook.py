@@ -5,7 +5,6 @@ from __future__ import annotations
 from vsa.category.fusion import fuse
 from vsa.category.predictor import open_predictor, save_predictor
 from vsa.category.search import vote
-from vsa.category.task import make_task, require_labels
 from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.category.experiment import run_seeds, trained_predictor
@@ -20,6 +19,7 @@ from vsa.study.category.plots import (
     tsne_figure,
     vote_figure,
 )
+from vsa.study.category.prepare import prepare_categories
 from vsa.study.category.results import answer_test_queries, hits, reading, record
 from vsa.study.ledger.bootstrap import mean_interval
 
@@ -32,15 +32,14 @@ __all__ = [
     "fuse",
     "growth_figure",
     "hits",
-    "make_task",
     "mean_interval",
     "open_predictor",
     "open_shop",
     "pick_device",
+    "prepare_categories",
     "reading",
     "record",
     "reliability_figure",
-    "require_labels",
     "run_seeds",
     "save_predictor",
     "trained_predictor",

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from vsa.category import task as category_task
 from vsa.category.settings import ClassifierSettings
 from vsa.data import decoding, images
 from vsa.data.datasets import DATASETS
@@ -27,6 +26,7 @@ from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
 from vsa.study.category.experiment import run_seeds
+from vsa.study.category.prepare import prepare_categories
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.published import FOLDER
 from vsa.study.embedding.slices import StudyJob, pick, plan
@@ -54,8 +54,7 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
 def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[EmbeddingLab]:
     """One lab per seed of the study, each around the category network of that seed."""
     settings = run.settings.embedding
-    labels = category_task.make_task(shop.dataset, shop.kept.image_id)
-    category_task.require_labels(labels)
+    labels = prepare_categories(shop)
 
     def relog(noise_click_rate: float) -> pd.DataFrame:
         clicks = dataclasses.replace(run.settings.clicks, noise_click_rate=noise_click_rate)

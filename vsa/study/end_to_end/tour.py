@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor, open_predictor
-from vsa.category.task import make_task, require_labels
 from vsa.data.images import load_image
 from vsa.embedding.extract import MASK_SLOPE
 from vsa.embedding.joint import soft_mask
@@ -20,6 +19,7 @@ from vsa.runtime.device import pick_device
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.category.plots import photo_plot
+from vsa.study.category.prepare import prepare_categories
 from vsa.study.end_to_end.published import engine_folder, open_engine
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.figures.style import HouseFigure, worded
@@ -39,7 +39,7 @@ def open_category(run: Run, shop: Shop) -> CategoryPredictor:
 
     Raises NotApplicable where the data have no labels, and InputError where it did not.
     """
-    require_labels(make_task(shop.dataset, shop.kept.image_id))
+    prepare_categories(shop)
     folder = made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
     return open_predictor(folder, pick_device())
 
