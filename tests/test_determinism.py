@@ -8,6 +8,9 @@ import sys
 import pytest
 
 from vsa.runtime.paths import ROOT
+from vsa.study.ledger.metrics_file import record_key
+from vsa.study.ledger.registry import get_metric
+from vsa.study.ledger.sections import SECTIONS
 
 TRAIN_TWICE = """
 import numpy as np, torch
@@ -37,8 +40,7 @@ def test_two_processes_train_equal_weights():
 
 
 @pytest.mark.slow
-def test_two_fresh_runs_measure_the_same(tmp_path):
-    """Except times, and what is chosen by time: search parameters of notebooks 04 and 06."""
+def test_two_fresh_runs_measure_the_same_but_for_times(tmp_path):
     values = []
     for number in range(2):
         folder = tmp_path / str(number)
@@ -52,15 +54,11 @@ def test_two_fresh_runs_measure_the_same(tmp_path):
         records = json.loads(file.read_text(encoding="utf-8"))["records"]
         values.append(
             {
-                tuple(record[name] for name in ("section", "experiment", "variant", "metric")): [
-                    record[name] for name in ("value", "ci_low", "ci_high", "n")
-                ]
+                record_key(record): [record[name] for name in ("value", "ci_low", "ci_high", "n")]
                 for record in records
-                if record["section"] in ("01_catalogue", "02_category_fusion", "05_quality_rerank")
-                or record["section"] == "03_click_mined_training"
-                if record["experiment"] != "speed"
-                if not any(word in record["metric"] for word in ("time", "latency", "wait"))
+                if not get_metric(record["metric"]).is_timed
             }
         )
     assert values[0] == values[1]
-    assert len(values[0]) > 300
+    assert {name.split("/")[0] for name in values[0]} == set(SECTIONS) - {"00_tour"}
+    assert len(values[0]) > 500

@@ -25,6 +25,11 @@ class Metric:
     format: str = ".3f"  # of str.format
 
     @property
+    def is_timed(self) -> bool:
+        """Whether a clock decides it, so that two equal runs differ."""
+        return self.unit in ("ms", "s") or self.name in _BY_THE_CLOCK
+
+    @property
     def is_count(self) -> bool:
         return self.format == ",d"
 
@@ -38,6 +43,18 @@ class Metric:
         return format(int(value) if self.is_count else value, self.format)
 
 
+_BY_THE_CLOCK = (
+    "adds per second",
+    "growth exponent",
+    "p95 over median",
+    "queries per second",
+    "ratio of p95",
+    "share of the time",
+    "share of time saved",
+    "speed-up",
+    "time ratio",
+    "wait for data",
+)
 _COMPARISONS = ("share of the distance", "ratio of p95", "p95 over median")
 
 
