@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
+import importlib
+import inspect
+import os
+import runpy
+import subprocess
+import sys
+import textwrap
+import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from torch import nn
 
-from vsa.runtime.fingerprint import checksum, key, libraries
+from vsa.data.datasets import DataSource
+from vsa.models.backbones import Backbone
+from vsa.runtime.errors import InputError
+from vsa.runtime.fingerprint import checksum, key, libraries, source_digest
 from vsa.runtime.paths import ROOT
 
 
@@ -65,7 +81,7 @@ def test_libraries_are_known_by_their_version_and_may_be_missing():
 
 
 def test_no_module_that_makes_keys_reads_source():
-    """Only `fingerprint.source_digest` does, for functions of other people's."""
+    """Only `vsa.runtime.digest` does, for functions of other people's."""
     n_makers = 0
     for file in sorted((ROOT / "vsa").rglob("*.py")):
         text = file.read_text(encoding="utf-8")
@@ -95,3 +111,270 @@ def test_exchanged_images_change_the_checksum(images: np.ndarray):
     assert checksum(images) != before
     images[[3, 4]] = images[[4, 3]]
     assert checksum(images) == before
+
+
+# Somebody's own -------------------------------------------------------------------------------
+
+FILE = """
+import functools
+import torch
+import numpy as np
+from dataclasses import dataclass
+
+MARGIN = 1
+TABLE = np.arange(3)
+WEIGHTS = torch.ones(3)
+NAMES = {"a": 1}
+
+class Base:
+    def scaled(self, x):
+        return 1 * x
+
+class Mine(Base):
+    slope = 1
+
+    def __call__(self, x):
+        return self.scaled(x)
+
+    @staticmethod
+    def still():
+        return MARGIN
+
+    @classmethod
+    def of_class(cls):
+        return MARGIN
+
+    @property
+    def shown(self):
+        return MARGIN
+
+    @functools.cached_property
+    def kept(self):
+        return MARGIN
+
+    @torch.no_grad()
+    def quiet(self):
+        return 1
+
+def by_default(x, margin=MARGIN):
+    return x
+
+def by_keyword(x, *, margin=MARGIN):
+    return x
+
+@functools.cache
+def helper(x):
+    return 1
+
+def by_helper(x):
+    return helper(x)
+
+def by_array(x):
+    return TABLE[x]
+
+def by_tensor(x):
+    return WEIGHTS[x]
+
+def by_names(x):
+    return [NAMES[y] for y in x]
+
+@functools.wraps(by_array)
+def wrapper(x):
+    return 1
+
+@dataclass
+class Fields:
+    size: int = 1
+"""
+
+
+@pytest.fixture
+def made(tmp_path):
+    """What a file of somebody's defines under a name; each call has another file."""
+    n_files = 0
+
+    def make(name: str, *changes: tuple[str, str], text: str = FILE) -> object:
+        nonlocal n_files
+        n_files += 1
+        for before, after in changes:
+            assert before in text
+            text = text.replace(before, after)
+        path = tmp_path / f"mine{n_files}.py"
+        path.write_text(textwrap.dedent(text))
+        return runpy.run_path(str(path), run_name="vsa_plugin_mine")[name]
+
+    return make
+
+
+MARGIN = ("MARGIN = 1", "MARGIN = 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("by_default", MARGIN),
+        ("by_keyword", MARGIN),
+        ("Mine", ("return 1 * x", "return 2 * x")),
+        ("Mine", ("slope = 1", "slope = 2")),
+        ("Mine", MARGIN),
+        ("Mine", ("quiet(self):\n        return 1", "quiet(self):\n        return 2")),
+        ("by_helper", ("(x):\n    return 1\n\ndef by_h", "(x):\n    return 2\n\ndef by_h")),
+        ("helper", ("(x):\n    return 1\n\ndef by_h", "(x):\n    return 2\n\ndef by_h")),
+        ("by_array", ("arange(3)", "arange(4)")),
+        ("by_array", ("arange(3)", "arange(3.0)")),
+        ("by_array", ("arange(3)", "arange(3)[::-1]")),
+        ("by_tensor", ("ones(3)", "zeros(3)")),
+        ("by_names", ('"a": 1', '"a": 2')),
+        ("wrapper", ("wrapper(x):\n    return 1", "wrapper(x):\n    return 2")),
+        ("Fields", ("size: int = 1", "size: int = 2")),
+    ],
+)
+def test_an_edit_of_somebody_s_file_is_noticed(made, name, change):
+    before = source_digest(made(name))
+    assert source_digest(made(name)) == before
+    assert source_digest(made(name, change)) != before
+
+
+@pytest.mark.parametrize(
+    "kind", ["staticmethod", "classmethod", "property", "functools.cached_property"]
+)
+def test_what_each_kind_of_method_uses_is_noticed(made, kind):
+    text = "import functools\nMARGIN = 1\nclass Mine:\n"
+    text += f"    @{kind}\n    def f(*_):\n        return MARGIN\n"
+    before = source_digest(made("Mine", text=text))
+    assert source_digest(made("Mine", MARGIN, text=text)) != before
+
+
+def test_what_one_does_not_use_changes_nothing(made):
+    assert source_digest(made("by_array", MARGIN)) == source_digest(made("by_array"))
+    before = source_digest(made("Mine"))
+    assert source_digest(made("Mine", ("ones(3)", "zeros(3)"))) == before
+
+
+SETS = """
+    WORDS = {"red", "green", "blue", "grey"}
+    PAIRS = {("a", 1), ("b", 2), ("c", 3)}
+    def double(x):
+        return 2 * x
+    def triple(x):
+        return 3 * x
+    BY_NAME = {"double": double, "triple": triple}
+    def mine(x):
+        return BY_NAME["double"](x) if x in WORDS or x in PAIRS else object
+"""
+
+
+def test_the_digest_is_the_same_whatever_python_s_hashes_and_addresses(tmp_path):
+    (tmp_path / "mine.py").write_text(textwrap.dedent(SETS))
+    code = (
+        "import runpy; from vsa.runtime.fingerprint import source_digest\n"
+        "print(source_digest(runpy.run_path('mine.py')['mine']))"
+    )
+    found = set()
+    for seed in "123":
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", code]
+        found.add(subprocess.check_output(command, cwd=tmp_path, env=environment))
+    assert len(found) == 1
+
+
+def test_functions_in_containers_count_by_their_source(made):
+    text = textwrap.dedent(SETS)
+    found = {source_digest(made("mine", text=text))}
+    for change in [("2 * x", "4 * x"), ('"grey"', '"gray"'), ('("c", 3)', '("c", 4)')]:
+        found.add(source_digest(made("mine", change, text=text)))
+    found.add(source_digest(made("mine", ('"double": d', '"single": d'), text=text)))
+    assert len(found) == 5
+
+
+def test_of_this_package_only_fields_count(monkeypatch, made):
+    """No source of it is read; what is held of somebody's is."""
+    read = []
+    original = inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda part: read.append(part) or original(part))
+    function = made("by_array")
+    before = source_digest(Backbone(function, trunk=("stem",)))
+    assert [code.co_name for code in read] == ["by_array"]
+    assert source_digest(Backbone(function, trunk=("stem",))) == before
+    others = [
+        Backbone(function, trunk=("stern",)),
+        Backbone(made("by_array", ("arange(3)", "arange(4)")), trunk=("stem",)),
+        DataSource(function),
+    ]
+    assert len({before, *map(source_digest, others)}) == 4
+
+
+@pytest.mark.parametrize("held", [threading.Lock(), (x for x in "ab"), open(os.devnull)])  # noqa: SIM115
+def test_what_has_no_content_that_lasts_is_refused_with_its_place(held):
+    def mine(x):
+        return held
+
+    with pytest.raises(InputError, match=r"mine holds an object of type .*Make it inside"):
+        source_digest(mine)
+    with pytest.raises(InputError):
+        source_digest(partial(max, held))
+
+
+def test_a_function_without_source_is_refused():
+    names: dict = {}
+    exec("def mine(x): ...", names)
+    with pytest.raises(InputError, match="mine has no source"):
+        source_digest(names["mine"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (np.float32(1), np.float32(2)),
+        (np.array(["a", None], object), np.array(["b", None], object)),
+        (np.ma.array([1, 2], mask=[0, 1]), np.ma.array([1, 2], mask=[1, 0])),
+        (torch.ones(2, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.bfloat16)),
+        (torch.tensor(1), torch.tensor(2)),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})),
+        (range(3), range(4)),
+        (Path("a"), Path("b")),
+        ([1, [2]], [1, [3]]),
+        ([1, 2], (1, 2)),
+        (1, True),
+        (nn.Sequential(nn.ReLU()), nn.Sequential(nn.Tanh())),
+        (nn.Dropout(0.1), nn.Dropout(0.2)),
+        (np.random.default_rng(0), np.random.default_rng(1)),
+        (torch.relu, torch.tanh),
+        (np.mean, np.median),
+        ("a".upper, "b".upper),
+    ],
+)
+def test_values_count_by_their_content(one, other):
+    assert source_digest(one) == source_digest(copy.deepcopy(one))
+    assert source_digest(one) != source_digest(other)
+
+
+def test_a_value_within_itself_has_a_digest():
+    one: list = [1]
+    one.append(one)
+    assert source_digest(one) == source_digest(one)
+    deep: list = []
+    for _ in range(10_000):
+        deep = [deep]
+    with pytest.raises(InputError, match=r"type builtins\.list"):
+        source_digest(deep)
+
+
+def test_an_installed_package_counts_by_name_unless_it_is_somebody_s(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "their_package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "parts.py").write_text("def part(x):\n    return 1\n")
+    text = "from their_package.parts import part\ndef whole(x):\n    return part(x)\n"
+    (package / "whole.py").write_text(text)
+    monkeypatch.syspath_prepend(package.parent)
+    found = []
+    for returned in "12":
+        (package / "parts.py").write_text(f"def part(x):\n    return {returned * int(returned)}\n")
+        for name in [name for name in sys.modules if name.startswith("their_package")]:
+            del sys.modules[name]
+        whole = importlib.import_module("their_package.whole").whole
+        found.append((source_digest(whole), source_digest(whole, own={"their_package"})))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]

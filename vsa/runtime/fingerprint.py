@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import json
-import os
-import sys
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from vsa.runtime.errors import InputError
+from vsa.runtime.digest import Digest
 
 if TYPE_CHECKING:  # slow to import, and few need them here
     import numpy as np
@@ -67,106 +62,18 @@ def _plain(value: object) -> object:
     raise TypeError(f"a key cannot hold a {type(value).__qualname__}: give its version or checksum")
 
 
-def source_digest(thing: object) -> str:
-    """12 hex digits of a SHA-256 over the source of somebody's function, class or object.
+def source_digest(thing: object, own: Collection[str] = ()) -> str:
+    """12 hex digits of a SHA-256 over all that somebody's function, class or object rests on.
 
-    What a function uses of its own module (functions, classes and constants) counts, as do values
-    in its closure and the fields of a data class. Raises InputError where there is no source.
+    That is the source of what is in files and notebooks of theirs, and values: constants, defaults,
+    closures, fields, arrays. What is of this package, of Python and of installed packages counts by
+    name and fields. Raises InputError for what has no source, or no content that lasts.
+
+    Parameters
+    ----------
+    own : names of installed packages that count as somebody's files, too.
     """
-    digest = hashlib.sha256()
-    seen: set[int] = set()
-    waiting: list[object] = [thing]
-    while waiting:
-        part = waiting.pop(0)
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, partial):
-            waiting += [part.func, *part.args, *part.keywords.values()]
-        elif isinstance(part, MethodType):
-            waiting += [part.__func__, part.__self__]
-        elif isinstance(part, FunctionType | type):
-            digest.update(_source(part).encode())
-            waiting += _used_by(part)
-        elif dataclasses.is_dataclass(part):
-            waiting += [type(part), *vars(part).values()]
-        elif isinstance(part, _PLAIN):
-            digest.update(repr(part).encode())
-        else:
-            digest.update(f"{type(part).__module__}.{type(part).__qualname__}".encode())
-            if not _is_library(type(part)):
-                waiting += [type(part), *getattr(part, "__dict__", {}).values()]
-    return digest.hexdigest()[:12]
-
-
-_PLAIN = (int, float, complex, str, bytes, bool, tuple, list, dict, set, frozenset, type(None))
-
-
-def _used_by(part: FunctionType | type) -> list[object]:
-    """What a function, or the functions of a class, use of their own module and of closures."""
-    if isinstance(part, type):
-        return [
-            used
-            for function in vars(part).values()
-            if isinstance(function, FunctionType)
-            if not _is_generated(function)
-            for used in _used_by(function)
-        ]
-    found: list[object] = [cell.cell_contents for cell in part.__closure__ or ()]
-    for name in sorted(_names(part.__code__)):
-        used = part.__globals__.get(name)
-        is_near = getattr(used, "__module__", None) == part.__module__
-        if is_near or (isinstance(used, _PLAIN) and used is not None):
-            found.append(used)
-    return found
-
-
-def _is_generated(function: FunctionType) -> bool:
-    """Whether `dataclass` wrote it, from fields that the source of the class shows."""
-    file = function.__code__.co_filename
-    return file == "<string>" or _is_standard(file)
-
-
-def _names(code: CodeType) -> set[str]:
-    inner = (part for part in code.co_consts if isinstance(part, CodeType))
-    return set(code.co_names).union(*(_names(part) for part in inner))
-
-
-def _source(part: FunctionType | type) -> str:
-    if _is_library(part):
-        return f"{part.__module__}.{part.__qualname__}"
-    try:
-        return inspect.getsource(part)
-    except (OSError, TypeError):
-        if isinstance(part, type):  # of a plug-in or a notebook: its methods have what it has not
-            return _class_source(part)
-        raise InputError(
-            f"{part.__qualname__} has no source to be known by",
-            cure="Define it in a file or in a notebook's cell",
-        ) from None
-
-
-def _class_source(part: type) -> str:
-    """Bases, plain values and methods of a class."""
-    said = [part.__qualname__, *(base.__qualname__ for base in part.__bases__)]
-    for name, value in vars(part).items():
-        unwrapped = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
-        if isinstance(unwrapped, FunctionType) and not _is_generated(unwrapped):
-            said.append(_source(unwrapped))
-        elif isinstance(value, _PLAIN) and not name.startswith("__"):
-            said.append(f"{name} = {value!r}")
-    return "\n".join(said)
-
-
-def _is_library(part: FunctionType | type) -> bool:
-    """Whether a part is of an installed package, whose version stands for it."""
-    module = sys.modules.get(part.__module__)
-    file = getattr(module, "__file__", None) or ""
-    return part.__module__ == "builtins" or "site-packages" in file or _is_standard(file)
-
-
-def _is_standard(file: str) -> bool:
-    return bool(file) and file.startswith(os.path.dirname(os.__file__) + os.sep)
+    return Digest(own)(thing).hex()[:12]
 
 
 def checksum(array: np.ndarray) -> str:
