@@ -5,6 +5,8 @@ import io
 import os
 import subprocess
 import sys
+import threading
+from collections import OrderedDict
 from functools import partial
 
 import numpy as np
@@ -208,6 +210,90 @@ def test_the_weights_of_a_network_inside_a_function_count(wrap):
     first, again, other = (identity(wrap(small_network(seed))) for seed in (0, 0, 1))
     assert first == again
     assert first != other
+
+
+class Net(nn.Module):
+    def __init__(self, scale, shift=0.0, *, at="here"):
+        super().__init__()
+        self.layer, self.scale = small_network(), scale
+        self.settings = {"at": at}
+        self.register_buffer("shift", torch.full((8,), shift), persistent=False)
+
+    def forward(self, x):
+        return self.scale * self.layer(x) + self.shift
+
+
+def test_plain_attributes_and_buffers_that_are_not_saved_count():
+    around_net = [identity(nn.Sequential(Net(scale))) for scale in (0.1, 5.0)]
+    found = [
+        identity(Net(0.1)),
+        identity(Net(5.0)),
+        identity(Net(0.1, shift=1.0)),
+        identity(Net(0.1, at="there")),
+        *around_net,
+    ]
+    assert len(set(found)) == len(found)
+    assert identity(Net(0.1)) == found[0]
+
+
+def test_an_identity_does_not_change_by_use(images):
+    embed = Embedder(Net(0.1), image_px=PX, name="same")
+    embed.embed(images)
+    assert embed.identity == identity(Net(0.1))
+    other = Embedder(Net(0.1), image_px=PX, name="same")
+    assert identity(through(other)) == identity(through(embed))
+
+
+def through(embed):
+    def describe(pictures):
+        return embed.embed(np.zeros((len(pictures), PX, PX, 3), np.uint8))
+
+    return describe
+
+
+def test_the_order_of_modules_counts():
+    parts = {"a": nn.Conv2d(3, 3, 1), "b": nn.ReLU()}
+    after = {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}
+    one = nn.Sequential(OrderedDict(parts | after))
+    other = nn.Sequential(OrderedDict({"b": parts["b"], "a": parts["a"]} | after))
+    assert identity(one) != identity(other)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_a_network_of_torchscript_is_known_by_all_that_was_saved(tmp_path):
+    found = []
+    for number, scale in enumerate((0.1, 5.0, 0.1)):
+        path = tmp_path / f"{number}.pt"
+        torch.jit.trace(Net(scale).eval(), torch.zeros(1, 3, PX, PX)).save(path)
+        found.append(identity(torch.jit.load(path)))
+    assert found[0] == found[2]
+    assert found[0] != found[1]
+
+
+def test_a_network_that_holds_what_no_cache_can_know_is_refused():
+    network = Net(0.1)
+    network.lock = threading.Lock()
+    embed = Embedder(network, image_px=PX)
+    with pytest.raises(InputError, match=r"Net holds an object of type _thread\.lock"):
+        _ = embed.identity
+
+
+def test_identities_of_torchvision_s_are_the_same_in_each_process_and_quick(tmp_path):
+    torch.save(mobilenet_v2().state_dict(), tmp_path / "mobilenet_v2-imagenet.pth")
+    code = (
+        "import time, vsa\n"
+        "embed = vsa.Embedder.from_pretrained('mobilenet_v2', image_px=32)\n"
+        "start = time.process_time()\n"
+        "print(embed.identity, time.process_time() - start)\n"
+    )
+    found = []
+    for seed in "12":
+        settings = {"PYTHONHASHSEED": seed, "VSA_WEIGHTS_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", code]
+        found.append(subprocess.check_output(command, env=os.environ | settings, text=True))
+    known, seconds = zip(*(line.rsplit(maxsplit=1) for line in found), strict=True)
+    assert known[0] == known[1]
+    assert min(map(float, seconds)) < 2
 
 
 def test_the_identity_is_the_same_in_another_process(tmp_path):

@@ -118,6 +118,44 @@ def test_warnings_in_notebooks_are_repeated_once(capsys):
     assert capsys.readouterr().err == "vsa: no font\n"
 
 
+def plugins_known_as(*files: Path, version: int = 1) -> str:
+    """What a process of its own says of plug-ins; the last word is whether it loaded torch."""
+    code = (
+        "import sys; from vsa.study import pipeline\n"
+        "print(pipeline._plugins(), 'torch' in sys.modules)"
+    )
+    environment = os.environ | {"VSA_PLUGINS": os.pathsep.join(map(str, files))}
+    command = [sys.executable, "-c", code]
+    return subprocess.check_output(command, env=environment, text=True).rstrip("\n")
+
+
+def test_without_plug_ins_nothing_is_loaded_to_see_that():
+    assert plugins_known_as() == " False"
+
+
+def test_plug_ins_are_known_by_their_content_and_by_what_they_use(tmp_path):
+    helper, mine = tmp_path / "helper.py", tmp_path / "mine.py"
+    helper.write_text("def half(x):\n    return x / 2\n")
+    text = (
+        f"import sys; sys.path.append({str(tmp_path)!r})\n"
+        "import vsa\n"
+        "from helper import half\n"
+        "@vsa.losses.register('mine')\n"
+        "def mine(batch, margin):\n"
+        "    return half(margin)\n"
+    )
+    mine.write_text(text)
+    found = [plugins_known_as(mine)]
+    assert plugins_known_as(mine) == found[0]
+    helper.write_text("def half(x):\n    return x * 0.5\n")
+    found.append(plugins_known_as(mine))
+    mine.write_text(text.replace("'mine')", "'mine', version=2)"))
+    found.append(plugins_known_as(mine))
+    mine.write_text(text.replace("half(margin)", "object"))  # whatever is not known by content
+    found.append(plugins_known_as(mine))
+    assert len(set(found)) == 4
+
+
 # The tests below are one story, told in order.
 
 
@@ -215,6 +253,32 @@ def test_a_picture_replaced_under_its_name_counts(checkout):
     _, shown = checkout.reproduce(*asked)
     assert shown.splitlines()[1] == "vsa: 3 of 3 queries show a product of the catalogue"
     Image.new("RGB", (40, 40), "gold").save(shop / "b.png")
+    assert ran() == ["01_catalogue"]
+
+
+def test_an_edit_of_an_installed_plug_in_counts(checkout):
+    def install(version: int, returned: str) -> None:
+        text = f"def mine(batch, margin):\n    return {returned}\nmine.version = {version}\n"
+        (checkout.root / "my_package.py").write_text(text)
+
+    def ran() -> list[str]:
+        status, shown = checkout.reproduce("--until", "01_catalogue")
+        assert status == 0, shown
+        return checkout.ran()
+
+    ran()
+    install(1, "batch")
+    about = checkout.root / "my_package-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[vsa.losses]\nmine = my_package:mine\n")
+    assert ran() == ["01_catalogue"]
+    assert ran() == []
+    install(2, "batch")
+    assert ran() == ["01_catalogue"]
+    install(2, "margin")
+    assert ran() == ["01_catalogue"]
+    shutil.rmtree(about)
     assert ran() == ["01_catalogue"]
 
 

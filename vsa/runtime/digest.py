@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import io
 import os
+import re
 import sys
 import weakref
 import zipfile
@@ -185,7 +186,7 @@ class Digest:
         if hasattr(part, "save_to_buffer"):  # of TorchScript, which has no fields
             with zipfile.ZipFile(io.BytesIO(part.save_to_buffer())) as archive:
                 names = [name for name in archive.namelist() if not name.endswith(_OF_ONE_SAVING)]
-                return self({name.partition("/")[2]: archive.read(name) for name in names})
+                return self([_NUMBERED.sub(b"", archive.read(name)) for name in sorted(names)])
         own = {name: value for name, value in _kept(part, vars(part)) if name not in usual}
         for name in ("_parameters", "_buffers", "training"):
             own[name] = getattr(part, name)
@@ -252,6 +253,7 @@ class Digest:
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 _CACHING = type(cache(len))
+_NUMBERED = re.compile(rb"\.?___torch_mangle_\d+")  # of how many have been loaded
 _OF_ONE_SAVING = (".debug_pkl", "serialization_id")
 _WRITTEN_BY_PYTHON = {
     "__abstractmethods__",

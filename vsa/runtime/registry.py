@@ -11,19 +11,22 @@ import difflib
 import importlib
 import os
 import runpy
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import source_digest
+from vsa.runtime.paths import ROOT
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 _OWN = "vsa"
+_PLUGINS = "VSA_PLUGINS"
+_DECORATED: Any = object()  # what is registered comes below the decorator
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -43,6 +46,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._check = check
         self._entries: dict[str, T] = {}
         self._versions: dict[str, int] = {}
+        self._by: dict[str, str] = {}  # name → module that registered it
         self._distant: dict[str, str | EntryPoint] = {}  # names whose objects are not loaded yet
         self._has_looked_around = False
 
@@ -53,30 +57,37 @@ class Registry(Mapping[str, T], Generic[T]):
     def register(self, name: str, *, version: int = 1) -> Callable[[T], T]: ...
 
     def register(
-        self, name: str, entry: T | None = None, *, version: int = 1
+        self, name: str, entry: T = _DECORATED, *, version: int = 1
     ) -> T | Callable[[T], T]:
         """Add an object, or decorate it: ``@losses.register("mine")``.
 
-        `version` says that its results changed; caches hold it and, for objects of other people's,
-        the source, too. What a notebook defines anew takes its own earlier place.
+        `version` says that its results changed; caches hold it and, for what other modules than
+        ours register, the source, too. What a notebook or an interactive session defines anew takes
+        its own earlier place.
 
         Raises
         ------
         InputError for a name that is taken, or an object that is none of this kind.
         """
-        if entry is None:
-            return lambda decorated: self.register(name, decorated, version=version)
+        caller = sys._getframe(1).f_globals
+        if entry is _DECORATED:
+            return lambda decorated: self._add(name, decorated, version, caller)
+        return self._add(name, entry, version, caller)
+
+    def _add(self, name: str, entry: T, version: int, caller: Mapping[str, Any]) -> T:
+        """Register for a module, whose global names `caller` has."""
         if not isinstance(name, str) or not name.strip() or name != name.strip():
             raise InputError(f"{name!r} is no name for a {self.kind}", cure="Give it a plain text")
         if self._check:
             self._check(name, entry)
         announced = _ANNOUNCED.get(self.kinds, {})  # plug-ins run before one looks around
         taken = name in self._entries or name in self._distant or name in announced
-        if taken and not self._is_again(name, entry):
+        by = _SESSION if _is_session(caller) else _place(caller)
+        if taken and not (by == _SESSION and self._is_again(name, entry)):
             raise InputError(
                 f"there is a {self.kind} {name!r} already", cure="Register it by another name"
             )
-        self._entries[name], self._versions[name] = entry, version
+        self._entries[name], self._versions[name], self._by[name] = entry, version, by
         _REGISTERED.append((self, name))
         return entry
 
@@ -84,11 +95,22 @@ class Registry(Mapping[str, T], Generic[T]):
         """What caches know an object by: name and version and, unless it is ours, its source."""
         entry = self[name]
         known = f"{name} v{self._versions[name]}"
-        return known if _is_own(entry) else f"{known} {source_digest(entry)}"
+        if self.is_own(name):
+            return known
+        # The package that offers it may be installed like any library
+        return f"{known} {source_digest(entry, own={_package(self._by.get(name, ''))})}"
 
     def is_own(self, name: str) -> bool:
-        """Whether an object came with this package."""
-        return _is_own(self[name])
+        """Whether this package registered an object; raises InputError for an unknown name."""
+        if name not in self:
+            raise unknown(self.kind, name, self)
+        where = self._distant.get(name)
+        by = self._by.get(name, "") if where is None else where
+        return isinstance(by, str) and _package(by) == _OWN
+
+    def __reduce__(self) -> str:
+        """Caches know it by its kind, not by what is in it."""
+        return self.kinds
 
     def __getitem__(self, name: str) -> T:
         """The object of that name; raises InputError with near matches if there is none."""
@@ -113,20 +135,21 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _look_around(self) -> None:
         load_plugins()
-        if not self._has_looked_around:
-            self._has_looked_around = True
-            for announced in _ANNOUNCED.get(self.kinds, {}).items():
-                self._distant.setdefault(*announced)
-            from importlib.metadata import entry_points  # slow to import
+        if self._has_looked_around:
+            return
+        from importlib.metadata import entry_points  # slow to import
 
-            for point in entry_points(group=f"{_OWN}.{self.kinds}"):
-                if point.name in self._entries or point.name in self._distant:
-                    raise InputError(
-                        f"there is a {self.kind} {point.name!r} already, and {point.value} of an "
-                        "installed package has the same name",
-                        cure="Rename one of the two",
-                    )
-                self._distant[point.name] = point
+        found: dict[str, str | EntryPoint] = {**_ANNOUNCED.get(self.kinds, {})}
+        for point in entry_points(group=f"{_OWN}.{self.kinds}"):
+            if point.name in self._entries or point.name in self._distant or point.name in found:
+                raise InputError(
+                    f"there is a {self.kind} {point.name!r} already, and {point.value} of an "
+                    "installed package has the same name",
+                    cure="Rename one of the two",
+                )
+            found[point.name] = point
+        self._distant = found | self._distant
+        self._has_looked_around = True
 
     def _fetch(self, name: str) -> None:
         where = self._distant[name]
@@ -149,12 +172,12 @@ class Registry(Mapping[str, T], Generic[T]):
             self._check(name, entry)
         del self._distant[name]
         self._entries[name] = entry
+        self._by[name] = where if isinstance(where, str) else where.module
         self._versions.setdefault(name, getattr(entry, "version", 1))
 
     def _is_again(self, name: str, entry: T) -> bool:
-        """Whether `entry` is what somebody else's code has registered before, defined anew."""
-        before = self._entries.get(name)
-        return before is not None and not _is_own(before) and _place(before) == _place(entry)
+        """Whether `entry` is what a session has registered before, defined anew."""
+        return self._by.get(name) == _SESSION and _name(self._entries.get(name)) == _name(entry)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
@@ -183,14 +206,43 @@ _LOADING: list[Path] = []
 
 def plugin_files() -> list[Path]:
     """The files that ``VSA_PLUGINS`` names, absolute; raises InputError for one that is none."""
-    named = [part for part in os.environ.get("VSA_PLUGINS", "").split(os.pathsep) if part.strip()]
-    paths = [Path(part.strip()).expanduser().absolute() for part in named]
+    settle_plugins()
+    paths = [Path(part) for part in os.environ.get(_PLUGINS, "").split(os.pathsep) if part]
     for path in paths:
-        if not path.is_file():
+        if not os.path.isfile(path):  # False for a name that is too long, too
             raise InputError(
-                "VSA_PLUGINS names a file that is not there", cure="Correct the path", file=path
+                f"{_PLUGINS} names a file that is not there", cure="Correct the path", file=path
             )
     return paths
+
+
+def settle_plugins() -> None:
+    """Make ``VSA_PLUGINS`` absolute, for this process wherever it goes, and for those it starts.
+
+    A relative path is of the working directory or, where nothing is there, of the checkout: the
+    kernels of notebooks start in ``notebooks/``.
+    """
+    named = [part.strip() for part in os.environ.get(_PLUGINS, "").split(os.pathsep)]
+    if any(named):
+        os.environ[_PLUGINS] = os.pathsep.join(_absolute(part) for part in named if part)
+
+
+def _absolute(named: str) -> str:
+    try:
+        here = Path(named).expanduser().absolute()
+    except (OSError, RuntimeError):  # ~nobody, or a working directory that has been removed
+        return str(ROOT / named)
+    is_of_root = os.path.exists(ROOT / named) and not os.path.exists(here)
+    return str(ROOT / named if is_of_root else here)
+
+
+def has_plugins() -> bool:
+    """Whether ``VSA_PLUGINS`` or an installed package offers anything."""
+    from importlib.metadata import entry_points  # slow to import
+
+    return bool(plugin_files()) or any(
+        group.startswith(f"{_OWN}.") for group in entry_points().groups
+    )
 
 
 def load_plugins() -> None:
@@ -198,7 +250,7 @@ def load_plugins() -> None:
 
     Raises InputError for one that fails; what it had registered until then is taken back.
     """
-    if _LOADING or "VSA_PLUGINS" not in os.environ:
+    if _LOADING or _PLUGINS not in os.environ:
         return
     for path in plugin_files():
         if path not in _LOADED:
@@ -212,9 +264,12 @@ def _run(path: Path) -> None:
         runpy.run_path(str(path), run_name=f"vsa_plugin_{path.stem}")
     except (Exception, SystemExit) as error:
         for registry, name in _REGISTERED[before:]:
-            if not _is_own(registry._entries.get(name)):  # a module of ours may have been loaded
+            if (
+                _package(registry._by.get(name, "")) != _OWN
+            ):  # a module of ours may have been loaded
                 registry._entries.pop(name, None)
                 registry._versions.pop(name, None)
+                registry._by.pop(name, None)
         del _REGISTERED[before:]
         what, cure = f"{type(error).__name__}: {error}", "Mend it"
         if isinstance(error, InputError):
@@ -227,23 +282,26 @@ def _run(path: Path) -> None:
     _LOADED.add(path)
 
 
-def _module(entry: object) -> str:
-    while isinstance(entry, partial):
-        entry = entry.func
-    named = getattr(entry, "__module__", None) or type(entry).__module__
-    return str(named)
+_SESSION = "__main__"  # of a notebook, or of an interactive session
 
 
-def _is_own(entry: object) -> bool:
-    """Whether this package made it; a data class of ours that holds somebody's function is not."""
-    held = vars(entry).values() if hasattr(entry, "__dataclass_fields__") else ()
-    mine = _module(entry).split(".")[0] == _OWN
-    return mine and all(_module(part).split(".")[0] in _TRUSTED for part in held if callable(part))
+def _is_session(names: Mapping[str, Any]) -> bool:
+    """Whether these are the global names of a notebook or a session, where cells run again."""
+    is_main = names.get("__name__") == "__main__"
+    return is_main and ("__file__" not in names or "get_ipython" in names)
 
 
-_TRUSTED = (_OWN, "torch", "torchvision", "numpy", "faiss", "functools", "builtins")
+def _place(names: Mapping[str, Any]) -> str:
+    module = str(names.get("__name__"))
+    return "a script" if module == "__main__" else module
 
 
-def _place(entry: object) -> tuple[str, str]:
-    named = getattr(entry, "__qualname__", None) or type(entry).__qualname__
-    return _module(entry), str(named)
+def _package(module: str) -> str:
+    return module.partition(":")[0].partition(".")[0]
+
+
+def _name(entry: object) -> str:
+    return str(getattr(entry, "__qualname__", None) or type(entry).__qualname__)
+
+
+settle_plugins()

@@ -31,7 +31,7 @@ from vsa.runtime.paths import (
     reports_dir,
     weights_dir,
 )
-from vsa.runtime.registry import plugin_files
+from vsa.runtime.registry import Registry, has_plugins, plugin_files
 from vsa.runtime.system import explain_quoted, refusals_explained
 from vsa.runtime.threads import n_threads
 from vsa.study.run import Run, make_run
@@ -164,9 +164,24 @@ def _check_data(run: Run) -> str:
 
 
 def _plugins() -> str:
-    """Fingerprint of the files that ``VSA_PLUGINS`` names."""
-    content = b"".join(path.read_bytes() for path in plugin_files())
-    return hashlib.sha256(content).hexdigest() if content else ""
+    """Fingerprint of the files that ``VSA_PLUGINS`` names, and of all that plug-ins register."""
+    if not has_plugins():
+        return ""
+    import vsa  # here: torch comes with its registries
+
+    known = [hashlib.sha256(path.read_bytes()).hexdigest() for path in plugin_files()]
+    for public in vsa.__all__:
+        registry = getattr(vsa, public)
+        if isinstance(registry, Registry):
+            known += [_known_as(registry, name) for name in registry if not registry.is_own(name)]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()
+
+
+def _known_as(registry: Registry[Any], name: str) -> str:
+    try:
+        return f"{registry.kinds} {registry.identity(name)}"
+    except InputError as error:  # the notebook that needs it tells that
+        return f"{registry.kinds} {name} {error}"
 
 
 @contextmanager
