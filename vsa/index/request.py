@@ -20,6 +20,9 @@ class SearchParams:
     n_candidates: int = 1000
 
 
+MAX_K = 2**20  # results, which are padded to as many
+
+
 def check_request(k: int, params: SearchParams) -> int:
     """The number of candidates for `k` results; raises InputError if that asks for nothing."""
     if not isinstance(params, SearchParams):
@@ -27,10 +30,12 @@ def check_request(k: int, params: SearchParams) -> int:
             f"{params!r} are no search parameters", cure="Give vsa.SearchParams(n_probe=…)"
         )
     for name, value in {"k": k, **vars(params)}.items():
-        if not isinstance(value, Integral):
+        if not isinstance(value, Integral) or isinstance(value, bool):
             raise InputError(f"{name} = {value!r} is no whole number", cure="Give a whole number")
     if k < 1:
         raise InputError(f"k = {k} asks for no results", cure="Ask for at least one")
+    if k > MAX_K:
+        raise InputError(f"k = {k} is more than fits a page", cure=f"Ask for at most {MAX_K:,}")
     if params.n_probe < 1:
         raise InputError(f"n_probe = {params.n_probe} visits no list", cure="Visit at least one")
     return max(k, params.n_candidates)
@@ -44,6 +49,8 @@ def check_ids(ids: Any) -> np.ndarray:
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         raise InputError(f"id {values[counts.argmax()]} is given twice", cure="Give it once")
+    if (ids == -1).any():
+        raise InputError("an id is −1, which a search gives where nothing is found", cure="Take 0")
     if len(ids) and ids.max() > np.iinfo(np.int64).max:
         raise InputError(f"id {ids.max()} does not fit", cure="Ids are 64-bit and signed")
     return ids.astype(np.int64)

@@ -8,6 +8,7 @@ sizes. Sizes of the shop were set before any two methods were compared (see note
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from vsa.category.settings import ClassifierSettings
+from vsa.category.settings import ClassifierSettings, SelectionSettings
 from vsa.embedding.settings import EmbeddingSettings
 from vsa.index.settings import CodeSettings
 from vsa.ranking.settings import RankerSettings
@@ -26,6 +27,7 @@ from vsa.runtime.settings import (
     Count,
     Positive,
     Share,
+    Some,
     make_settings,
     setting_names,
     unknown_setting,
@@ -41,7 +43,7 @@ class CategorySettings(ClassifierSettings):
     """The classifier, and the set-up of its comparisons."""
 
     n_seeds: Count
-    reference_fractions: tuple[Share, ...]  # growth of the reference set of the search branch
+    reference_fractions: Some[Share]  # growth of the reference set of the search branch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ class EmbeddingStudySettings(EmbeddingSettings):
 class IndexSettings(CodeSettings):
     """Codes of the index, and sizes of the experiments with it (see ``vsa.index``)."""
 
-    sizes: tuple[Count, ...]  # of catalogues grown from the features at hand
+    sizes: Some[Count]  # of catalogues grown from the features at hand
     n_peers: Count  # the size at which slow peers are compared too
     n_queries: Count  # at most, of each split
     traffic_s: Positive  # how long a load lasts
@@ -86,7 +88,7 @@ class EndToEndSettings:
     n_items: Count  # of the grown catalogue that time is measured with
     n_timed: Count  # photos, at most
     traffic_s: Positive  # how long a number of clients asks
-    n_clients: tuple[Count, ...]
+    n_clients: Some[Count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,7 @@ class Settings:
     """What a run does, and how much of it. Stages take their part."""
 
     data: dict[str, Any]  # of the data set
+    selection: SelectionSettings
     clicks: ClickSettings
     category: CategorySettings
     embedding: EmbeddingStudySettings
@@ -151,16 +154,21 @@ def read_settings(
             part = part[parent]
         part[leaf] = value
     settings = _made(values, data_settings, "")
-    _check_networks(settings, changes)
+    _check_names(settings, changes)
     found = {name: Change(_at(settings, name), _at(before, name)) for name in sorted(changes)}
     return settings, {
         name: change for name, change in found.items() if change.value != change.profile
     }
 
 
-def _check_networks(settings: Settings, changes: Mapping[str, Any]) -> None:
-    """Raise InputError unless one backbone, and one that is there, is below both networks."""
+def _check_names(settings: Settings, changes: Mapping[str, Any]) -> None:
+    """Raise InputError unless one backbone is below both networks, and it and the codec exist."""
     first, second = settings.category, settings.embedding
+    for part in ("category", "embedding"):
+        if f"{part}.architecture" in changes:
+            from vsa.models.backbones import BACKBONES  # slow to import
+
+            _ = BACKBONES[getattr(settings, part).architecture]  # raises for one that is not there
     for name in ("architecture", "pretrained"):
         values = getattr(first, name), getattr(second, name)
         if values[0] != values[1]:
@@ -169,10 +177,10 @@ def _check_networks(settings: Settings, changes: Mapping[str, Any]) -> None:
                 "network starts from the first",
                 cure="Give both the same",
             )
-    if "category.architecture" in changes:
-        from vsa.models.backbones import BACKBONES  # slow to import
+    if "index.codec" in changes:
+        from vsa.index.codec import CODECS
 
-        _ = BACKBONES[first.architecture]  # raises for one that is not there
+        _ = CODECS[settings.index.codec]
 
 
 def parse_changes(text: str) -> dict[str, Any]:
@@ -193,6 +201,8 @@ def parse_changes(text: str) -> dict[str, Any]:
             )
         if name in changes:
             raise InputError(f"SET gives {name} twice", cure="Give it once")
+        if re.fullmatch(r"[-+]?0\d+", value):  # octal to YAML
+            raise InputError(f"SET has {word!r}", cure="Write numbers without leading zeros")
         try:
             changes[name] = yaml.safe_load(value)
         except yaml.YAMLError:
