@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vsa.data.schema import BOX
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs, gather
@@ -19,9 +20,21 @@ from vsa.study.embedding.published import (
     published_key,
     read_published,
     read_tables,
+    write_tables,
 )
 from vsa.study.embedding.results import _Results
-from vsa.study.embedding.variants import JOINT, PER_QUERY, in_notebook, in_study
+from vsa.study.embedding.variants import (
+    CATEGORY_TRIPLETS,
+    CONSTANT_BOX,
+    DETECTOR,
+    JOINT,
+    ORACLE,
+    PER_QUERY,
+    SUPERVISED,
+    TRUE_BOXES,
+    in_notebook,
+    in_study,
+)
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
 
@@ -201,3 +214,35 @@ def test_a_job_is_known_on_another_machine_where_its_origin_is(make_lab, tmp_pat
         del lab._common_ground  # computed once
         lab.origin = None
     assert here.identity(JOINT) != there.identity(JOINT)
+
+
+def another_box(queries):
+    queries.loc[queries.index[0], BOX] = [0.1, 0.1, 0.3, 0.3]  # of a training query
+
+
+def another_product(queries):
+    queries.loc[queries.index[0], "product_id"] = "p5"
+
+
+def another_category(queries):
+    queries.loc[queries.index[0], "category"] = "c1"
+
+
+@pytest.mark.parametrize("change", [another_box, another_product, another_category])
+def test_what_training_queries_say_is_part_of_what_a_published_job_is(make_lab, tmp_path, change):
+    here, there = make_lab(tmp_path), make_lab(tmp_path)
+    for lab in (here, there):
+        lab.origin = {}
+    queries = there.task.queries.copy()
+    change(queries)
+    there.task = dataclasses.replace(there.task, queries=queries)
+    for name in (TRUE_BOXES, CONSTANT_BOX, SUPERVISED, DETECTOR, ORACLE, CATEGORY_TRIPLETS):
+        assert here.key(name) != there.key(name)
+        assert here.identity(name) != there.identity(name)
+
+
+def test_published_tables_of_other_boxes_are_replaced(published, task, tmp_path):
+    write_tables(tmp_path, task)
+    queries = task.queries.assign(x_min=0.05)
+    write_tables(tmp_path, dataclasses.replace(task, queries=queries))
+    assert (read_tables(tmp_path)[0].x_min == 0.05).all()

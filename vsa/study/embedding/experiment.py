@@ -51,7 +51,7 @@ from vsa.study.embedding import retrieval
 from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
 from vsa.study.embedding.detector import detect, make_detector, train_detector
 from vsa.study.embedding.jobs import HALF, JUDGED, Found, Job, make_card, read_job, save_job, slug
-from vsa.study.embedding.published import publish, tables_digest, tables_of
+from vsa.study.embedding.published import publish, tables_digest
 from vsa.study.embedding.retrieval import Ranking, rank
 from vsa.study.embedding.variants import (
     CATEGORY,
@@ -239,7 +239,7 @@ class EmbeddingLab:
         return key(
             self._versions,
             seed=self.seed,
-            tables=tables_digest(*tables_of(self.task)),
+            tables=tables_digest(self.task.queries, self.task.catalogue),
             clicks=data["clicks"],
             origin=computed if self.origin is None else dict(self.origin),
         )

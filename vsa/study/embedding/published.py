@@ -231,12 +231,17 @@ def tables_of(task: EmbeddingTask) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def tables_digest(queries: pd.DataFrame, catalogue: pd.DataFrame) -> str:
-    """Fingerprint of the ids, products, categories and splits of both tables."""
-    texts = [
-        pd.util.hash_pandas_object(table[columns].astype(str), index=False).to_numpy()
-        for table, columns in ((queries, _QUERY_COLUMNS[:4]), (catalogue, _CATALOGUE_COLUMNS))
-    ]
-    return key({}, tables=[text.tobytes().hex() for text in texts])
+    """Fingerprint of the ids, products, categories, splits and boxes of both tables.
+
+    Of judged queries it says what rows of published jobs mean; of all queries, what jobs learn
+    from. Boxes count to five digits, which no other machine computes otherwise.
+    """
+    texts = queries[_QUERY_COLUMNS].astype(str)
+    for side in BOX:
+        texts[side] = queries[side].astype(float).map("{:.5f}".format)
+    tables = [texts, catalogue[_CATALOGUE_COLUMNS].astype(str)]
+    hashes = [pd.util.hash_pandas_object(table, index=False).to_numpy() for table in tables]
+    return key({}, tables=[rows.tobytes().hex() for rows in hashes])
 
 
 def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
