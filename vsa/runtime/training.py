@@ -1,7 +1,8 @@
 """The one training loop: fixed steps, AdamW under a one-cycle schedule, resumable by checkpoints.
 
 The number of steps is fixed, never the time. What a step draws must depend on its number alone (and
-on a seed), so that a run that continues from a checkpoint sees the batches it would have seen.
+on a seed), so that a run that continues from a checkpoint sees the batches it would have seen. A
+checkpoint can be continued from on any device.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -112,6 +113,15 @@ def _optimizer(
     return optimizer, schedule
 
 
+def on_cpu(state: Any) -> Any:
+    """The state of a network or an optimizer with its tensors on the CPU, for any machine."""
+    if isinstance(state, Tensor):
+        return state.cpu()
+    if isinstance(state, Mapping):
+        return {name: on_cpu(value) for name, value in state.items()}
+    return [on_cpu(value) for value in state] if isinstance(state, list) else state
+
+
 def _save(
     path: Path,
     net: nn.Module,
@@ -120,8 +130,8 @@ def _save(
     log: list[dict[str, float]],
 ) -> None:
     state = {
-        "net": net.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "net": on_cpu(net.state_dict()),
+        "optimizer": on_cpu(optimizer.state_dict()),
         "schedule": schedule.state_dict(),
         "rng": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state_all(),
@@ -147,12 +157,13 @@ def _resume(
     if path is None or not path.is_file():
         return []
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["rng"])
-        torch.cuda.set_rng_state_all(state["rng_cuda"])
+        if len(state["rng_cuda"]) == torch.cuda.device_count():  # else of another machine
+            torch.cuda.set_rng_state_all(state["rng_cuda"])
         return list(state["log"])
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.PickleError) as error:
         raise InputError(
