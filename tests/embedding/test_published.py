@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -22,14 +23,16 @@ from vsa.study.embedding.published import (
     read_tables,
     write_tables,
 )
-from vsa.study.embedding.results import _Results
+from vsa.study.embedding.results import _Results, record
 from vsa.study.embedding.variants import (
+    CATEGORY,
     CATEGORY_TRIPLETS,
     CONSTANT_BOX,
     DETECTOR,
     JOINT,
     ORACLE,
     PER_QUERY,
+    RAW,
     SUPERVISED,
     TRUE_BOXES,
     in_notebook,
@@ -54,7 +57,15 @@ def elsewhere(lab: EmbeddingLab, folder) -> EmbeddingLab:
 
 
 def test_names_of_files_are_unique():
-    assert len({slug(name) for name in in_study()}) == len(in_study())
+    awkward = ["filter", "+ filter", "- filter", "circle loss", "Circle-loss", "circle-loss"]
+    awkward += ["circle  loss", " circle loss", "δ", "Δ", "+", "-", "", "a" * 300, "a" * 301, "é"]
+    awkward += [slug("+ filter"), slug("+ filter").replace("-", " "), "e\u0301", "filter "]
+    names = {*in_study(), *awkward}
+    slugs = {slug(name) for name in names}
+    assert len(slugs) == len(names)
+    assert slugs == {s.lower() for s in slugs}, "nor do they meet where case is not told apart"
+    assert max(len(s.encode()) for s in slugs) < 220
+    assert slug("category network") == "category-network"
 
 
 def test_what_is_judged_is_published_bit_by_bit(published):
@@ -109,13 +120,42 @@ def test_a_job_of_another_key_is_left_out_and_named(published, tmp_path, monkeyp
     assert "rests on other code, settings or data" in finished.left_out[f"{JOINT}, seed 1"]
 
 
-def test_what_the_notebook_shows_is_trained_whatever_is_published(published, tmp_path, monkeypatch):
+def test_what_is_published_is_shown_without_training(published, tmp_path, monkeypatch, capsys):
     trained = []
-    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: (PER_QUERY,))
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: (PER_QUERY, ORACLE))
     monkeypatch.setattr(EmbeddingLab, "run", lambda lab, name: trained.append(name))
-    assert PER_QUERY in in_notebook()
-    gather([elsewhere(published, tmp_path)])
-    assert trained == [PER_QUERY]
+    assert {PER_QUERY, ORACLE} <= set(in_notebook())
+    finished = gather([elsewhere(published, tmp_path)])
+    assert trained == [ORACLE], "the other one is published"
+    there = read_published(path_of(published.published, PER_QUERY, 1)).job
+    shown = finished.jobs[PER_QUERY][1]
+    assert np.array_equal(shown.judged["test"].hits, there.judged["test"].hits)
+    assert "published jobs were made with" not in capsys.readouterr().out, "they were made here"
+
+
+def test_what_another_torch_or_device_has_published_is_read_and_said(
+    published, tmp_path, monkeypatch, capsys
+):
+    place = tmp_path / "published"
+    shutil.copytree(published.published, place)
+    found = read_published(path_of(place, PER_QUERY, 1))
+    versions = found.about["versions"] | {"torch": "9.9.9"}
+    facts = found.about | {"versions": versions, "device": "a large GPU"}
+    path_of(place, PER_QUERY, 1).write_bytes(pack(found.job, facts))
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: ())
+    lab = dataclasses.replace(elsewhere(published, tmp_path / "jobs"), published=place)
+    assert set(gather([lab]).jobs) == {JOINT, PER_QUERY}
+    (told,) = capsys.readouterr().out.splitlines()
+    assert told.startswith("1 published jobs were made with torch 9.9.9 on a large GPU; here it is")
+
+
+def test_a_damaged_file_of_a_job_that_is_here_is_published_anew(published, monkeypatch):
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: ())
+    file = path_of(published.published, PER_QUERY, 1)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    assert PER_QUERY in gather([published])
+    assert read_published(file).job.judged["test"].hits.shape == (6, 60)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "not ours", "empty"])
@@ -246,3 +286,24 @@ def test_published_tables_of_other_boxes_are_replaced(published, task, tmp_path)
     queries = task.queries.assign(x_min=0.05)
     write_tables(tmp_path, dataclasses.replace(task, queries=queries))
     assert (read_tables(tmp_path)[0].x_min == 0.05).all()
+
+
+def test_variants_without_a_common_seed_are_not_compared_and_that_is_said(
+    published, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
+    job = read_published(path_of(published.published, JOINT, 1)).job
+    seeds = {PER_QUERY: 0, CATEGORY: 1, RAW: 0, JOINT: 0, CONSTANT_BOX: 1, DETECTOR: 1, ORACLE: 2}
+    jobs = {name: {seed: job} for name, seed in seeds.items()}
+    finished = FinishedJobs(published.task, jobs, {})
+    assert finished.seeds(PER_QUERY, CATEGORY) == []
+    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
+    record(ledger, [published], finished, 20)
+    claims = {claim["id"]: claim for claim in ledger._claims.values()}
+    assert set(claims) == {"C2a"}, "of the others not one comparison can be made"
+    assert "filter, own negatives" in claims["C2a"]["lacks"]
+    writer = _Results(ledger, finished, 20, 0)
+    assert set(writer.differences()) == {"filter, shared negatives"}
+    assert "clicks − category network" in writer.lacks(("clicks − category network",))
+    assert writer.box_difference(JOINT, CONSTANT_BOX) is None
+    assert ledger.table("features").shape[0] == 4, "each by itself is reported"

@@ -9,8 +9,15 @@ from pathlib import Path
 from vsa.runtime.deadline import Stopped, time_limit
 from vsa.study import pipeline
 from vsa.study.embedding.prepare import open_study
+from vsa.study.embedding.published import environment_of, made_with
 from vsa.study.embedding.slices import Slice, jobs_text, list_jobs, pick, run_jobs
-from vsa.study.embedding.transfer import Packed, export_jobs, import_jobs, read_manifest
+from vsa.study.embedding.transfer import (
+    Packed,
+    check_target,
+    export_jobs,
+    import_jobs,
+    read_manifest,
+)
 from vsa.study.run import Run
 from vsa.study.runs import command_of
 
@@ -44,6 +51,8 @@ def study(run: Run, request: Request) -> bool:
     pick(request.patterns)
     if request.import_:
         read_manifest(request.import_, run.name)
+    if request.export:
+        check_target(request.export)
     with time_limit(request.minutes):
         made = run.artifacts / "notebooks" / f"{_BEFORE}.ipynb"
         if not (request.show and made.is_file()):  # a list may be asked for while jobs run
@@ -61,7 +70,17 @@ def study(run: Run, request: Request) -> bool:
 
 def _study(run: Run, request: Request) -> bool:
     if request.import_:
-        taken = import_jobs(open_study(run), run.name, request.import_)
+        jobs = open_study(run)
+        where, here = (
+            made_with(facts)
+            for facts in (
+                read_manifest(request.import_, run.name),
+                environment_of(jobs[0].lab.device),
+            )
+        )
+        if where != here:
+            _tell(f"this archive was made with {where}; here it is {here}")
+        taken = import_jobs(jobs, run.name, request.import_)
         _tell("\n".join(["taken:", *taken]) if taken else "all of it was here already")
         if taken:
             _show_anew(run)
