@@ -306,4 +306,4 @@ def test_variants_without_a_common_seed_are_not_compared_and_that_is_said(
     assert set(writer.differences()) == {"filter, shared negatives"}
     assert "clicks − category network" in writer.lacks(("clicks − category network",))
     assert writer.box_difference(JOINT, CONSTANT_BOX) is None
-    assert ledger.table("features").shape[0] == 4, "each by itself is reported"
+    assert ledger.table("features").shape[0] == 5, "each by itself is reported"

@@ -174,6 +174,27 @@ def test_a_running_stage_writes_its_checkpoint_and_stops(checkout, monkeypatch):
     assert run_jobs([job], "test").is_whole
 
 
+def test_a_diverging_job_ends_itself_and_what_starts_from_it_alone(checkout, monkeypatch, capsys):
+    def hot(key, loss, settings):
+        stage = make_stage(key, loss, settings)
+        return dataclasses.replace(stage, box_learning_rate=1e30)
+
+    make_stage = experiment_module.make_stage
+    monkeypatch.setattr(experiment_module, "make_stage", hot)
+    jobs = jobs_of(checkout("a"), JOINT, WHOLE_IMAGE, SAME_STEPS, PER_QUERY)
+    done = run_jobs(jobs, "test")
+    states = {job.name: job.state for job in jobs}
+    assert states[PER_QUERY] == states[SAME_STEPS] == DONE
+    assert DONE not in (states[JOINT], states[WHOLE_IMAGE])
+    assert not done.is_whole
+    assert done.n_finished == 2
+    first, second = done.failed
+    assert first.startswith(f"{JOINT}, seed 0: the loss is ")
+    assert "box_learning_rate" in first
+    assert second == f"{WHOLE_IMAGE}, seed 0: it starts from {JOINT}, which failed"
+    assert f"failed: {JOINT}, seed 0" in capsys.readouterr().out
+
+
 # One study, cut into slices on two checkouts -----------------------------------------------------
 
 

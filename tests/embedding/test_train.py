@@ -150,7 +150,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(learn, tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_names_the_likely_cause(learn):
-    with pytest.raises(FloatingPointError, match=r"step \d+ .*learning rate"):
+    with pytest.raises(training.Diverged, match=r"step \d+ .*learning rate"):
         learn(learning_rate=1e30)
 
 

@@ -59,8 +59,8 @@ class Checkout:
         # HOME cannot be written
         self.environment = inherited | {"PYTHONPATH": str(root), "HOME": str(root / "Snakefile")}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "vsa.cli", "reproduce", "--profile", "smoke", *arguments]
+    def start(self, *arguments: str, verb: str = "reproduce") -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "vsa.cli", verb, "--profile", "smoke", *arguments]
         return subprocess.Popen(
             command,
             cwd=self.root,
@@ -69,9 +69,9 @@ class Checkout:
             text=True,
         )
 
-    def reproduce(self, *arguments: str) -> tuple[int, str]:
+    def reproduce(self, *arguments: str, verb: str = "reproduce") -> tuple[int, str]:
         """Exit status and standard error."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, verb=verb)
         _, shown = process.communicate(timeout=120)
         return process.returncode, shown
 
@@ -119,6 +119,16 @@ def test_warnings_in_notebooks_are_repeated_once(capsys):
 
 
 # The tests below are one story, told in order.
+
+
+def test_the_minutes_of_a_study_bound_the_notebooks_before_it(checkout):
+    status, shown = checkout.reproduce("--minutes", "0.0001", verb="study")
+    assert status == 0, shown
+    last = shown.strip().splitlines()[-1]
+    assert last == (
+        "vsa: stopped in time, before 01_catalogue; the same command goes on from there"
+    )
+    assert not (checkout.root / "diary").exists()
 
 
 def test_a_second_run_of_the_same_name_is_refused_and_a_killed_one_ends_whole(checkout):

@@ -31,6 +31,10 @@ CHECKPOINT_S = 60.0
 Batch = TypeVar("Batch")
 
 
+class Diverged(InputError):
+    """The loss became infinite or no number: a setting, or somebody's loss, does not fit."""
+
+
 @dataclass(frozen=True)
 class Group:
     """Parameters that learn at one rate, the highest of the schedule."""
@@ -65,7 +69,7 @@ def fit(
 
     Raises
     ------
-    FloatingPointError where the loss is no number; InputError for a checkpoint that cannot be read
+    Diverged where the loss is no number; InputError for a checkpoint that cannot be read
     or written; Stopped, with the checkpoint written, after a step that ends past `DEADLINE`.
     """
     groups = list(groups)
@@ -84,9 +88,11 @@ def fit(
         value = loss.item()  # waits for the device, so the times below are whole steps
         if not np.isfinite(value):
             rates = ", ".join(f"{group.learning_rate:g}" for group in groups)
-            raise FloatingPointError(
+            raise Diverged(
                 f"the loss is {value} at step {step} of {description}: the learning rate "
-                f"({rates}) is probably too high"
+                f"({rates}) is probably too high",
+                cure="Lower the setting of that value (learning_rate, box_learning_rate, "
+                "joint_learning_rate), or mend the loss if it is one of your own",
             )
         done = time.perf_counter()
         row = {"step": step, "loss": value} | {k: float(v) for k, v in columns.items()}

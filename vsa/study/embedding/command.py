@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsa.runtime.deadline import Stopped, time_limit
+from vsa.runtime.errors import InputError
 from vsa.study import pipeline
 from vsa.study.embedding.prepare import open_study
 from vsa.study.embedding.published import environment_of, made_with
@@ -44,9 +45,11 @@ class Request:
 def study(run: Run, request: Request) -> bool:
     """Do what is asked; True once a whole study has ended, so that its report can be made.
 
-    The notebooks before training are executed first, if need be. Raises InputError for a pattern
-    that no variant fits, an archive that cannot be used, and while another process is at work on
-    the run; NotApplicable where the data do not allow click-mined training.
+    The notebooks before training are executed first, if need be, within the minutes that are given.
+
+    Raises InputError for a pattern that no variant fits, an archive that cannot be used, jobs that
+    failed (once the others are done), and while another process is at work on the run;
+    NotApplicable where the data do not allow click-mined training.
     """
     pick(request.patterns)
     if request.import_:
@@ -56,7 +59,12 @@ def study(run: Run, request: Request) -> bool:
     with time_limit(request.minutes):
         made = run.artifacts / "notebooks" / f"{_BEFORE}.ipynb"
         if not (request.show and made.is_file()):  # a list may be asked for while jobs run
-            pipeline.reproduce(run.dataset, run.profile, run.seed, until=_BEFORE, set=run.overrides)
+            where = run.dataset, run.profile, run.seed
+            try:
+                pipeline.reproduce(*where, until=_BEFORE, set=run.overrides)
+            except Stopped as stop:
+                _tell(f"stopped in time, {stop}; the same command goes on from there")
+                return False
         if request.show:
             print(jobs_text(list_jobs(open_study(run, request.patterns))))
             return False
@@ -92,8 +100,13 @@ def _study(run: Run, request: Request) -> bool:
     done = run_jobs(jobs, run.name)
     if done.n_new or not request.is_slice:
         _show_anew(run)
-    if request.is_slice:
+    if request.is_slice or done.failed:
         _tell(_slice_text(done, run))
+    if done.failed:
+        raise InputError(
+            f"{len(done.failed)} jobs failed: " + " | ".join(done.failed),
+            cure="All others are done or go on; change the settings that are named with --set",
+        )
     return not request.is_slice
 
 
