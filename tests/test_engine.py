@@ -31,7 +31,7 @@ from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
 from vsa.study.end_to_end.naive import NaivePipeline
-from vsa.study.end_to_end.published import open_engine
+from vsa.study.end_to_end.run_engine import open_engine
 from vsa.study.run import make_run
 
 

@@ -8,7 +8,7 @@ from small_engine import small_shop
 from vsa.category.predictor import save_predictor
 from vsa.engine import VisualSearch
 from vsa.runtime.errors import InputError
-from vsa.study.end_to_end.published import engine_folder
+from vsa.study.end_to_end.run_engine import engine_folder
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.reporting import write_report
 from vsa.study.run import make_run

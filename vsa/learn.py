@@ -24,13 +24,13 @@ from vsa.category.search import nearest_references
 from vsa.category.settings import ClassifierSettings
 from vsa.category.task import CategoryTask
 from vsa.category.train import train_classifier
-from vsa.data import descriptors
+from vsa.data import decoding, descriptors
 from vsa.data import images as squares
 from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
 from vsa.data.images import load_images
 from vsa.data.load import fingerprint_dataset
 from vsa.data.schema import Dataset
-from vsa.embedding import joint, mining
+from vsa.embedding import joint, mining, triplets
 from vsa.embedding import task as embedding_task
 from vsa.embedding import train as train_joint
 from vsa.embedding.joint import JointNet
@@ -40,7 +40,8 @@ from vsa.embedding.settings import EmbeddingSettings
 from vsa.embedding.task import EmbeddingTask, mine_clicks
 from vsa.embedding.train import Images
 from vsa.embedding.triplets import from_clicks
-from vsa.models.backbones import BACKBONES
+from vsa.models import backbones, embedder
+from vsa.models.backbones import BACKBONES, weights_key
 from vsa.models.embedder import Embedder
 from vsa.runtime import training
 from vsa.runtime.device import Device, pick_device
@@ -220,15 +221,19 @@ def _learn_from_clicks(
 
 def _key(shop: Dataset, settings: LearningSettings, loss: str, seed: int, device: Device) -> str:
     """A folder of checkpoints is that of one shop, settings and code."""
-    methods = (squares, descriptors, training, model, train_category, joint, mining, train_joint)
+    methods: list[Any] = [decoding, squares, descriptors, backbones, embedder, training, model]
+    methods += [train_category, joint, mining, triplets, train_joint]
+    stages = make_stages(loss, settings.embedding).values()
+    category = settings.category
     return key(
         {
             **{method.__name__: method.VERSION for method in methods},
-            "loss": LOSSES.identity(loss),
-            "backbone": BACKBONES.identity(settings.category.architecture),
+            **{f"loss {stage.loss}": LOSSES.identity(stage.loss) for stage in stages},
+            "backbone": BACKBONES.identity(category.architecture),
             **libraries("torch", "torchvision"),
         },
         settings=[settings.category, settings.embedding],
+        weights=weights_key(category.architecture) if category.pretrained else "",
         shop=fingerprint_dataset(shop, shop.name),
         seed=seed,
         device=repr(device),

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vsa.category.selection import SelectionSettings, select
+from vsa.category.selection import select
+from vsa.category.settings import USUAL_SELECTION, SelectionSettings
 from vsa.data.descriptors import DESCRIPTOR_PX
 from vsa.data.images import load_images
 from vsa.data.schema import BOX, QUALITY, Dataset
-from vsa.embedding.extract import describe
 from vsa.engine import CARD, FORMAT, PAGE
 from vsa.index.build import build_index, kept_from_writers
 from vsa.index.index import Index
@@ -32,7 +32,7 @@ from vsa.runtime.atomic import atomic_dir, require_replaceable
 from vsa.runtime.errors import InputError
 from vsa.trained import TrainedModels, write_models
 
-USUAL_SELECTION, USUAL_CODES = SelectionSettings(), CodeSettings()
+USUAL_CODES = CodeSettings()
 _WANTED_RECALL = 0.99  # of a linear scan of the features, on validation photos
 _N_TUNING = 200  # validation photos, at most
 _CHUNK = 4096  # pictures that are in memory at a time
@@ -152,12 +152,11 @@ def _features(
     model: TrainedModels, root: Path, paths: Sequence[str], boxes: Literal["own"] | None = None
 ) -> np.ndarray:
     """Features of pictures, float32 (n, d), some pictures in memory at a time."""
-    device, size_px = model.category.device, model.image_px
-    net = model.network.to(device.device, memory_format=device.memory_format)
-    parts = [np.empty((0, net.head.out_features), np.float32)]
+    embedder = model.embedder
+    parts = [np.empty((0, embedder.dim), np.float32)]
     for start in range(0, len(paths), _CHUNK):
-        images = load_images(root, paths[start : start + _CHUNK], size_px)
-        parts.append(describe(net, images, device, boxes=boxes).features)
+        images = load_images(root, paths[start : start + _CHUNK], embedder.image_px)
+        parts.append(embedder.embed(images, boxes=boxes))
     return np.concatenate(parts)
 
 

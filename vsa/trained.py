@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from vsa.category.predictor import CategoryPredictor, read_predictor, write_predictor
+from vsa.embedding.extract import JointEmbedder
 from vsa.embedding.joint import JointNet
 from vsa.ranking.serve import QualityRanker, read_ranker, write_ranker
 from vsa.runtime.device import Device
@@ -25,6 +26,12 @@ class TrainedModels:
     network: JointNet  # 3.2: boxes and features
     image_px: int  # of the square pictures that the network sees
     ranker: QualityRanker | None = None  # 3.3; None: pages stay in the order of appearance
+
+    @property
+    def embedder(self) -> JointEmbedder:
+        """The network as an embedder of catalogue pictures, and of photos behind their boxes."""
+        device = self.category.device
+        return JointEmbedder(self.network, image_px=self.image_px, device=device)
 
 
 def write_models(folder: Path, models: TrainedModels) -> None:

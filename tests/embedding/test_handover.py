@@ -3,13 +3,16 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from vsa.embedding import extract
 from vsa.embedding.extract import describe
 from vsa.embedding.task import rows_of
 from vsa.runtime.errors import InputError, NotApplicable
 from vsa.study.embedding import prepare
 from vsa.study.embedding.variants import JOINT
+from vsa.study.index import prepare as index_prepare
 from vsa.study.run import make_run
 
 
@@ -71,3 +74,31 @@ def test_rows_of_a_split_are_those_of_products_for_sale(task):
         rows = rows_of(split, task.queries, task.catalogue)
         assert np.array_equal(rows, task.rows(split))
         assert set(task.queries.product_id.iloc[rows]) <= set(task.catalogue.product_id)
+
+
+def test_features_are_described_again_when_a_method_changes(
+    run, shop, make_lab, tmp_path, monkeypatch
+):
+    lab = make_lab(tmp_path / "jobs")
+    trained = lab.new_net().eval()
+    monkeypatch.setattr(type(lab), "net", lambda self, name: trained)
+    prepare.publish_network(run, lab)
+    made = []
+
+    def note(net, images, device, folder, **_):
+        made.append(folder)
+        return SimpleNamespace(features=np.zeros((len(images), 4), np.float32))
+
+    monkeypatch.setattr(index_prepare, "describe_catalogue", note)
+    monkeypatch.setattr(
+        index_prepare, "load_images", lambda root, paths, *_: np.zeros((len(paths), 1))
+    )
+    shop.dataset = SimpleNamespace(catalogue=shop.kept, root=tmp_path)
+    kept = np.ones(len(shop.kept), bool)
+    shop.selection = pd.DataFrame({"kept": kept, "group": -1})
+    for version in (1, 1, 2):
+        monkeypatch.setattr(extract, "VERSION", version)
+        index_prepare.index_task(run, shop)
+    first, again, changed = (set(made[start : start + 4]) for start in (0, 4, 8))
+    assert first == again
+    assert not first & changed

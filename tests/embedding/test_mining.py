@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -16,6 +17,7 @@ from vsa.embedding.mining import (
     mining_statistics,
     shuffle_clicks,
 )
+from vsa.embedding.task import mine_clicks
 from vsa.runtime.errors import InputError, NotApplicable
 
 N_QUERIES, N_IMAGES, N_RESULTS = 6, 20, 7
@@ -175,3 +177,16 @@ def test_shuffled_clicks_keep_their_number_on_each_page():
     assert (found.clicked.sum(axis=1) == pages.clicked.sum(axis=1)).all()
     assert not found.clicked[pages.image < 0].any()
     assert (found.clicked != pages.clicked).any()
+
+
+def test_clicks_are_mined_as_if_there_were_no_test_photos(task):
+    features = tuple(np.asarray(side) for side in task.local)
+    pages = task.pages
+    spoilt = dataclasses.replace(pages, image=pages.image.copy())
+    is_test = np.isin(pages.query, task.rows("test"))
+    assert is_test.any()
+    spoilt.image[is_test] = spoilt.image[is_test][:, ::-1] * 0
+    before, after = (mine_clicks(task, features, 0, some) for some in (pages, spoilt))
+    assert before.thresholds == after.thresholds
+    for name in ("query", "positive", "negatives"):
+        assert np.array_equal(getattr(before.filtered, name), getattr(after.filtered, name))

@@ -407,3 +407,14 @@ def test_many_queries_take_no_longer_than_one_after_the_other():
         for _ in range(3)
     ]
     assert min(ratios) < 1.1
+
+
+def test_small_things_that_are_no_ids_bits_or_numbers_of_results():
+    features = unit(np.random.default_rng(0), 90, 16)
+    index = Index(16, n_bits=np.int64(64))
+    index.train(features)
+    with pytest.raises(InputError, match="an id is −1"):
+        index.add(features[:2], np.array([4, -1]))
+    index.add(features)
+    with pytest.raises(InputError, match="k = True is no whole number"):
+        index.search(features[0], k=True)

@@ -2,7 +2,7 @@ import pytest
 
 from vsa.runtime.errors import InputError
 from vsa.study.catalogue.prepare import open_shop
-from vsa.study.predecessors import made_by
+from vsa.study.predecessors import leave, made_by
 from vsa.study.run import make_run
 
 
@@ -23,9 +23,14 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(tmp_path, run, c
     )
 
 
-def test_what_is_there_is_given(tmp_path):
-    run = make_run("synthetic", "smoke", 0)
-    assert made_by("01_catalogue", run, tmp_path) == tmp_path
+def test_what_is_there_is_given_to_runs_of_its_seed_only(tmp_path):
+    run, other = (make_run("synthetic", "smoke", seed) for seed in (0, 1))
+    folder = tmp_path / "made"
+    folder.mkdir()
+    assert leave(run, folder) == folder
+    assert made_by("01_catalogue", run, folder) == folder
+    with pytest.raises(InputError, match="01_catalogue was run with seed 0, not 1"):
+        made_by("01_catalogue", other, folder)
 
 
 def test_a_notebook_without_a_catalogue_says_so(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from vsa.runtime.errors import InputError
 from vsa.study.catalogue.prepare import open_shop
-from vsa.study.end_to_end.published import open_engine
+from vsa.study.end_to_end.run_engine import open_engine
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import Run, make_run
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import faiss
 import numpy as np
 import pandas as pd
 
+from vsa.category.settings import USUAL_SELECTION, SelectionSettings
 from vsa.data.descriptors import contrast, perceptual_hash, sharpness, weak_features
 
 VERSION = 1
@@ -26,26 +26,11 @@ REASONS = ("", MISSING, FLAT, BLURRED, IDENTICAL, NEAR_IDENTICAL)
 _SEARCH_ROWS = 1024
 
 
-@dataclass(frozen=True)
-class SelectionSettings:
-    """Thresholds: fixed values, no quantiles, so that a good catalogue loses nothing.
-
-    The quality limits lie far below what ordinary photographs reach, and remove only pictures
-    that show nothing. The duplicate limits admit a picture saved again, at half its size or at
-    JPEG quality 30, and stop short of pairs of unrelated photographs. No identity was looked at.
-    """
-
-    min_contrast: float = 4.0  # grey levels of 0 to 255, see descriptors.contrast
-    min_sharpness: float = 5.0  # squared grey levels, see descriptors.sharpness
-    max_hamming_bits: int = 6  # of the 64 of descriptors.perceptual_hash
-    max_distance: float = 0.2  # between features of unit length; set for weak_features
-
-
 def select(
     catalogue: pd.DataFrame,
     images: np.ndarray,
     features: np.ndarray | None = None,
-    settings: SelectionSettings = SelectionSettings(),
+    settings: SelectionSettings = USUAL_SELECTION,
 ) -> pd.DataFrame:
     """Judge each picture of the catalogue; the result has its rows, in its order.
 

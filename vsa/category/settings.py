@@ -1,11 +1,11 @@
-"""How the category classifier is trained (paper section 3.1)."""
+"""How pictures are selected, and how the category classifier is trained (paper section 3.1)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from vsa.runtime.errors import InputError
-from vsa.runtime.settings import Count, Positive, Text
+from vsa.runtime.settings import Count, NotNegative, Positive, Text, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +26,21 @@ class ClassifierSettings:
                 f"category.crop_px = {self.crop_px} is more than store_px = {self.store_px}",
                 cure="Crop to at most the size that images are kept at",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionSettings:
+    """Thresholds: fixed values, no quantiles, so that a good catalogue loses nothing.
+
+    The quality limits lie far below what ordinary photographs reach, and remove only pictures
+    that show nothing. The duplicate limits admit a picture saved again, at half its size or at
+    JPEG quality 30, and stop short of pairs of unrelated photographs. No identity was looked at.
+    """
+
+    min_contrast: NotNegative = 4.0  # grey levels of 0 to 255, see descriptors.contrast
+    min_sharpness: NotNegative = 5.0  # squared grey levels, see descriptors.sharpness
+    max_hamming_bits: Whole = 6  # of the 64 of descriptors.perceptual_hash
+    max_distance: NotNegative = 0.2  # between features of unit length; set for weak_features
+
+
+USUAL_SELECTION = SelectionSettings()

@@ -23,7 +23,7 @@ from vsa.runtime.errors import InputError, NotApplicable
 from vsa.runtime.seeds import generator
 
 FeaturePair = tuple[np.ndarray, np.ndarray]  # of queries (n, d) and of the catalogue (m, d)
-VERSION = 1
+VERSION = 2  # 2: distances are scaled on the pages that are learned from, not on all
 _REMOVAL_PRECISION = 0.25
 _CHUNK = 65536
 _MAX_SCALE_PAIRS = 20000

@@ -136,7 +136,8 @@ def mine_clicks(
     """
     started = time.perf_counter()
     pages = task.pages if pages is None else pages
-    distance = FusedDistance([task.local, features], pages, seed)
-    val, learn = (mine(pages.of(task.rows(split)), distance) for split in ("val", "train"))
+    learn_from = pages.of(task.rows("train"))
+    distance = FusedDistance([task.local, features], learn_from, seed)
+    val, learn = (mine(part, distance) for part in (pages.of(task.rows("val")), learn_from))
     thresholds = choose_thresholds(val, *task.products)
     return Mining(learn, val, thresholds, time.perf_counter() - started)

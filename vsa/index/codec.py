@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from vsa.index.settings import MAX_BITS, OF_LISTS
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import Registry
 from vsa.runtime.seeds import generator
 
 VERSION = 1
-MAX_BITS = 4096
 _N_TRIED = 3  # features that a new codec must encode
 STORED = np.float16  # features are kept, and encoded, at this precision
 
@@ -208,8 +208,10 @@ def check_n_bits(n_bits: int, *, of_lists: bool = False) -> None:
         raise InputError(
             f"a code cannot have {n_bits} bits", cure=f"Take a multiple of 8, at most {MAX_BITS}"
         )
-    if of_lists and n_bits % 64:
-        raise InputError(f"lists cannot scan codes of {n_bits} bits", cure="Take a multiple of 64")
+    if of_lists and n_bits % OF_LISTS:
+        raise InputError(
+            f"lists cannot scan codes of {n_bits} bits", cure=f"Take a multiple of {OF_LISTS}"
+        )
 
 
 # Registered ------------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ def make_codec(
 
     Raises InputError for a name that nobody registered, and for what does not encode as it should.
     """
-    make = CODECS[name]
+    make, n_bits = CODECS[name], int(n_bits)
     made = make(np.asarray(features, np.float32), n_bits, seed, labels=labels)
     dim = features.shape[1]
     if type(made) is Codec and (np.ndim(made.weight), np.ndim(made.bias)) != (2, 1):

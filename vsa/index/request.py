@@ -27,7 +27,7 @@ def check_request(k: int, params: SearchParams) -> int:
             f"{params!r} are no search parameters", cure="Give vsa.SearchParams(n_probe=…)"
         )
     for name, value in {"k": k, **vars(params)}.items():
-        if not isinstance(value, Integral):
+        if not isinstance(value, Integral) or isinstance(value, bool):
             raise InputError(f"{name} = {value!r} is no whole number", cure="Give a whole number")
     if k < 1:
         raise InputError(f"k = {k} asks for no results", cure="Ask for at least one")
@@ -44,6 +44,8 @@ def check_ids(ids: Any) -> np.ndarray:
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         raise InputError(f"id {values[counts.argmax()]} is given twice", cure="Give it once")
+    if (ids == -1).any():
+        raise InputError("an id is −1, which a search gives where nothing is found", cure="Take 0")
     if len(ids) and ids.max() > np.iinfo(np.int64).max:
         raise InputError(f"id {ids.max()} does not fit", cure="Ids are 64-bit and signed")
     return ids.astype(np.int64)

@@ -15,10 +15,11 @@ from vsa.runtime.registry import unknown
 S = TypeVar("S")
 
 # What a field may hold.
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]  # strict: True and "8" are no numbers
+Whole = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[float, Field(gt=0, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Text = Annotated[str, Field(min_length=1)]
 
 

@@ -81,7 +81,12 @@ class Run:
         for folder in (self.artifacts, self.reports, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
         if _owner(self.artifacts) is None:
-            note = {"dataset": self.dataset, "profile": self.profile, "overrides": self.overrides}
+            note = {
+                "dataset": self.dataset,
+                "profile": self.profile,
+                "seed": self.seed,
+                "overrides": self.overrides,
+            }
             with atomic_file(_note(self.artifacts)) as draft:
                 draft.write_text(json.dumps(note), encoding="utf-8")
 

@@ -8,6 +8,7 @@ sizes. Sizes of the shop were set before any two methods were compared (see note
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from vsa.category.settings import ClassifierSettings
+from vsa.category.settings import ClassifierSettings, SelectionSettings
 from vsa.embedding.settings import EmbeddingSettings
 from vsa.index.settings import CodeSettings
 from vsa.ranking.settings import RankerSettings
@@ -94,6 +95,7 @@ class Settings:
     """What a run does, and how much of it. Stages take their part."""
 
     data: dict[str, Any]  # of the data set
+    selection: SelectionSettings
     clicks: ClickSettings
     category: CategorySettings
     embedding: EmbeddingStudySettings
@@ -151,15 +153,15 @@ def read_settings(
             part = part[parent]
         part[leaf] = value
     settings = _made(values, data_settings, "")
-    _check_networks(settings, changes)
+    _check_names(settings, changes)
     found = {name: Change(_at(settings, name), _at(before, name)) for name in sorted(changes)}
     return settings, {
         name: change for name, change in found.items() if change.value != change.profile
     }
 
 
-def _check_networks(settings: Settings, changes: Mapping[str, Any]) -> None:
-    """Raise InputError unless one backbone, and one that is there, is below both networks."""
+def _check_names(settings: Settings, changes: Mapping[str, Any]) -> None:
+    """Raise InputError unless one backbone is below both networks, and it and the codec exist."""
     first, second = settings.category, settings.embedding
     for name in ("architecture", "pretrained"):
         values = getattr(first, name), getattr(second, name)
@@ -173,6 +175,10 @@ def _check_networks(settings: Settings, changes: Mapping[str, Any]) -> None:
         from vsa.models.backbones import BACKBONES  # slow to import
 
         _ = BACKBONES[first.architecture]  # raises for one that is not there
+    if "index.codec" in changes:
+        from vsa.index.codec import CODECS
+
+        _ = CODECS[settings.index.codec]
 
 
 def parse_changes(text: str) -> dict[str, Any]:
@@ -193,6 +199,8 @@ def parse_changes(text: str) -> dict[str, Any]:
             )
         if name in changes:
             raise InputError(f"SET gives {name} twice", cure="Give it once")
+        if re.fullmatch(r"[-+]?0\d+", value):  # octal to YAML
+            raise InputError(f"SET has {word!r}", cure="Write numbers without leading zeros")
         try:
             changes[name] = yaml.safe_load(value)
         except yaml.YAMLError:

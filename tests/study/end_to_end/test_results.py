@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from vsa.engine import STAGES
-from vsa.study.end_to_end.experiment import ALL, CEILING, FUNNEL, UNSELECTED, WHOLE, Traffic
+from vsa.study.end_to_end.experiment import ALL, CEILING, FUNNEL, UNSELECTED, WHOLE, Clients
 from vsa.study.end_to_end.plots import funnel_plot, waterfall_plot
 from vsa.study.end_to_end.results import EndToEndResults
 from vsa.study.ledger.claims import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED
@@ -81,7 +81,7 @@ def test_time_is_compared_by_medians_and_clients_by_their_tails(results):
     results.against_naive(rows, seconds, {name: pages(N)[:40] for name in seconds})
     table = results.ledger.table("engine and naive pipeline")
     assert table.loc["engine over naive", "time ratio"] == pytest.approx(0.25)
-    results.clients([Traffic(2, 50.0, np.array([0.01] * 99 + [1.0]))])
+    results.clients([Clients(2, 50.0, np.array([0.01] * 99 + [1.0]))])
     assert results.ledger.table("clients").loc["2 clients", "p95 over median"] == pytest.approx(1)
 
 

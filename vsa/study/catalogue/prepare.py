@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vsa.category.selection import SelectionSettings, select
+from vsa.category.selection import select
 from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
 from vsa.data.images import load_images
 from vsa.data.load import load_dataset
@@ -15,7 +15,7 @@ from vsa.data.schema import PVLOG, QUALITY, Dataset, check
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError
-from vsa.study.predecessors import made_by
+from vsa.study.predecessors import leave, made_by
 from vsa.study.run import Run
 from vsa.study.simulate.clicks import simulate_pvlog
 
@@ -66,7 +66,7 @@ def prepare_shop(run: Run) -> Shop:
         dataset.catalogue,
         descriptor_images(run, dataset, dataset.catalogue),
         features,
-        SelectionSettings(),
+        run.settings.selection,
     )
     pvlog, is_simulated = dataset.pvlog, False
     if pvlog is None and dataset.has_identities:
@@ -89,6 +89,7 @@ def prepare_shop(run: Run) -> Shop:
         if pvlog is not None:
             name = "pvlog-simulated" if is_simulated else "pvlog"
             check(pvlog, PVLOG, "pvlog").to_parquet(draft / f"{name}.parquet")
+    leave(run, run.artifacts / "tables")
     return Shop(dataset, selection, pvlog, is_simulated)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from vsa.category.fusion import fuse
-from vsa.category.predictor import open_predictor, save_predictor
 from vsa.category.search import vote
 from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
@@ -19,7 +18,7 @@ from vsa.study.category.plots import (
     tsne_figure,
     vote_figure,
 )
-from vsa.study.category.prepare import prepare_categories
+from vsa.study.category.prepare import open_published, prepare_categories, publish_predictor
 from vsa.study.category.results import answer_test_queries, hits, reading, record
 from vsa.study.ledger.bootstrap import mean_interval
 
@@ -33,15 +32,15 @@ __all__ = [
     "growth_figure",
     "hits",
     "mean_interval",
-    "open_predictor",
+    "open_published",
     "open_shop",
     "pick_device",
     "prepare_categories",
+    "publish_predictor",
     "reading",
     "record",
     "reliability_figure",
     "run_seeds",
-    "save_predictor",
     "trained_predictor",
     "training_figure",
     "tsne_figure",

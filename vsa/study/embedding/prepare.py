@@ -31,7 +31,7 @@ from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.published import FOLDER
 from vsa.study.embedding.slices import StudyJob, pick, plan
 from vsa.study.embedding.variants import JOINT
-from vsa.study.predecessors import made_by
+from vsa.study.predecessors import leave, made_by
 from vsa.study.run import Run
 from vsa.study.simulate import signals, synthetic
 from vsa.study.simulate.clicks import simulate_pvlog
@@ -104,7 +104,7 @@ def publish_network(run: Run, lab: EmbeddingLab) -> Path:
     """Publish the joint network of the first seed; replaces an earlier one."""
     with atomic_dir(network_folder(run), marker="card.json") as draft:
         write_network(draft, lab.net(JOINT), lab.settings.image_px)
-    return network_folder(run)
+    return leave(run, network_folder(run))
 
 
 def open_network(run: Run, shop: Shop) -> tuple[JointNet, int]:

@@ -25,8 +25,9 @@ from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.end_to_end.naive import NaivePipeline
-from vsa.study.end_to_end.published import engine_folder
+from vsa.study.end_to_end.run_engine import engine_folder
 from vsa.study.index.prepare import IndexTask
+from vsa.study.predecessors import leave
 from vsa.study.run import Run
 from vsa.study.simulate.growth import make_growth
 from vsa.study.simulate.signals import simulate_signals
@@ -68,7 +69,7 @@ class Photos:
 
 
 @dataclass(frozen=True)
-class Traffic:
+class Clients:
     """What some clients get who ask one photo after the other."""
 
     n_clients: int
@@ -90,7 +91,7 @@ class EndToEndLab:
         """The published engine: all images that selection kept."""
         folder = engine_folder(self.run)
         self._publish(folder, self.task.kept)
-        return VisualSearch.open(folder)
+        return VisualSearch.open(leave(self.run, folder))
 
     @cached_property
     def photos(self) -> Photos:
@@ -208,7 +209,7 @@ class EndToEndLab:
 
     def clients(
         self, engine: VisualSearch, n_clients: Sequence[int], seconds: float
-    ) -> list[Traffic]:
+    ) -> list[Clients]:
         """Clients in threads, each of whom asks one photo after the other."""
         paths = self._some(len(self.photos.paths))
         return [_load(engine, paths, n, seconds) for n in n_clients]
@@ -315,7 +316,7 @@ def _padded(products: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _load(engine: VisualSearch, paths: Sequence[Path], n_clients: int, seconds: float) -> Traffic:
+def _load(engine: VisualSearch, paths: Sequence[Path], n_clients: int, seconds: float) -> Clients:
     times: list[list[float]] = [[] for _ in range(n_clients)]
     end = time.perf_counter() + seconds
 
@@ -331,4 +332,4 @@ def _load(engine: VisualSearch, paths: Sequence[Path], n_clients: int, seconds: 
     for thread in threads:
         thread.join()
     together = np.concatenate([np.array(t) for t in times])
-    return Traffic(n_clients, len(together) / (time.perf_counter() - start), together)
+    return Clients(n_clients, len(together) / (time.perf_counter() - start), together)

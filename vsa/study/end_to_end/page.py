@@ -12,7 +12,7 @@ from vsa.data.names import FOLDER_PREFIX
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
 from vsa.study.catalogue.prepare import open_shop
-from vsa.study.end_to_end.published import require_engine
+from vsa.study.end_to_end.run_engine import require_engine
 from vsa.study.run import make_run
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from vsa.category.predictor import open_predictor
 from vsa.ranking.serve import open_ranker
 from vsa.runtime.atomic import settled
-from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import Shop
+from vsa.study.category.prepare import open_published
 from vsa.study.embedding.prepare import open_network
 from vsa.study.end_to_end.experiment import EndToEndLab
 from vsa.study.index.prepare import index_task
@@ -23,7 +22,6 @@ def open_end_to_end(run: Run, shop: Shop) -> EndToEndLab:
     nothing that the engine could open.
     """
     task = index_task(run, shop)
-    made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
     if can_be_ranked(task):
         made_by("05_quality_rerank", run, ranker_folder(run))
     return EndToEndLab(run, shop, task, trained_models(run, shop))
@@ -34,7 +32,7 @@ def trained_models(run: Run, shop: Shop) -> TrainedModels:
     ranker = settled(ranker_folder(run))
     network, image_px = open_network(run, shop)
     return TrainedModels(
-        open_predictor(run.artifacts / "category" / "predictor", pick_device()),
+        open_published(run),
         network,
         image_px,
         open_ranker(ranker) if ranker.is_dir() else None,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from vsa.metrics import average_precision, identical_recall_at_k
 from vsa.runtime.seeds import generator
-from vsa.study.end_to_end.experiment import ALL, CEILING, UNSELECTED, WHOLE, Photos, Traffic
+from vsa.study.end_to_end.experiment import ALL, CEILING, UNSELECTED, WHOLE, Clients, Photos
 from vsa.study.index.prepare import IndexTask
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.claims import judge_all
@@ -91,7 +91,7 @@ class EndToEndResults:
         )
         self._note(experiment, "engine − naive", "Identical Recall@20 difference", lost)
 
-    def clients(self, loads: Sequence[Traffic]) -> None:
+    def clients(self, loads: Sequence[Clients]) -> None:
         """Throughput, and what one of several clients waits."""
         for load in loads:
             name = f"{load.n_clients} client{'s' * (load.n_clients > 1)}"

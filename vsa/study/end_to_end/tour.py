@@ -9,18 +9,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vsa.category.predictor import CategoryPrediction, CategoryPredictor, open_predictor
+from vsa.category.predictor import CategoryPrediction, CategoryPredictor
 from vsa.data.images import load_image
 from vsa.embedding.extract import MASK_SLOPE
 from vsa.embedding.joint import soft_mask
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.models.torchvision_models import IMAGENET_MEAN
-from vsa.runtime.device import pick_device
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.category.plots import photo_plot
-from vsa.study.category.prepare import prepare_categories
-from vsa.study.end_to_end.published import engine_folder, open_engine
+from vsa.study.category.prepare import open_published, prepare_categories
+from vsa.study.end_to_end.run_engine import engine_folder, open_engine
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.figures.style import HouseFigure, worded
 from vsa.study.predecessors import made_by
@@ -40,8 +39,7 @@ def open_category(run: Run, shop: Shop) -> CategoryPredictor:
     Raises NotApplicable where the data have no labels, and InputError where it did not.
     """
     prepare_categories(shop)
-    folder = made_by("02_category_fusion", run, run.artifacts / "category" / "predictor")
-    return open_predictor(folder, pick_device())
+    return open_published(run)
 
 
 def open_search(run: Run, shop: Shop) -> VisualSearch:

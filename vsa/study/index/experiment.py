@@ -114,8 +114,7 @@ class IndexLab:
         path = self.curve_path(n)
         if not path.is_file():
             items, categories = make_items(self.growth, n, self.seed, self.settings)
-            chosen = [name for name in PEERS if n <= self.settings.n_peers or name in SCALABLE]
-            made = self._compare(items, categories, chosen)
+            made = self._compare(items, categories, self._peers(n))
             with atomic_file(path) as draft:
                 made.to_parquet(draft)
         return pd.read_parquet(path)
@@ -123,12 +122,12 @@ class IndexLab:
     def curves(self) -> dict[int, pd.DataFrame]:
         """The curves of all sizes of the profile, and of those that `make bench-index` measured."""
         sizes = set(self.settings.sizes)
-        found = self.folder.glob(f"curve-*-{self._key}.parquet")
-        sizes |= {int(path.name.split("-")[1]) for path in found}
+        found = {int(path.name.split("-")[1]) for path in self.folder.glob("curve-*.parquet")}
+        sizes |= {n for n in found if self.curve_path(n).is_file()}
         return {n: self.curve(n) for n in sorted(sizes)}
 
     def worst_case(self) -> pd.DataFrame:
-        """As `curve`, with features that have no structure: uniform on the sphere."""
+        """As `curve`, by rotated features that have no structure: uniform on the sphere."""
         n, d = min(_N_UNIFORM, *self.settings.sizes), self.task.features.shape[1]
         rng = generator(self.seed, "uniform")
         features = rng.standard_normal((n, d), np.float32)
@@ -137,7 +136,6 @@ class IndexLab:
             features,
             [""] * n,
             n_lists=n_lists_for(n),
-            codec=self.settings.codec,
             n_bits=self.settings.n_bits,
         )
         items = Items(features, model.codec.encode(features), model)
@@ -256,26 +254,28 @@ class IndexLab:
     def curve_path(self, n: int) -> Path:
         """Where `curve` keeps what it measured; `make bench-index` puts larger sizes there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f"curve-{n}-{self._key}.parquet"
+        return self.folder / f"curve-{n}-{self._key(n)}.parquet"
 
-    @cached_property
-    def _key(self) -> str:
-        task = self.task
+    def _peers(self, n: int) -> list[str]:
+        """Those that are compared at a size."""
+        return [name for name in PEERS if n <= self.settings.n_peers or name in SCALABLE]
+
+    def _key(self, n: int) -> str:
         return key(
-            _VERSIONS | libraries("faiss-cpu", "numpy", "usearch"),
+            _VERSIONS | libraries("faiss-cpu", "numpy", "torch", "usearch"),
+            data=self._data,
             seed=self.seed,
             n_queries=self.settings.n_queries,
             n_peers=self.settings.n_peers,
             codes=[CODECS.identity(self.settings.codec), self.settings.n_bits],
-            peers=[PEERS.identity(name) for name in PEERS],
-            arrays=[
-                checksum(array)
-                for array in (
-                    *(task.features, task.categories, task.kept),
-                    *(task.test.features, task.validation.features),
-                )
-            ],
+            peers=[PEERS.identity(name) for name in self._peers(n)],
         )
+
+    @cached_property
+    def _data(self) -> list[str]:
+        task = self.task
+        arrays = (task.features, task.categories, task.kept)
+        return [checksum(a) for a in (*arrays, task.test.features, task.validation.features)]
 
 
 def open_lab(run: Run, shop: Shop) -> IndexLab:

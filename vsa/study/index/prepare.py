@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.images import load_images
+from vsa.embedding import extract, joint
 from vsa.embedding.extract import describe_catalogue
 from vsa.embedding.task import rows_of
+from vsa.models import backbones
+from vsa.models.backbones import BACKBONES
 from vsa.runtime.device import pick_device
-from vsa.runtime.fingerprint import checksum, key, state_digest
+from vsa.runtime.fingerprint import checksum, key, libraries, state_digest
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.embedding.prepare import open_network
 from vsa.study.run import Run
@@ -76,7 +79,15 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
     net, size_px = open_network(run, shop)
     dataset, cache, device = shop.dataset, run.artifacts / "images", pick_device()
     catalogue, queries = dataset.catalogue, shop.known_queries
-    folder = run.artifacts / "index" / f"features-{state_digest(net.state_dict())}"
+    rests_on = {
+        "backbones": backbones.VERSION,
+        "backbone": BACKBONES.identity(net.architecture),
+        "joint network": joint.VERSION,
+        "extraction": extract.VERSION,
+        **libraries("torch", "torchvision"),
+    }
+    known_by = key(rests_on, network=state_digest(net.state_dict()), device=repr(device))
+    folder = run.artifacts / "index" / f"features-{known_by}"
 
     def features_of(table: pd.DataFrame, name: str, boxes: Literal["own"] | None) -> np.ndarray:
         images = load_images(dataset.root, table.path.tolist(), size_px, cache)

@@ -9,10 +9,12 @@ import faiss
 import numpy as np
 import pandas as pd
 
+from vsa.ranking.serve import QualityRanker, save_ranker
 from vsa.runtime.errors import NotApplicable
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.index.prepare import Asked, IndexTask
+from vsa.study.predecessors import leave
 from vsa.study.run import Run
 from vsa.study.simulate.shoppers import CATEGORY, ELSE, IDENTICAL, LEAF, NAMES
 from vsa.study.simulate.signals import simulate_signals
@@ -88,6 +90,12 @@ def relevance_of(
 def ranker_folder(run: Run) -> Path:
     """Where notebook 05 publishes its ranker, and notebook 06 takes it from."""
     return run.artifacts / "ranking" / "ranker"
+
+
+def publish_ranker(run: Run, ranker: QualityRanker) -> Path:
+    """Publish the ranker that the engine serves; replaces an earlier one."""
+    save_ranker(ranker_folder(run), ranker)
+    return leave(run, ranker_folder(run))
 
 
 def rank_task(shop: Shop, task: IndexTask, seed: int) -> RankTask:
