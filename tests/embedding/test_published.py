@@ -13,7 +13,7 @@ from vsa.data.schema import BOX
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs, gather
-from vsa.study.embedding.jobs import Job, Judged, slug, summarise, thin
+from vsa.study.embedding.jobs import HALF, Job, Judged, slug, summarise, thin
 from vsa.study.embedding.published import (
     MAX_BYTES,
     pack,
@@ -156,6 +156,22 @@ def test_a_damaged_file_of_a_job_that_is_here_is_published_anew(published, monke
     file.write_bytes(content[: len(content) // 2])
     assert PER_QUERY in gather([published])
     assert read_published(file).job.judged["test"].hits.shape == (6, 60)
+
+
+def test_what_whole_weights_made_here_is_shown_rather_than_what_halved_ones_did(
+    published, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: ())
+    place = tmp_path / "published"
+    shutil.copytree(published.published, place)
+    found = read_published(path_of(place, JOINT, 1))
+    halved = dataclasses.replace(found.job, card=found.job.card | {HALF: True})
+    path_of(place, JOINT, 1).write_bytes(pack(halved, found.about))
+    there = dataclasses.replace(elsewhere(published, tmp_path / "jobs"), published=place)
+    assert HALF in gather([there]).jobs[JOINT][1].card, "nothing better is there"
+    here = dataclasses.replace(published, published=place)
+    assert HALF not in gather([here]).jobs[JOINT][1].card
+    assert HALF not in read_published(path_of(place, JOINT, 1)).job.card
 
 
 @pytest.mark.parametrize("damage", ["truncated", "not ours", "empty"])

@@ -13,11 +13,12 @@ from vsa.metrics import average_precision, box_iou, identical_recall_at_k
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import baselines
 from vsa.study.embedding.experiment import EmbeddingLab
-from vsa.study.embedding.jobs import Job, Judged
+from vsa.study.embedding.jobs import HALF, Job, Judged, read_card
 from vsa.study.embedding.published import (
     Published,
     environment_of,
     find_published,
+    is_wanted,
     made_with,
     published_key,
 )
@@ -136,10 +137,15 @@ def gather(labs: list[EmbeddingLab]) -> FinishedJobs:
 
 
 def _read(lab: EmbeddingLab, name: str) -> Published | None:
-    """A job as it was published for what it would rest on now; None if it is not, or damaged."""
+    """A job as it was published for what it would rest on now; None if it is not, or damaged.
+
+    None, too, if halved weights made it, and whole ones the job of the working files.
+    """
     if lab.published is None:
         return None
     is_this = published_key(lab.published, name, lab.seed) == lab.identity(name)
+    if lab.is_done(name) and is_wanted(lab, name, is_half=HALF in read_card(lab.path(name))):
+        return None
     return find_published(lab, name) if is_this else None
 
 

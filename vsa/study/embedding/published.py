@@ -107,7 +107,8 @@ def _processor(device: Device) -> str:
 
 def made_with(facts: Mapping[str, Any]) -> str:
     """Library and device of a published job, of what `environment_of` says."""
-    return f"torch {facts['versions']['torch']} on {facts['device']}"
+    versions = facts.get("versions", {})
+    return f"torch {versions.get('torch', 'unknown')} on {facts.get('device', 'unknown')}"
 
 
 def publish(lab: EmbeddingLab, name: str, job: Job) -> None:

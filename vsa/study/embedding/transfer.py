@@ -36,7 +36,6 @@ from vsa.study.embedding.published import (
     about,
     environment_of,
     is_wanted,
-    made_with,
     path_of,
     read_published,
     write_tables,
@@ -293,7 +292,6 @@ def _manifest_of(archive: tarfile.TarFile) -> dict[str, Any]:
 
 def _check_form(manifest: dict[str, Any]) -> None:
     """Raise ValueError, KeyError or TypeError for a manifest that is not one of ours."""
-    made_with(manifest)
     parts = manifest["parts"]
     if {name: type(manifest[name]) for name in _WHOLE} != _WHOLE:
         raise ValueError("its manifest is of another form")
