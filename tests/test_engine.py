@@ -24,7 +24,7 @@ from vsa.data.decoding import ImageError
 from vsa.data.images import load_image, load_squares
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
-from vsa.engine import STAGES, Stages, VisualSearch, likely_categories
+from vsa.engine import STAGES, Stages, VisualSearch, check_box, likely_categories
 from vsa.ranking.segments import Segments
 from vsa.ranking.serve import Ranked
 from vsa.runtime.device import pick_device
@@ -281,3 +281,19 @@ def test_answering_loads_no_plotting_notebook_or_simulation_module(shop):
     )
     assert not [name for name in loaded if name.startswith(strange)]
     assert not [name for name in loaded if name.startswith("vsa.study")]
+
+
+@pytest.mark.parametrize("box", [[0, 0, 100, 100], [10, 10, 100, 100]])
+def test_a_box_in_pixels_is_told_from_one_in_shares(box):
+    with pytest.raises(InputError, match="divide pixels by width and height"):
+        check_box(box)
+
+
+@pytest.mark.parametrize("box", ["abcd", [0, 0, 1], None, [0, 0, "x", 1]])
+def test_what_is_no_box_is_told(box):
+    with pytest.raises(InputError, match="is no box"):
+        check_box(box)
+
+
+def test_a_box_that_reaches_over_the_edge_is_cut():
+    assert check_box([-0.1, 0.2, 0.5, 1.2]).tolist() == [[0, pytest.approx(0.2), 0.5, 1]]

@@ -91,6 +91,7 @@ def test_a_shop_without_clicks_is_told_of_the_simulator(shop):
     [
         ({"loss": "pper"}, "unknown loss 'pper'. Did you mean paper"),
         ({"backbone": "googlenet_4b"}, "unknown backbone 'googlenet_4b'. Did you mean"),
+        ({"seed": -1}, "seed -1 is not a whole number"),
         ({"settings": {"embedding.margn": 1}}, "Did you mean embedding.margin"),
         ({"settings": {"embedding.margin": -1}}, "greater than 0"),
         ({"settings": {"category.architecture": "resnet18"}}, "Pass backbone="),
@@ -121,3 +122,10 @@ def test_clicks_are_simulated_once_and_only_where_products_are_known(clicked, sh
         with_clicks(clicked)
     with pytest.raises(InputError, match="products on the photos are not known"):
         with_clicks(dataclasses.replace(shop, has_identities=False))
+
+
+def test_a_name_is_no_shop(tmp_path):
+    with pytest.raises(InputError, match=r"'synthetic' is no shop.*load_dataset"):
+        vsa.train("synthetic", **USUAL)
+    with pytest.raises(InputError, match="not built of a str and a NoneType"):
+        vsa.build("synthetic", None, out=tmp_path / "my.engine")

@@ -45,6 +45,7 @@ CARD, FORMAT = "card.json", 1  # of an engine's folder
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 PAGE = 60  # results by appearance that quality re-orders
 STAGES = ("decode", "category", "box and feature", "search", "re-rank")
+_FARTHEST = 2.0  # a box's side from the photo's, in shares; more is a mistake of units
 _N_WARMUP = 2  # TorchScript looks at one pass and makes its code in the next
 
 
@@ -261,9 +262,17 @@ def likely_categories(prediction: CategoryPrediction, known: Sequence[str]) -> l
 
 def check_box(box: Sequence[float]) -> np.ndarray:
     """A box as float32 (1, 4), cut to the image; raises InputError where nothing of it remains."""
-    sides = np.asarray(box, np.float32)
+    try:
+        sides = np.asarray(box, np.float32)
+    except (TypeError, ValueError):
+        sides = np.empty(0, np.float32)
     if sides.shape != (4,) or not np.isfinite(sides).all():
         raise InputError(f"{box!r} is no box", cure="Give x_min, y_min, x_max, y_max as shares")
+    if (np.abs(sides) > _FARTHEST).any():
+        raise InputError(
+            f"the box {box!r} lies far outside of the photo",
+            cure="Give shares of its sides, between 0 and 1; divide pixels by width and height",
+        )
     sides = sides.clip(0, 1)
     if (sides[2:] <= sides[:2]).any():
         raise InputError(f"the box {box!r} is empty", cure="Give x_min < x_max and y_min < y_max")

@@ -104,6 +104,10 @@ def train(
     >>> model = vsa.train(shop, backbone="googlenet_4a", pretrained=False)  # doctest: +SKIP
     >>> vsa.build(shop, model, out="my.engine")  # doctest: +SKIP
     """
+    if not isinstance(shop, Dataset):
+        raise InputError(f"{shop!r} is no shop", cure="Give what vsa.load_dataset(...) returns")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed {seed!r} is not a whole number ≥ 0", cure="Pass seed=0, say")
     chosen = _settings(backbone, pretrained, settings or {})
     _ = LOSSES[loss], BACKBONES[backbone]
     if shop.pvlog is None:

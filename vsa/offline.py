@@ -78,6 +78,11 @@ def build(
     >>> engine = vsa.VisualSearch.open("my.engine")  # doctest: +SKIP
     >>> engine.search("photo.jpg").results  # doctest: +SKIP
     """
+    if not isinstance(shop, Dataset) or not isinstance(model, TrainedModels):
+        raise InputError(
+            f"an engine is not built of a {type(shop).__name__} and a {type(model).__name__}",
+            cure="Give what vsa.load_dataset(...) and vsa.train(...) return",
+        )
     require_replaceable(Path(out), CARD)
     _require_known(shop.catalogue, model)
     catalogue = shop.catalogue

@@ -451,3 +451,9 @@ def test_jpeg_is_decoded_at_a_reduced_size(min_px, side):
 
 def test_reduced_size_keeps_the_shorter_side():
     assert min(decode(encode(photo(1000, 130), "JPEG"), min_px=100).size) >= 100
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
+def test_a_picture_without_pixels_is_none(size):
+    with pytest.raises(ImageError, match="no pixels"):
+        decode(Image.new("RGB", size))

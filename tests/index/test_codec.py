@@ -214,3 +214,15 @@ def test_what_cannot_be_called_as_a_codec_is_not_registered(entry):
 def test_a_misspelt_codec_is_answered_with_the_nearest(features):
     with pytest.raises(InputError, match="Did you mean learned hash"):
         make_codec("learned-hash", features, 64, 0)
+
+
+def test_a_codec_that_raises_is_named():
+    def broken(features, n_bits, seed, labels=None):
+        raise ValueError("boo")
+
+    CODECS.register("broken", broken)
+    try:
+        with pytest.raises(InputError, match="'broken' raises ValueError: boo"):
+            make_codec("broken", np.eye(64, dtype=np.float32), 64, 0)
+    finally:
+        del CODECS._entries["broken"]

@@ -418,3 +418,17 @@ def test_small_things_that_are_no_ids_bits_or_numbers_of_results():
     index.add(features)
     with pytest.raises(InputError, match="k = True is no whole number"):
         index.search(features[0], k=True)
+    with pytest.raises(InputError, match="Ask for at most 1,048,576"):
+        index.search(features[0], k=10**9)
+
+
+def test_a_closed_index_says_so(tmp_path):
+    features = unit(np.random.default_rng(0), 90, 16)
+    index = Index(16, n_bits=64)
+    index.train(features)
+    index.add(features)
+    index.save(tmp_path / "index")
+    index.close()
+    for use in (lambda: index.search(features[0]), lambda: len(index), lambda: index.add(features)):
+        with pytest.raises(InputError, match=r"the index was closed\. Open it again"):
+            use()

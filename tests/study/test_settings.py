@@ -95,6 +95,8 @@ def test_names_of_two_changes_differ_even_where_letters_do_not():
         ("embedding.n_steps=yes", "embedding.n_steps is True"),
         ("embedding.n_steps=010", "without leading zeros"),
         ("embedding.margin=true", "embedding.margin is True"),
+        ("index.sizes=[]", "index.sizes is []"),
+        ("embedding.architecture=resnet51", "unknown backbone 'resnet51'. Did you mean resnet50"),
         ("index.n_bits=100", "index.n_bits = 100 makes no codes that lists can scan"),
         ("index.codec=itqq", "unknown codec 'itqq'. Did you mean itq?"),
         ("selection.max_hamming_bits=-1", "selection.max_hamming_bits is -1"),

@@ -249,6 +249,8 @@ def _reason(error: Exception) -> str:
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if not image.width * image.height:
+        raise ImageError("no pixels")
     # Not left to Pillow's own limit, which is global, and which anyone may have switched off.
     if image.width * image.height > max_pixels:
         raise ImageError("too large")

@@ -11,6 +11,8 @@ More are registered in `CODECS`, which is `vsa.codecs`: see docs/extending.md.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -249,8 +251,9 @@ def make_codec(
     Raises InputError for a name that nobody registered, and for what does not encode as it should.
     """
     make, n_bits = CODECS[name], int(n_bits)
-    made = make(np.asarray(features, np.float32), n_bits, seed, labels=labels)
     dim = features.shape[1]
+    with _told(name):
+        made = make(np.asarray(features, np.float32), n_bits, seed, labels=labels)
     if type(made) is Codec and (np.ndim(made.weight), np.ndim(made.bias)) != (2, 1):
         raise _wrong(name, "has a map that is no (n_bits, d) with a bias (n_bits,)")
     lacking = [part for part in ("encode", "n_bits", "dim") if not hasattr(made, part)]
@@ -263,7 +266,8 @@ def make_codec(
             "wanted",
         )
     if type(made) is Codec:
-        weight, bias = (np.asarray(part, np.float32) for part in (made.weight, made.bias))
+        with _told(name):
+            weight, bias = (np.asarray(part, np.float32) for part in (made.weight, made.bias))
         if len(bias) != n_bits or not np.isfinite(weight).all() or not np.isfinite(bias).all():
             raise _wrong(name, f"has a bias {bias.shape}, or numbers that are not finite")
         return Codec(weight, bias)
@@ -288,12 +292,24 @@ class _Guarded:
         return self.codec.dim
 
     def encode(self, features: np.ndarray) -> np.ndarray:
-        codes = self.codec.encode(np.asarray(features, np.float32))
+        with _told(self.name):
+            codes = self.codec.encode(np.asarray(features, np.float32))
         wanted = (len(features), self.n_bits // 8)
         if not isinstance(codes, np.ndarray) or (codes.dtype, codes.shape) != (np.uint8, wanted):
             found = f"{getattr(codes, 'dtype', type(codes))} {getattr(codes, 'shape', '')}".strip()
             raise _wrong(self.name, f"encodes as {found}, not as uint8 {wanted}")
         return np.ascontiguousarray(codes)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Say of which codec an exception is."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise _wrong(name, f"raises {type(error).__name__}: {error}") from error
 
 
 def _wrong(name: str, problem: str) -> InputError:

@@ -69,6 +69,7 @@ class Index:
         self._seed: int = seed
         self._params: SearchParams = SearchParams()
         self._store: Memory | Durable | None = None
+        self._is_closed: bool = False
         self._changing: Any = threading.RLock()
 
     @classmethod
@@ -92,6 +93,7 @@ class Index:
         """Let go of the files, and of the right to write."""
         if self._store is not None:
             self._store.close()
+            self._is_closed = isinstance(self._store, Durable)
 
     def __enter__(self) -> Index:
         return self
@@ -388,4 +390,6 @@ class Index:
             raise InputError(
                 "the index is not trained", cure="Show it features first: index.train(features)"
             )
+        if self._is_closed:
+            raise InputError("the index was closed", cure="Open it again", file=self.folder)
         return self._store

@@ -20,6 +20,9 @@ class SearchParams:
     n_candidates: int = 1000
 
 
+MAX_K = 2**20  # results, which are padded to as many
+
+
 def check_request(k: int, params: SearchParams) -> int:
     """The number of candidates for `k` results; raises InputError if that asks for nothing."""
     if not isinstance(params, SearchParams):
@@ -31,6 +34,8 @@ def check_request(k: int, params: SearchParams) -> int:
             raise InputError(f"{name} = {value!r} is no whole number", cure="Give a whole number")
     if k < 1:
         raise InputError(f"k = {k} asks for no results", cure="Ask for at least one")
+    if k > MAX_K:
+        raise InputError(f"k = {k} is more than fits a page", cure=f"Ask for at most {MAX_K:,}")
     if params.n_probe < 1:
         raise InputError(f"n_probe = {params.n_probe} visits no list", cure="Visit at least one")
     return max(k, params.n_candidates)

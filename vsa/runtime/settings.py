@@ -13,6 +13,7 @@ from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
 
 S = TypeVar("S")
+T = TypeVar("T")
 
 # What a field may hold.
 Count = Annotated[int, Field(ge=1, strict=True)]  # strict: True and "8" are no numbers
@@ -21,6 +22,7 @@ Positive = Annotated[float, Field(gt=0, strict=True)]
 NotNegative = Annotated[float, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Text = Annotated[str, Field(min_length=1)]
+Some = Annotated[tuple[T, ...], Field(min_length=1)]
 
 
 def make_settings(kind: type[S], values: Mapping[str, Any], where: str = "") -> S:

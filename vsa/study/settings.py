@@ -27,6 +27,7 @@ from vsa.runtime.settings import (
     Count,
     Positive,
     Share,
+    Some,
     make_settings,
     setting_names,
     unknown_setting,
@@ -42,7 +43,7 @@ class CategorySettings(ClassifierSettings):
     """The classifier, and the set-up of its comparisons."""
 
     n_seeds: Count
-    reference_fractions: tuple[Share, ...]  # growth of the reference set of the search branch
+    reference_fractions: Some[Share]  # growth of the reference set of the search branch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class EmbeddingStudySettings(EmbeddingSettings):
 class IndexSettings(CodeSettings):
     """Codes of the index, and sizes of the experiments with it (see ``vsa.index``)."""
 
-    sizes: tuple[Count, ...]  # of catalogues grown from the features at hand
+    sizes: Some[Count]  # of catalogues grown from the features at hand
     n_peers: Count  # the size at which slow peers are compared too
     n_queries: Count  # at most, of each split
     traffic_s: Positive  # how long a load lasts
@@ -87,7 +88,7 @@ class EndToEndSettings:
     n_items: Count  # of the grown catalogue that time is measured with
     n_timed: Count  # photos, at most
     traffic_s: Positive  # how long a number of clients asks
-    n_clients: tuple[Count, ...]
+    n_clients: Some[Count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +164,11 @@ def read_settings(
 def _check_names(settings: Settings, changes: Mapping[str, Any]) -> None:
     """Raise InputError unless one backbone is below both networks, and it and the codec exist."""
     first, second = settings.category, settings.embedding
+    for part in ("category", "embedding"):
+        if f"{part}.architecture" in changes:
+            from vsa.models.backbones import BACKBONES  # slow to import
+
+            _ = BACKBONES[getattr(settings, part).architecture]  # raises for one that is not there
     for name in ("architecture", "pretrained"):
         values = getattr(first, name), getattr(second, name)
         if values[0] != values[1]:
@@ -171,10 +177,6 @@ def _check_names(settings: Settings, changes: Mapping[str, Any]) -> None:
                 "network starts from the first",
                 cure="Give both the same",
             )
-    if "category.architecture" in changes:
-        from vsa.models.backbones import BACKBONES  # slow to import
-
-        _ = BACKBONES[first.architecture]  # raises for one that is not there
     if "index.codec" in changes:
         from vsa.index.codec import CODECS
 
