@@ -33,7 +33,7 @@ with open(root / "diary", "a") as diary:
 run.reports.mkdir(parents=True, exist_ok=True)
 (run.reports / "metrics.json").write_text("{{}}")
 """
-WAIT = "import vsa.index\nwhile not (root / 'leave').exists():\n    time.sleep(0.05)"
+WAIT = "import vsa.study.embedding\nwhile not (root / 'leave').exists():\n    time.sleep(0.05)"
 REPORTING = """\
 update_readme = None  # asked for with ``vsa report all`` alone
 def write_report(folder):
@@ -169,7 +169,7 @@ def test_nothing_runs_when_nothing_changed(checkout):
 
 
 def test_a_changed_module_runs_what_rests_on_it_and_its_bad_input_is_one_paragraph(checkout):
-    module = checkout.root / "vsa" / "index" / "__init__.py"
+    module = checkout.root / "vsa" / "study" / "embedding" / "__init__.py"
     unchanged = module.read_text()
     module.write_text(
         "from vsa.runtime.errors import InputError\n"
