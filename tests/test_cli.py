@@ -81,6 +81,7 @@ def test_other_commands_explain_bad_input(monkeypatch, capsys, command):
         (["--minutes", "0"], "--minutes 0 is not a number above 0"),
         (["--minutes", "nan"], "--minutes nan is not"),
         (["--export", "jobs.tar", "--max-mb", "-1"], "--max-mb -1 is not"),
+        (["--export", "."], "this is a folder"),
         (["--jobs", "maks*"], "unknown variant 'maks'"),
         (["--import", "absent.tar"], "absent.tar: there is no such archive"),
     ],
@@ -130,6 +131,22 @@ def test_a_slice_says_how_to_go_on_and_a_whole_study_is_reported(monkeypatch, ca
     told = capsys.readouterr().err
     assert "stopped in time, within clicks: 3 of 6: 4 of 9 jobs are finished, 2 of them now" in told
     assert "the same command goes on from there" in told
+
+
+def test_a_study_ends_with_a_status_that_says_that_jobs_failed(monkeypatch, capsys):
+    from vsa.study.embedding import command
+    from vsa.study.embedding.slices import Slice
+
+    failed = ("clicks, seed 0: the loss is nan", "+ filter, seed 1: the loss is inf")
+    monkeypatch.setattr(pipeline, "reproduce", lambda *a, **o: None)
+    monkeypatch.setattr(command, "open_study", lambda *_: [])
+    monkeypatch.setattr("vsa.study.cli.reproduce", pytest.fail)
+    monkeypatch.setattr(command, "run_jobs", lambda *_: Slice(9, 7, 2, failed=failed))
+    for more in (["--minutes", "8"], []):
+        assert run(monkeypatch, "study", "--profile", "smoke", *more) == 2
+        told = capsys.readouterr().err
+        assert "7 of 9 jobs are finished" in told
+        assert f"2 jobs failed: {failed[0]} | {failed[1]}" in told
 
 
 def test_compare_prints_and_writes_a_table(tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ import torch
 
 from vsa.category.model import CategoryNet, predict
 from vsa.category.train import crop_batches, train_classifier
+from vsa.runtime import training
 from vsa.runtime.device import pick_device
 from vsa.study.run import make_run
 
@@ -75,7 +76,7 @@ def test_an_epoch_shows_every_image_once():
 def test_a_diverging_loss_is_reported(two_colours):
     images, labels = two_colours
     hot = dataclasses.replace(TINY, learning_rate=1e30)
-    with pytest.raises(FloatingPointError, match="learning rate"):
+    with pytest.raises(training.Diverged, match="learning rate"):
         train_classifier(images, labels, 2, hot, pick_device(), seed=0)
 
 

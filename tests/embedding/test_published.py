@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from vsa.data.schema import BOX
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs, gather
-from vsa.study.embedding.jobs import Job, Judged, slug, summarise, thin
+from vsa.study.embedding.jobs import HALF, Job, Judged, slug, summarise, thin
 from vsa.study.embedding.published import (
     MAX_BYTES,
     pack,
@@ -19,9 +21,23 @@ from vsa.study.embedding.published import (
     published_key,
     read_published,
     read_tables,
+    write_tables,
 )
-from vsa.study.embedding.results import _Results
-from vsa.study.embedding.variants import JOINT, PER_QUERY, in_notebook, in_study
+from vsa.study.embedding.results import _Results, record
+from vsa.study.embedding.variants import (
+    CATEGORY,
+    CATEGORY_TRIPLETS,
+    CONSTANT_BOX,
+    DETECTOR,
+    JOINT,
+    ORACLE,
+    PER_QUERY,
+    RAW,
+    SUPERVISED,
+    TRUE_BOXES,
+    in_notebook,
+    in_study,
+)
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
 
@@ -41,7 +57,15 @@ def elsewhere(lab: EmbeddingLab, folder) -> EmbeddingLab:
 
 
 def test_names_of_files_are_unique():
-    assert len({slug(name) for name in in_study()}) == len(in_study())
+    awkward = ["filter", "+ filter", "- filter", "circle loss", "Circle-loss", "circle-loss"]
+    awkward += ["circle  loss", " circle loss", "δ", "Δ", "+", "-", "", "a" * 300, "a" * 301, "é"]
+    awkward += [slug("+ filter"), slug("+ filter").replace("-", " "), "e\u0301", "filter "]
+    names = {*in_study(), *awkward}
+    slugs = {slug(name) for name in names}
+    assert len(slugs) == len(names)
+    assert slugs == {s.lower() for s in slugs}, "nor do they meet where case is not told apart"
+    assert max(len(s.encode()) for s in slugs) < 220
+    assert slug("category network") == "category-network"
 
 
 def test_what_is_judged_is_published_bit_by_bit(published):
@@ -96,13 +120,58 @@ def test_a_job_of_another_key_is_left_out_and_named(published, tmp_path, monkeyp
     assert "rests on other code, settings or data" in finished.left_out[f"{JOINT}, seed 1"]
 
 
-def test_what_the_notebook_shows_is_trained_whatever_is_published(published, tmp_path, monkeypatch):
+def test_what_is_published_is_shown_without_training(published, tmp_path, monkeypatch, capsys):
     trained = []
-    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: (PER_QUERY,))
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: (PER_QUERY, ORACLE))
     monkeypatch.setattr(EmbeddingLab, "run", lambda lab, name: trained.append(name))
-    assert PER_QUERY in in_notebook()
-    gather([elsewhere(published, tmp_path)])
-    assert trained == [PER_QUERY]
+    assert {PER_QUERY, ORACLE} <= set(in_notebook())
+    finished = gather([elsewhere(published, tmp_path)])
+    assert trained == [ORACLE], "the other one is published"
+    there = read_published(path_of(published.published, PER_QUERY, 1)).job
+    shown = finished.jobs[PER_QUERY][1]
+    assert np.array_equal(shown.judged["test"].hits, there.judged["test"].hits)
+    assert "published jobs were made with" not in capsys.readouterr().out, "they were made here"
+
+
+def test_what_another_torch_or_device_has_published_is_read_and_said(
+    published, tmp_path, monkeypatch, capsys
+):
+    place = tmp_path / "published"
+    shutil.copytree(published.published, place)
+    found = read_published(path_of(place, PER_QUERY, 1))
+    versions = found.about["versions"] | {"torch": "9.9.9"}
+    facts = found.about | {"versions": versions, "device": "a large GPU"}
+    path_of(place, PER_QUERY, 1).write_bytes(pack(found.job, facts))
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: ())
+    lab = dataclasses.replace(elsewhere(published, tmp_path / "jobs"), published=place)
+    assert set(gather([lab]).jobs) == {JOINT, PER_QUERY}
+    (told,) = capsys.readouterr().out.splitlines()
+    assert told.startswith("1 published jobs were made with torch 9.9.9 on a large GPU; here it is")
+
+
+def test_a_damaged_file_of_a_job_that_is_here_is_published_anew(published, monkeypatch):
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: ())
+    file = path_of(published.published, PER_QUERY, 1)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    assert PER_QUERY in gather([published])
+    assert read_published(file).job.judged["test"].hits.shape == (6, 60)
+
+
+def test_what_whole_weights_made_here_is_shown_rather_than_what_halved_ones_did(
+    published, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: ())
+    place = tmp_path / "published"
+    shutil.copytree(published.published, place)
+    found = read_published(path_of(place, JOINT, 1))
+    halved = dataclasses.replace(found.job, card=found.job.card | {HALF: True})
+    path_of(place, JOINT, 1).write_bytes(pack(halved, found.about))
+    there = dataclasses.replace(elsewhere(published, tmp_path / "jobs"), published=place)
+    assert HALF in gather([there]).jobs[JOINT][1].card, "nothing better is there"
+    here = dataclasses.replace(published, published=place)
+    assert HALF not in gather([here]).jobs[JOINT][1].card
+    assert HALF not in read_published(path_of(place, JOINT, 1)).job.card
 
 
 @pytest.mark.parametrize("damage", ["truncated", "not ours", "empty"])
@@ -201,3 +270,56 @@ def test_a_job_is_known_on_another_machine_where_its_origin_is(make_lab, tmp_pat
         del lab._common_ground  # computed once
         lab.origin = None
     assert here.identity(JOINT) != there.identity(JOINT)
+
+
+def another_box(queries):
+    queries.loc[queries.index[0], BOX] = [0.1, 0.1, 0.3, 0.3]  # of a training query
+
+
+def another_product(queries):
+    queries.loc[queries.index[0], "product_id"] = "p5"
+
+
+def another_category(queries):
+    queries.loc[queries.index[0], "category"] = "c1"
+
+
+@pytest.mark.parametrize("change", [another_box, another_product, another_category])
+def test_what_training_queries_say_is_part_of_what_a_published_job_is(make_lab, tmp_path, change):
+    here, there = make_lab(tmp_path), make_lab(tmp_path)
+    for lab in (here, there):
+        lab.origin = {}
+    queries = there.task.queries.copy()
+    change(queries)
+    there.task = dataclasses.replace(there.task, queries=queries)
+    for name in (TRUE_BOXES, CONSTANT_BOX, SUPERVISED, DETECTOR, ORACLE, CATEGORY_TRIPLETS):
+        assert here.key(name) != there.key(name)
+        assert here.identity(name) != there.identity(name)
+
+
+def test_published_tables_of_other_boxes_are_replaced(published, task, tmp_path):
+    write_tables(tmp_path, task)
+    queries = task.queries.assign(x_min=0.05)
+    write_tables(tmp_path, dataclasses.replace(task, queries=queries))
+    assert (read_tables(tmp_path)[0].x_min == 0.05).all()
+
+
+def test_variants_without_a_common_seed_are_not_compared_and_that_is_said(
+    published, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
+    job = read_published(path_of(published.published, JOINT, 1)).job
+    seeds = {PER_QUERY: 0, CATEGORY: 1, RAW: 0, JOINT: 0, CONSTANT_BOX: 1, DETECTOR: 1, ORACLE: 2}
+    jobs = {name: {seed: job} for name, seed in seeds.items()}
+    finished = FinishedJobs(published.task, jobs, {})
+    assert finished.seeds(PER_QUERY, CATEGORY) == []
+    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
+    record(ledger, [published], finished, 20)
+    claims = {claim["id"]: claim for claim in ledger._claims.values()}
+    assert set(claims) == {"C2a"}, "of the others not one comparison can be made"
+    assert "filter, own negatives" in claims["C2a"]["lacks"]
+    writer = _Results(ledger, finished, 20, 0)
+    assert set(writer.differences()) == {"filter, shared negatives"}
+    assert "clicks − category network" in writer.lacks(("clicks − category network",))
+    assert writer.box_difference(JOINT, CONSTANT_BOX) is None
+    assert ledger.table("features").shape[0] == 5, "each by itself is reported"

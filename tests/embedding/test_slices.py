@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import tarfile
 
 import numpy as np
 import pytest
+import torch
 
 from vsa.runtime import training
 from vsa.runtime.deadline import DEADLINE, Stopped, time_limit
@@ -18,7 +20,7 @@ from vsa.study.embedding import transfer
 from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.experiment import start_of
 from vsa.study.embedding.jobs import HALF
-from vsa.study.embedding.published import path_of, read_published
+from vsa.study.embedding.published import made_with, path_of, read_published
 from vsa.study.embedding.slices import (
     DONE,
     LEFT_OUT,
@@ -172,6 +174,27 @@ def test_a_running_stage_writes_its_checkpoint_and_stops(checkout, monkeypatch):
     assert run_jobs([job], "test").is_whole
 
 
+def test_a_diverging_job_ends_itself_and_what_starts_from_it_alone(checkout, monkeypatch, capsys):
+    def hot(key, loss, settings):
+        stage = make_stage(key, loss, settings)
+        return dataclasses.replace(stage, box_learning_rate=1e30)
+
+    make_stage = experiment_module.make_stage
+    monkeypatch.setattr(experiment_module, "make_stage", hot)
+    jobs = jobs_of(checkout("a"), JOINT, WHOLE_IMAGE, SAME_STEPS, PER_QUERY)
+    done = run_jobs(jobs, "test")
+    states = {job.name: job.state for job in jobs}
+    assert states[PER_QUERY] == states[SAME_STEPS] == DONE
+    assert DONE not in (states[JOINT], states[WHOLE_IMAGE])
+    assert not done.is_whole
+    assert done.n_finished == 2
+    first, second = done.failed
+    assert first.startswith(f"{JOINT}, seed 0: the loss is ")
+    assert "box_learning_rate" in first
+    assert second == f"{WHOLE_IMAGE}, seed 0: it starts from {JOINT}, which failed"
+    assert f"failed: {JOINT}, seed 0" in capsys.readouterr().out
+
+
 # One study, cut into slices on two checkouts -----------------------------------------------------
 
 
@@ -290,11 +313,63 @@ def test_what_does_not_fit_is_halved_or_left_out_and_said(packed, checkout, tmp_
     assert there[0].lab.run(PER_QUERY).card[HALF]
     job = there[0].lab.run(JOINT)
     assert "halved in precision" in job.trouble[0]
+    (behind,) = jobs_of([there[0].lab], WHOLE_IMAGE)
+    assert "halved in precision" in behind.lab.run(WHOLE_IMAGE).trouble[0], "two steps away"
     found = export_jobs(jobs, "run", tmp_path / "least.tar", 0.2)
     assert len(found.left_out) == 2
     with pytest.raises(InputError, match=r"larger than 0\.001 MB"):
         export_jobs(jobs, "run", tmp_path / "none.tar", 0.001)
     assert not (tmp_path / "none.tar").exists()
+
+
+def test_what_whole_weights_made_replaces_what_halved_ones_did(packed, checkout, tmp_path):
+    jobs, whole = packed
+    weights = (jobs[0].lab.path(PER_QUERY) / "net.pth").stat().st_size
+    export_jobs(jobs, "run", tmp_path / "half.tar", 1.35 * weights / 2 / 1e6)
+    labs = checkout("b")
+    there, names = jobs_of(labs, PER_QUERY, JOINT), (PER_QUERY, JOINT, WHOLE_IMAGE)
+    import_jobs(there, "run", tmp_path / "half.tar")
+    run_jobs(jobs_of(labs, *names), "test")
+    assert half_published(labs[0], WHOLE_IMAGE) == half_published(labs[0], JOINT) is True
+    assert import_jobs(there, "run", whole) == [f"weights of {PER_QUERY}, seed 0"]
+    assert HALF not in labs[0].run(PER_QUERY).card
+
+    straight = checkout("straight")
+    run_jobs(jobs_of(straight, *names), "test")
+    export_jobs(jobs_of(straight, *names), "run", tmp_path / "results.tar", 60)
+    taken = import_jobs(jobs_of(labs, *names), "run", tmp_path / "results.tar")
+    assert set(taken) == {f"result of {name}, seed 0" for name in (JOINT, WHOLE_IMAGE)}
+    run_jobs(jobs_of(labs, *names), "test")
+    assert not half_published(labs[0], JOINT), "nor is it published over again"
+    assert results(labs, names) == results(straight, names)
+
+
+def half_published(lab, name):
+    card = read_published(path_of(lab.published, name, lab.seed)).job.card
+    return bool(card.get(HALF))
+
+
+def test_a_checkpoint_of_halved_weights_is_known_for_one_wherever_it_goes(
+    packed, checkout, tmp_path, monkeypatch
+):
+    jobs, whole = packed
+    weights = (jobs[0].lab.path(PER_QUERY) / "net.pth").stat().st_size
+    export_jobs(jobs, "run", tmp_path / "half.tar", 1.35 * weights / 2 / 1e6)
+    there = jobs_of(checkout("b"), PER_QUERY, JOINT)
+    import_jobs(there, "run", tmp_path / "half.tar")
+    with monkeypatch.context() as patch:
+        Clock(patch).left = 3
+        run_jobs(there, "test")
+    export_jobs(there, "run", tmp_path / "begun.tar", 60)
+    back = jobs_of(checkout("c"), PER_QUERY, JOINT)
+    import_jobs(back, "run", tmp_path / "begun.tar")
+    import_jobs(back, "run", whole)  # whole weights, and a checkpoint from these
+    assert not (back[0].lab.draft(JOINT) / "halved").exists()
+    assert import_jobs(back, "run", tmp_path / "begun.tar") == []
+    other = jobs_of(checkout("d"), PER_QUERY, JOINT)
+    other[0].lab.run(PER_QUERY)
+    import_jobs(other, "run", tmp_path / "begun.tar")
+    assert "halved in precision" in other[0].lab.run(JOINT).trouble[0]
 
 
 def test_nothing_to_pack_is_said(checkout, tmp_path):
@@ -329,9 +404,18 @@ def manifest(entries, change):
     entries["manifest.json"] = json.dumps(told).encode()
 
 
-def other_margin(told):
-    told["parts"][0]["key"] = "0"
-    told["parts"][0]["settings"]["margin"] = 9
+def replaced(entries, name, content):
+    """Another content, of which the manifest knows."""
+    number, _, file = name.partition("/")
+    facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    entries[name] = content
+    manifest(entries, lambda told: told["parts"][int(number)]["files"].update({file: facts}))
+
+
+def of_torch(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -350,7 +434,19 @@ def other_margin(told):
         ),
         (lambda e: manifest(e, lambda m: m["parts"][0].update(kind="code")), "not one of"),
         (lambda e: manifest(e, lambda m: m["parts"][0].update(data=[1])), "of another form"),
-        (lambda e: manifest(e, lambda m: m["versions"].update(torch="0.1")), "torch 0.1, here"),
+        (lambda e: manifest(e, lambda m: m.pop("run")), "not one of"),
+        (lambda e: manifest(e, lambda m: m.pop("versions")), "not one of"),
+        (lambda e: manifest(e, lambda m: m.update(versions=[])), "not one of"),
+        (lambda e: manifest(e, lambda m: m.update(parts={})), "not one of"),
+        (lambda e: manifest(e, lambda m: m.update(parts=["x"])), "not one of"),
+        (lambda e: manifest(e, lambda m: m["parts"].append(m["parts"][0])), "a job twice"),
+        (lambda e: manifest(e, lambda m: m["parts"][1]["files"].pop("net.pth")), "is missing"),
+        (lambda e: manifest(e, lambda m: m["parts"][1]["files"].update({"net.pth": 1})), "not one"),
+        (lambda e: replaced(e, "1/net.pth", b"no tensors"), "cannot be used"),
+        (lambda e: replaced(e, "1/net.pth", of_torch({"weight": torch.zeros(2)})), "be used"),
+        (lambda e: replaced(e, "1/card.json", b"{"), "cannot be used"),
+        (lambda e: replaced(e, "2/stage-0-checkpoint.pth", b""), "cannot be used"),
+        (lambda e: replaced(e, "2/stage-0-checkpoint.pth", of_torch([1])), "cannot be used"),
         (lambda e: manifest(e, lambda m: m.update(run="other-run")), "of the run other-run"),
         (
             lambda e: manifest(e, lambda m: m["parts"][0].update(variant="mine")),
@@ -382,6 +478,21 @@ def test_a_foreign_or_damaged_archive_is_refused_and_nothing_is_written(
     assert {job.state for job in jobs_of(labs, PER_QUERY, JOINT)} == {TO_DO}
     written = [p for p in (tmp_path / "b").rglob("*") if p != labs[0].folder]
     assert written == []
+
+
+def test_an_archive_of_another_torch_or_device_is_taken(packed, checkout, tmp_path):
+    def other(told):
+        told["versions"]["torch"], told["device"] = "0.1", "a large GPU"
+
+    rewritten(packed[1], tmp_path / "other.tar", lambda entries: manifest(entries, other))
+    told = read_manifest(tmp_path / "other.tar", "run")
+    assert made_with(told) == "torch 0.1 on a large GPU"
+    assert len(import_jobs(jobs_of(checkout("b")), "run", tmp_path / "other.tar")) == 3
+
+
+def test_an_archive_needs_a_file_to_go_to(packed, tmp_path):
+    with pytest.raises(InputError, match="this is a folder"):
+        export_jobs(packed[0], "run", tmp_path, 60)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])

@@ -83,6 +83,39 @@ def test_a_killed_training_continues_bit_by_bit(learn, tmp_path, monkeypatch, ke
     assert torch.equal(weights(again), weights(straight)), "a finished stage is not trained again"
 
 
+def test_what_another_device_has_saved_goes_on_here(learn, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.serialization.location_tag", lambda storage: "cuda:7")
+        straight, _ = learn("joint", checkpoint=tmp_path / "checkpoint.pth")
+        with_devices = torch.load(tmp_path / "checkpoint.pth", map_location="cpu")
+        patch.setattr(torch.cuda, "get_rng_state_all", lambda: [torch.get_rng_state()] * 8)
+        torch.save(
+            with_devices | {"rng_cuda": torch.cuda.get_rng_state_all()},
+            tmp_path / "checkpoint.pth",
+        )
+    with pytest.raises(RuntimeError, match=r"[Cc][Uu][Dd][Aa]"):
+        torch.load(tmp_path / "checkpoint.pth", weights_only=True)
+    resumed, _ = learn("joint", checkpoint=tmp_path / "checkpoint.pth")
+    assert torch.equal(weights(resumed), weights(straight))
+
+
+def test_states_are_saved_from_the_cpu():
+    net = torch.nn.Linear(2, 2)
+    moved = []
+
+    class Far(torch.Tensor):
+        def cpu(self):
+            moved.append(tuple(self.shape))
+            return torch.zeros(self.shape)
+
+    far = {name: value.detach().as_subclass(Far) for name, value in net.state_dict().items()}
+    state = training.on_cpu({"state": {0: far}, "param_groups": [{"lr": 0.1, "betas": (0.9, 1)}]})
+    assert moved == [(2, 2), (2,)]
+    assert type(state["state"][0]["weight"]) is torch.Tensor
+    assert state["param_groups"] == [{"lr": 0.1, "betas": (0.9, 1)}]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "not a file of torch", "another architecture"])
 def test_an_unfit_checkpoint_is_named(learn, tmp_path, damage):
     file = tmp_path / "bad.pth"
@@ -117,7 +150,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(learn, tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_names_the_likely_cause(learn):
-    with pytest.raises(FloatingPointError, match=r"step \d+ .*learning rate"):
+    with pytest.raises(training.Diverged, match=r"step \d+ .*learning rate"):
         learn(learning_rate=1e30)
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,9 +70,62 @@ def test_of_other_data_sets_no_difference_is_made():
     assert (table.how == "other data").all()
     assert table.difference.isna().all()
     text = comparison_text(table)
-    assert "different data sets" in text
+    assert "The data differ (data set: synthetic, grocery): values stand beside each" in text
     assert "2 only in a: 03_click_mined_training/features/+ filter/Identical Recall@1" in text
     assert "2 only in b" in text
+
+
+def without_tables(made):
+    shutil.rmtree(made.run.reports / "jobs")
+
+
+def of_another_catalogue(made):
+    file = made.run.reports / "jobs" / "catalogue.parquet"
+    pd.read_parquet(file).assign(product_id="p0").to_parquet(file)
+
+
+def of_another_seed(made):
+    file = made.run.reports / "metrics.json"
+    told = json.loads(file.read_text())
+    told["run"]["seeds"] = [3]
+    file.write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        (without_tables, "profile: smoke, laptop"),
+        (of_another_catalogue, "published queries and catalogue: "),
+        (of_another_seed, "seed: 0, 3"),
+    ],
+)
+def test_of_one_data_set_with_other_settings_or_seed_no_difference_is_made(change, differs):
+    a = make_published_run(skill=1.0)
+    b = make_published_run(profile="laptop", skill=2.0)
+    change(b)
+    table = vsa.compare(a.run.name, b.run.name)
+    assert (table.how == "other data").all()
+    assert table.difference.isna().all()
+    assert table[["a", "b"]].notna().all(axis=None)
+    (told,) = table.attrs["other_data"]
+    assert told.startswith(differs)
+    assert f"The data differ ({told})" in comparison_text(table)
+
+
+def test_changed_settings_of_data_are_other_data():
+    a = make_published_run()
+    b = make_published_run(overrides="data.n_products_per_category=40")
+    for made in (a, b):
+        without_tables(made)
+    (told,) = vsa.compare(a.run.name, b.run.name).attrs["other_data"]
+    assert told == "data.n_products_per_category: as the profile has it, 40"
+
+
+def test_profiles_whose_published_data_are_equal_are_compared():
+    a, b = make_published_run(), make_published_run(profile="laptop")
+    table = vsa.compare(a.run.name, b.run.name)
+    assert table.attrs["other_data"] == []
+    assert table.difference.notna().all()
 
 
 def test_the_text_says_how_sure_each_difference_is(tmp_path):

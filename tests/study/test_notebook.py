@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.deadline import time_limit
+from vsa.runtime.errors import NO_TIME, InputError, NotebookError
 from vsa.study import notebook as executor
 from vsa.study.notebook import execute, read_parameters, refresh
 from vsa.study.run import make_run
@@ -69,6 +70,29 @@ def test_progress_of_the_kernel_reaches_the_log(tmp_path, monkeypatch, capfd, wr
     assert bars
     assert last.startswith("a: done in ")
     assert printed(tmp_path / "out.ipynb") == "6\n"
+
+
+def test_a_limit_of_time_holds_in_the_kernel_and_is_no_failure(tmp_path, write_notebook):
+    code = "from vsa.runtime.deadline import DEADLINE, Stopped\nraise Stopped(repr(DEADLINE.ends))"
+    source = write_notebook(tmp_path / "a.ipynb", code)
+    with time_limit(5) as limit:
+        with pytest.raises(NotebookError) as error:
+            execute(source, RUN, tmp_path / "out.ipynb")
+        assert str(error.value) == f"within a: {limit.ends!r}"
+        assert error.value.status == NO_TIME
+    with time_limit(0), pytest.raises(NotebookError) as error:
+        execute(source, RUN, tmp_path / "out.ipynb")
+    assert (str(error.value), error.value.status) == ("before a", NO_TIME)
+    assert [path.name for path in tmp_path.glob("out*")] == []
+    assert "VSA_ENDS" not in os.environ
+
+
+def test_a_training_that_diverges_is_one_paragraph(tmp_path, write_notebook):
+    code = "from vsa.runtime.training import Diverged\nraise Diverged('no number', cure='Lower it')"
+    source = write_notebook(tmp_path / "a.ipynb", code)
+    with pytest.raises(NotebookError) as error:
+        execute(source, RUN, tmp_path / "out.ipynb")
+    assert (str(error.value), error.value.status) == ("a: no number. Lower it.", 2)
 
 
 def test_a_terminal_sees_every_word_of_the_kernel(monkeypatch, capsys):

@@ -33,7 +33,7 @@ with open(root / "diary", "a") as diary:
 run.reports.mkdir(parents=True, exist_ok=True)
 (run.reports / "metrics.json").write_text("{{}}")
 """
-WAIT = "import vsa.index.hits\nwhile not (root / 'leave').exists():\n    time.sleep(0.05)"
+WAIT = "import vsa.study.embedding\nwhile not (root / 'leave').exists():\n    time.sleep(0.05)"
 REPORTING = """\
 update_readme = None  # asked for with ``vsa report all`` alone
 def write_report(folder):
@@ -59,8 +59,8 @@ class Checkout:
         # HOME cannot be written
         self.environment = inherited | {"PYTHONPATH": str(root), "HOME": str(root / "Snakefile")}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "vsa.cli", "reproduce", "--profile", "smoke", *arguments]
+    def start(self, *arguments: str, verb: str = "reproduce") -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "vsa.cli", verb, "--profile", "smoke", *arguments]
         return subprocess.Popen(
             command,
             cwd=self.root,
@@ -69,9 +69,9 @@ class Checkout:
             text=True,
         )
 
-    def reproduce(self, *arguments: str) -> tuple[int, str]:
+    def reproduce(self, *arguments: str, verb: str = "reproduce") -> tuple[int, str]:
         """Exit status and standard error."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, verb=verb)
         _, shown = process.communicate(timeout=120)
         return process.returncode, shown
 
@@ -159,6 +159,16 @@ def test_plug_ins_are_known_by_their_content_and_by_what_they_use(tmp_path):
 # The tests below are one story, told in order.
 
 
+def test_the_minutes_of_a_study_bound_the_notebooks_before_it(checkout):
+    status, shown = checkout.reproduce("--minutes", "0.0001", verb="study")
+    assert status == 0, shown
+    last = shown.strip().splitlines()[-1]
+    assert last == (
+        "vsa: stopped in time, before 01_catalogue; the same command goes on from there"
+    )
+    assert not (checkout.root / "diary").exists()
+
+
 def test_a_second_run_of_the_same_name_is_refused_and_a_killed_one_ends_whole(checkout):
     first = checkout.start()
     diary = checkout.root / "diary"
@@ -197,7 +207,7 @@ def test_nothing_runs_when_nothing_changed(checkout):
 
 
 def test_a_changed_module_runs_what_rests_on_it_and_its_bad_input_is_one_paragraph(checkout):
-    module = checkout.root / "vsa" / "index" / "hits.py"
+    module = checkout.root / "vsa" / "study" / "embedding" / "__init__.py"
     unchanged = module.read_text()
     module.write_text(
         "from vsa.runtime.errors import InputError\n"

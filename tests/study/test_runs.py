@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from coloured_squares import make_squares, make_squares_lab, small_settings
 from published_run import make_published_run
 
 import vsa
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
+from vsa.study.embedding.variants import PER_QUERY
 from vsa.study.ledger.metrics_file import RECORD_FIELDS
 
 
@@ -46,6 +49,28 @@ def test_what_published_jobs_found_is_read_by_names(made):
     assert run.boxes("clicks", 1).y_max.iloc[0] == pytest.approx(0.7)
     assert run.boxes("clicks", split="val").shape == (25, 4)
     assert np.array_equal(run.judged("clicks").hits, made.judged["clicks", 0].hits)
+
+
+def test_working_files_of_a_real_job_are_found(made, tmp_path):
+    lab = make_squares_lab(make_squares(), small_settings(), made.run.artifacts / "embedding")
+    lab.published = tmp_path / "published"
+    job = lab.run(PER_QUERY)
+    reports = made.run.reports / "jobs"
+    shutil.rmtree(reports)
+    shutil.copytree(lab.published, reports)
+    run = vsa.open_run("synthetic-smoke")
+    (row,) = run.jobs.to_dict("records")
+    assert row["variant"] == PER_QUERY
+    assert row["has_weights"]
+    assert row["key"] not in job.folder.name, "folders are named for this machine"
+    rankings = run.rankings(PER_QUERY)
+    n_found = job.judged["test"].ranks.shape[1]
+    assert n_found > 20, "more than what is published"
+    assert rankings.shape == (len(run.test_queries()), n_found)
+    job.folder.rename(job.folder.with_name("gone"))
+    run = vsa.open_run("synthetic-smoke")
+    assert not run.jobs.has_weights.any()
+    assert run.rankings(PER_QUERY).shape[1] == 20
 
 
 def test_a_run_shows_itself(made):

@@ -22,6 +22,7 @@ from vsa.embedding.triplets import TripletSource
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.device import Device
 from vsa.runtime.seeds import generator
+from vsa.runtime.training import on_cpu
 
 FEATURES, SOFT_BOXES, STEEP_BOXES, JOINT = "features", "boxes, soft", "boxes, steep", "joint"
 
@@ -90,7 +91,7 @@ def train_stages(
         weights, log = folder / f"stage-{number}.pth", folder / f"stage-{number}.parquet"
         checkpoint = folder / f"stage-{number}-checkpoint.pth"
         if weights.is_file():
-            net.load_state_dict(torch.load(weights, weights_only=True))
+            net.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
             logs[name] = pd.read_parquet(log)
             continue
         logs[name] = train_stage(
@@ -106,6 +107,6 @@ def train_stages(
         )
         logs[name].to_parquet(log)
         with atomic_file(weights) as draft:
-            torch.save(net.state_dict(), draft)
+            torch.save(on_cpu(net.state_dict()), draft)
         checkpoint.unlink(missing_ok=True)
     return logs

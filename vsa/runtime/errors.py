@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+NO_TIME = 75  # exit status of a process that stopped in time: the system's "try again"
+
 
 class InputError(Exception):
     """What the user gave cannot be used.
@@ -31,7 +33,8 @@ class NotApplicable(Exception):
 class NotebookError(Exception):
     """A cell of an executed notebook failed; the message names it and is ready to print.
 
-    ``status`` is the exit status for the command line: 2 if the cell raised InputError, else 1.
+    ``status`` is the exit status for the command line: 2 if the cell raised InputError, `NO_TIME`
+    if the time was used up (`vsa.runtime.deadline`), else 1.
     """
 
     def __init__(self, message: str, *, status: int) -> None:

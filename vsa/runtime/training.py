@@ -1,7 +1,8 @@
 """The one training loop: fixed steps, AdamW under a one-cycle schedule, resumable by checkpoints.
 
 The number of steps is fixed, never the time. What a step draws must depend on its number alone (and
-on a seed), so that a run that continues from a checkpoint sees the batches it would have seen.
+on a seed), so that a run that continues from a checkpoint sees the batches it would have seen. A
+checkpoint can be continued from on any device.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,10 @@ VERSION = 1  # of what a step does with a loss: optimizer, schedule, weight deca
 CHECKPOINT_S = 60.0
 
 Batch = TypeVar("Batch")
+
+
+class Diverged(InputError):
+    """The loss became infinite or no number: a setting, or somebody's loss, does not fit."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def fit(
 
     Raises
     ------
-    FloatingPointError where the loss is no number; InputError for a checkpoint that cannot be read
+    Diverged where the loss is no number; InputError for a checkpoint that cannot be read
     or written; Stopped, with the checkpoint written, after a step that ends past `DEADLINE`.
     """
     groups = list(groups)
@@ -83,9 +88,11 @@ def fit(
         value = loss.item()  # waits for the device, so the times below are whole steps
         if not np.isfinite(value):
             rates = ", ".join(f"{group.learning_rate:g}" for group in groups)
-            raise FloatingPointError(
+            raise Diverged(
                 f"the loss is {value} at step {step} of {description}: the learning rate "
-                f"({rates}) is probably too high"
+                f"({rates}) is probably too high",
+                cure="Lower the setting of that value (learning_rate, box_learning_rate, "
+                "joint_learning_rate), or mend the loss if it is one of your own",
             )
         done = time.perf_counter()
         row = {"step": step, "loss": value} | {k: float(v) for k, v in columns.items()}
@@ -112,6 +119,15 @@ def _optimizer(
     return optimizer, schedule
 
 
+def on_cpu(state: Any) -> Any:
+    """The state of a network or an optimizer with its tensors on the CPU, for any machine."""
+    if isinstance(state, Tensor):
+        return state.cpu()
+    if isinstance(state, Mapping):
+        return {name: on_cpu(value) for name, value in state.items()}
+    return [on_cpu(value) for value in state] if isinstance(state, list) else state
+
+
 def _save(
     path: Path,
     net: nn.Module,
@@ -120,8 +136,8 @@ def _save(
     log: list[dict[str, float]],
 ) -> None:
     state = {
-        "net": net.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "net": on_cpu(net.state_dict()),
+        "optimizer": on_cpu(optimizer.state_dict()),
         "schedule": schedule.state_dict(),
         "rng": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state_all(),
@@ -147,12 +163,13 @@ def _resume(
     if path is None or not path.is_file():
         return []
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["rng"])
-        torch.cuda.set_rng_state_all(state["rng_cuda"])
+        if len(state["rng_cuda"]) == torch.cuda.device_count():  # else of another machine
+            torch.cuda.set_rng_state_all(state["rng_cuda"])
         return list(state["log"])
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.PickleError) as error:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vsa.runtime.registry import unknown
 from vsa.runtime.system import not_written
 from vsa.study.embedding.finished import precision_of, recall_at_k
 from vsa.study.embedding.jobs import Judged
+from vsa.study.embedding.published import FOLDER, QUERIES, tables_digest
 from vsa.study.ledger.bootstrap import Interval, paired_difference
 from vsa.study.ledger.registry import get_metric
 from vsa.study.runs import RunReader, open_run
@@ -28,6 +30,7 @@ _FEATURES, _WITHIN, _MASKS, _BOXES = (  # experiments of which jobs hold every q
     "retrieval behind a mask",
     "boxes",
 )
+_TABLES = "published queries and catalogue"
 _N_NAMED = 5  # of the records that only one run has
 PAIRED, UNPAIRED, OTHER_DATA = "paired", "unpaired", "other data"
 
@@ -51,9 +54,11 @@ def compare(
     - *paired*: both runs hold jobs of that variant, with the same seeds and test queries; the
       difference is the mean over these, the interval resamples products and seeds;
     - *unpaired*: a difference of two numbers, without an interval;
-    - *other data*: of different data sets, so there is no difference to speak of.
+    - *other data*: the runs differ in data set, its settings or seed, or in the published queries
+      and catalogue, so there is no difference to speak of.
 
-    ``attrs`` hold the two names, and under ``only_a`` and ``only_b`` what just one of them has.
+    ``attrs`` hold the two names, under ``only_a`` and ``only_b`` what just one of them has, and
+    under ``other_data`` in what the data differ, if they do.
 
     Raises
     ------
@@ -72,6 +77,7 @@ def compare(
     found.attrs = {
         "a": first.name,
         "b": second.name,
+        "other_data": pairs.other_data,
         "only_a": sorted("/".join(key) for key in keys[0] - keys[1]),
         "only_b": sorted("/".join(key) for key in keys[1] - keys[0]),
     }
@@ -87,7 +93,7 @@ def _row(record: dict, pairs: _Pairs) -> tuple:
     key = tuple(record[part] for part in _KEY)
     values = record["unit_a"], record["value_a"], record["value_b"]
     nothing = float("nan")
-    if pairs.of_other_data:
+    if pairs.other_data:
         return (*key, *values, nothing, nothing, nothing, None, None, OTHER_DATA)
     found = pairs.difference(*key)
     if found is None:
@@ -105,10 +111,18 @@ class _Pairs:
         self.a, self.b, self.n_resamples = a, b, n_resamples
         self._found: dict[tuple[str, ...], tuple[Interval, int] | None] = {}
 
-    @property
-    def of_other_data(self) -> bool:
-        """Whether the two runs are of different data sets."""
-        return self.a.measured["dataset"] != self.b.measured["dataset"]
+    @cached_property
+    def other_data(self) -> list[str]:
+        """In what the data of the two runs differ: "seed: 0, 1"; nothing where they are equal."""
+        facts = [_data_of(run) for run in (self.a, self.b)]
+        names = dict.fromkeys(name for fact in facts for name in fact)
+        pairs = {
+            name: [fact.get(name, "as the profile has it") for fact in facts] for name in names
+        }
+        # Profiles may share their data, which tables tell, where both runs have some
+        untold = "profile" if None not in pairs[_TABLES] else _TABLES
+        pairs.pop(untold)
+        return [f"{name}: {a}, {b}" for name, (a, b) in pairs.items() if a != b]
 
     def difference(
         self, section: str, experiment: str, variant: str, metric: str
@@ -141,6 +155,18 @@ class _Pairs:
         groups = self.a.test_queries().product_id.to_numpy()
         effect = paired_difference(values[1], values[0], self.n_resamples, 0, groups=groups)
         return effect, len(seeds)
+
+
+def _data_of(run: RunReader) -> dict[str, object]:
+    """What a run's data are: data set, profile, seeds, changed settings of data, and tables."""
+    told = run.measured
+    facts = {"data set": told["dataset"], "profile": told["profile"]}
+    facts["seed"] = " ".join(map(str, told["seeds"]))
+    for name, change in told.get("changes", {}).items():
+        if name.startswith("data."):
+            facts[name] = change["value"]
+    has_tables = (run.reports / FOLDER / QUERIES).is_file()
+    return facts | {_TABLES: tables_digest(*run.tables) if has_tables else None}
 
 
 def _outcome(experiment: str, metric: str) -> str | None:
@@ -181,8 +207,9 @@ def comparison_text(table: pd.DataFrame) -> str:
         blocks.append(f"{section}: {experiment}\n{shown.to_string(index=False)}")
     if table.empty:
         blocks.append("No record is in both runs.")
-    if (table.how == OTHER_DATA).any():
-        blocks.append("The runs are of different data sets: values stand beside each other only.")
+    if told := table.attrs["other_data"]:
+        differ = "; ".join(told)
+        blocks.append(f"The data differ ({differ}): values stand beside each other only.")
     for letter in ("a", "b"):
         only = table.attrs[f"only_{letter}"]
         if only:

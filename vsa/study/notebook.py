@@ -23,7 +23,8 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 from vsa.runtime.atomic import atomic_file
-from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.deadline import DEADLINE
+from vsa.runtime.errors import NO_TIME, InputError, NotebookError
 from vsa.runtime.markup import escape_braces
 from vsa.runtime.paths import relative_to_root
 from vsa.runtime.system import explain_quoted
@@ -52,8 +53,11 @@ def execute(notebook: Path, run: Run, output: Path) -> None:
     `output` appears only when every cell has succeeded; after a failure the executed part is in
     ``<name>.failed.ipynb`` beside it. A cell that raises NotApplicable ends the notebook without
     failing it. Raises InputError, before anything is run, if the notebook does not take
-    ``dataset``, ``profile``, ``seed`` and ``overrides``, and NotebookError if a cell fails.
+    ``dataset``, ``profile``, ``seed`` and ``overrides``, and NotebookError if a cell fails, or if
+    the time of `vsa.runtime.deadline` is used up before it or within one of its trainings.
     """
+    if DEADLINE.passed():
+        raise NotebookError(f"before {notebook.stem}", status=NO_TIME)
     parameters = {
         "dataset": run.dataset,
         "profile": run.profile,
@@ -117,6 +121,10 @@ def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, An
             if isinstance(error, PapermillExecutionError) and error.ename == "NotApplicable":
                 _say(f"{notebook.stem}: left out. {error.evalue}")
                 return
+            if isinstance(error, PapermillExecutionError) and error.ename == "Stopped":
+                raise NotebookError(
+                    f"within {notebook.stem}: {error.evalue}", status=NO_TIME
+                ) from None
             shutil.copyfile(draft, failed)
             raise _notebook_error(notebook, error, failed) from None
     _say(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s")
@@ -181,7 +189,7 @@ def _notebook_error(
             f"{notebook.stem}: the kernel died ({error}); {why}.\nExecuted so far: {failed}",
             status=1,
         )
-    if error.ename == "InputError":  # the user's to mend: one paragraph, no traceback
+    if error.ename in ("InputError", "Diverged"):  # the user's to mend: one paragraph, no traceback
         return NotebookError(f"{notebook.stem}: {error.evalue}", status=2)
     if refusal := explain_quoted(f"{error.ename}: {error.evalue}"):
         return NotebookError(f"{notebook.stem}: {refusal}", status=2)

@@ -21,7 +21,8 @@ from typing import Any
 
 from vsa.data.datasets import DATASETS, find_source
 from vsa.runtime.atomic import atomic_file
-from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.deadline import Stopped
+from vsa.runtime.errors import NO_TIME, InputError, NotebookError
 from vsa.runtime.paths import (
     NOTEBOOKS,
     ROOT,
@@ -79,6 +80,8 @@ def reproduce(
         used, or a folder cannot be written.
     NotebookError
         If a notebook or the report failed. Calling again resumes there.
+    Stopped
+        If a limit of `vsa.runtime.deadline` is used up before or within a notebook; the same.
     """
     with refusals_explained():
         run = make_run(dataset, profile, seed, set)
@@ -256,8 +259,11 @@ def _snakemake(run: Run, target: str, files: str, lock: int) -> None:
         done = subprocess.run(
             command, env=environment, stdout=2, stderr=stream, pass_fds=[lock], check=False
         )
-    if told := failure.read_text(encoding="utf-8").strip():
-        raise NotebookError(**json.loads(told))
+    if text := failure.read_text(encoding="utf-8").strip():
+        told = json.loads(text)
+        if told["status"] == NO_TIME:
+            raise Stopped(told["message"])
+        raise NotebookError(**told)
     if done.returncode:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
         if refusal := explain_quoted(last):

@@ -19,7 +19,7 @@ from vsa.data.schema import BOX
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import artifacts_dir, reports_dir
 from vsa.runtime.registry import unknown
-from vsa.study.embedding.jobs import JUDGED, Judged, read_found, slug
+from vsa.study.embedding.jobs import JUDGED, Judged, find_folder, read_found
 from vsa.study.embedding.published import (
     FOLDER,
     Published,
@@ -205,7 +205,8 @@ class RunReader:
         rows = []
         for (variant, seed), found in self._published.items():
             card = found.job.card
-            has_weights = (self._job_folder(found) / "net.pth").is_file()
+            folder = self._job_folder(found)
+            has_weights = folder is not None and (folder / "net.pth").is_file()
             told = (int(card["steps"]), float(card["seconds"]), "; ".join(card["trouble"]))
             rows.append((variant, seed, *told, has_weights, found.key))
         columns = ["variant", "seed", "steps", "seconds", "trouble", "has_weights", "key"]
@@ -222,7 +223,7 @@ class RunReader:
         """
         found = self._job(variant, seed)
         folder = self._job_folder(found)
-        if (folder / "answers.npz").is_file() and split in JUDGED:
+        if folder is not None and split in JUDGED:
             rows = read_found(folder)[split].ranking.everywhere
         else:
             rows = self._judged(found, split).ranks
@@ -342,9 +343,9 @@ class RunReader:
             raise unknown("split", split, found.job.judged)
         return found.job.judged[split]
 
-    def _job_folder(self, found: Published) -> Path:
+    def _job_folder(self, found: Published) -> Path | None:
         job = found.job
-        return self.artifacts / "embedding" / f"{slug(job.variant)}-seed-{job.seed}-{found.key}"
+        return find_folder(self.artifacts / "embedding", job.variant, job.seed, found.key)
 
     def _query_ids(self, split: str) -> pd.Index:
         queries = self.tables[0]

@@ -166,7 +166,7 @@ def _read(folder: Path, seed: int) -> SeedResult:
             arrays["refitted"],
             {name: arrays[f"features_{name}"] for name in ("reference", "val", "test")},
             pd.read_parquet(folder / "log.parquet"),
-            torch.load(folder / "classifier.pth", weights_only=True),
+            torch.load(folder / "classifier.pth", weights_only=True, map_location="cpu"),
         )
 
 

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsa.runtime.deadline import Stopped, time_limit
+from vsa.runtime.errors import InputError
 from vsa.study import pipeline
 from vsa.study.embedding.prepare import open_study
+from vsa.study.embedding.published import environment_of, made_with
 from vsa.study.embedding.slices import Slice, jobs_text, list_jobs, pick, run_jobs
-from vsa.study.embedding.transfer import Packed, export_jobs, import_jobs, read_manifest
+from vsa.study.embedding.transfer import (
+    Packed,
+    check_target,
+    export_jobs,
+    import_jobs,
+    read_manifest,
+)
 from vsa.study.run import Run
 from vsa.study.runs import command_of
 
@@ -37,17 +45,26 @@ class Request:
 def study(run: Run, request: Request) -> bool:
     """Do what is asked; True once a whole study has ended, so that its report can be made.
 
-    The notebooks before training are executed first, if need be. Raises InputError for a pattern
-    that no variant fits, an archive that cannot be used, and while another process is at work on
-    the run; NotApplicable where the data do not allow click-mined training.
+    The notebooks before training are executed first, if need be, within the minutes that are given.
+
+    Raises InputError for a pattern that no variant fits, an archive that cannot be used, jobs that
+    failed (once the others are done), and while another process is at work on the run;
+    NotApplicable where the data do not allow click-mined training.
     """
     pick(request.patterns)
     if request.import_:
         read_manifest(request.import_, run.name)
+    if request.export:
+        check_target(request.export)
     with time_limit(request.minutes):
         made = run.artifacts / "notebooks" / f"{_BEFORE}.ipynb"
         if not (request.show and made.is_file()):  # a list may be asked for while jobs run
-            pipeline.reproduce(run.dataset, run.profile, run.seed, until=_BEFORE, set=run.overrides)
+            where = run.dataset, run.profile, run.seed
+            try:
+                pipeline.reproduce(*where, until=_BEFORE, set=run.overrides)
+            except Stopped as stop:
+                _tell(f"stopped in time, {stop}; the same command goes on from there")
+                return False
         if request.show:
             print(jobs_text(list_jobs(open_study(run, request.patterns))))
             return False
@@ -61,7 +78,17 @@ def study(run: Run, request: Request) -> bool:
 
 def _study(run: Run, request: Request) -> bool:
     if request.import_:
-        taken = import_jobs(open_study(run), run.name, request.import_)
+        jobs = open_study(run)
+        where, here = (
+            made_with(facts)
+            for facts in (
+                read_manifest(request.import_, run.name),
+                environment_of(jobs[0].lab.device),
+            )
+        )
+        if where != here:
+            _tell(f"this archive was made with {where}; here it is {here}")
+        taken = import_jobs(jobs, run.name, request.import_)
         _tell("\n".join(["taken:", *taken]) if taken else "all of it was here already")
         if taken:
             _show_anew(run)
@@ -73,8 +100,13 @@ def _study(run: Run, request: Request) -> bool:
     done = run_jobs(jobs, run.name)
     if done.n_new or not request.is_slice:
         _show_anew(run)
-    if request.is_slice:
+    if request.is_slice or done.failed:
         _tell(_slice_text(done, run))
+    if done.failed:
+        raise InputError(
+            f"{len(done.failed)} jobs failed: " + " | ".join(done.failed),
+            cure="All others are done or go on; change the settings that are named with --set",
+        )
     return not request.is_slice
 
 

@@ -46,12 +46,27 @@ from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import Versions, checksum, key, libraries, state_digest
+from vsa.runtime.training import on_cpu
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
 from vsa.study.embedding.baselines import DESCRIPTORS, baseline_identity, baselines, describe_by
 from vsa.study.embedding.detector import detect, make_detector, train_detector
-from vsa.study.embedding.jobs import HALF, JUDGED, Found, Job, make_card, read_job, save_job, slug
-from vsa.study.embedding.published import publish, tables_digest, tables_of
+from vsa.study.embedding.jobs import (
+    HALF,
+    HALVED,
+    IDENTITY,
+    JUDGED,
+    Found,
+    Job,
+    change_card,
+    make_card,
+    read_card,
+    read_job,
+    read_weights,
+    save_job,
+    slug,
+)
+from vsa.study.embedding.published import publish, tables_digest
 from vsa.study.embedding.retrieval import Ranking, rank
 from vsa.study.embedding.variants import (
     CATEGORY,
@@ -169,7 +184,10 @@ class EmbeddingLab:
             draft.mkdir(parents=True, exist_ok=True)
             try:
                 if not (draft / "card.json").is_file():  # written last
+                    if self._starts_from_half(name):
+                        (draft / HALVED).touch()  # goes wherever its checkpoints go
                     self._maker(name)(name, draft)
+                self._complete(name, draft)
                 write_manifest(draft)
                 replace_dir(draft, folder)  # in one step: what took hours must not be lost
             except OSError as error:
@@ -183,6 +201,22 @@ class EmbeddingLab:
         job = read_job(folder, name, self.seed, wanted, offered)
         publish(self, name, job)
         return job
+
+    def _complete(self, name: str, draft: Path) -> None:
+        """Let the card of a job say what it is on any machine, and whether halved weights made it.
+
+        A job begun from whole weights may start from halved ones when it goes on, and the reverse.
+        """
+        facts: dict[str, Any] = {IDENTITY: self.identity(name)}
+        marked = draft / HALVED
+        if marked.is_file() or self._starts_from_half(name):
+            facts[HALF] = True
+        change_card(draft, facts)
+        marked.unlink(missing_ok=True)
+
+    def _starts_from_half(self, name: str) -> bool:
+        start = start_of(name)
+        return bool(start) and self.is_done(start) and HALF in read_card(self.path(start))
 
     def is_possible(self, name: str) -> bool:
         """Whether the data allow that job: some need true boxes, some a simulated log."""
@@ -205,7 +239,7 @@ class EmbeddingLab:
         """The network of a job that trains one; done first, if need be."""
         net = self.new_net()
         self.run(name)
-        net.load_state_dict(torch.load(self.path(name) / "net.pth", weights_only=True))
+        net.load_state_dict(read_weights(self.path(name)))
         return net.eval()
 
     @cached_property
@@ -239,7 +273,7 @@ class EmbeddingLab:
         return key(
             self._versions,
             seed=self.seed,
-            tables=tables_digest(*tables_of(self.task)),
+            tables=tables_digest(self.task.queries, self.task.catalogue),
             clicks=data["clicks"],
             origin=computed if self.origin is None else dict(self.origin),
         )
@@ -301,8 +335,7 @@ class EmbeddingLab:
         return queries, catalogue
 
     def _trouble_of_start(self, name: str) -> list[str]:
-        start = start_of(name)
-        is_halved = start and self.run(start).card.get(HALF)
+        is_halved = self._starts_from_half(name) or (self.draft(name) / HALVED).is_file()
         return [_FROM_HALF] if is_halved else []
 
     def _untrained(self, name: str, draft: Path) -> None:
@@ -357,7 +390,7 @@ class EmbeddingLab:
             logs.append(log.assign(stage=stage))
             trouble += [f"{stage}: {problem}" for problem in find_trouble(log)]
         log = pd.concat(logs, ignore_index=True)
-        torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
+        torch.save(on_cpu(net.state_dict()), draft / "net.pth")
         card = make_card(trouble, log.step_ms.sum() / 1e3, len(log))
         save_job(draft, self.ask(net, boxes="own" if variant.masked else None), log, card)
         for number in range(len(variant.stages)):
@@ -374,7 +407,7 @@ class EmbeddingLab:
         log = train_boxes_supervised(
             net, self._true_boxes()[rows], images, stage, self.device, self.seed, checkpoint
         )
-        torch.save({k: v.cpu() for k, v in net.state_dict().items()}, draft / "net.pth")
+        torch.save(on_cpu(net.state_dict()), draft / "net.pth")
         answers = self.ask(net, boxes="own")
         checkpoint.unlink(missing_ok=True)
         card = make_card(self._trouble_of_start(name), log.step_ms.sum() / 1e3, len(log))
@@ -395,7 +428,7 @@ class EmbeddingLab:
             self.seed,
             checkpoint,
         )
-        torch.save(found.state_dict(), draft / "net.pth")
+        torch.save(on_cpu(found.state_dict()), draft / "net.pth")
         boxes = {
             split: detect(found, self.task.images.queries[self.task.rows(split)], self.device)
             for split in JUDGED
@@ -410,7 +443,7 @@ class EmbeddingLab:
         s = self.settings
         self.run(DETECTOR)
         found = make_detector(s.architecture, self.backbone_state, s.image_px)
-        found.load_state_dict(torch.load(self.path(DETECTOR) / "net.pth", weights_only=True))
+        found.load_state_dict(read_weights(self.path(DETECTOR)))
         return found.to(self.device.device, memory_format=self.device.memory_format).eval()
 
     def ask(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,8 +13,15 @@ from vsa.metrics import average_precision, box_iou, identical_recall_at_k
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import baselines
 from vsa.study.embedding.experiment import EmbeddingLab
-from vsa.study.embedding.jobs import Job, Judged
-from vsa.study.embedding.published import find_published
+from vsa.study.embedding.jobs import HALF, Job, Judged, read_card
+from vsa.study.embedding.published import (
+    Published,
+    environment_of,
+    find_published,
+    is_wanted,
+    made_with,
+    published_key,
+)
 from vsa.study.embedding.variants import in_notebook, in_study
 
 
@@ -39,8 +47,8 @@ class FinishedJobs:
         return bool(self.jobs.get(name))
 
     def seeds(self, *names: str) -> list[int]:
-        """Seeds that all the named variants have."""
-        return sorted(set.intersection(*(set(self.jobs[name]) for name in names)))
+        """Seeds that all the named variants have; none where one of them is missing."""
+        return sorted(set.intersection(*(set(self.jobs.get(name, ())) for name in names)))
 
     def recall(
         self, name: str, seeds: list[int], k: int = 1, *, within: bool = False
@@ -92,26 +100,27 @@ def precision_of(judged: Judged, n_identical: np.ndarray) -> np.ndarray:
 
 
 def gather(labs: list[EmbeddingLab]) -> FinishedJobs:
-    """Train what the notebook shows with the first seed; read all else that has been trained.
+    """Read all that has been finished; train what else the notebook shows with the first seed.
 
-    Of the rest, a job that the working files do not hold is read as it was published, if it rests
-    on the same code, settings and data; one of others is left out, and named.
+    A job that is published, resting on the same code, settings and data, is read as it was
+    published, whatever machine made it, and told in a line if it was another; then come the
+    working files. What was published of other code, settings or data is left out, and named.
     """
     jobs: dict[str, dict[int, Job]] = {}
     left_out = {}
+    made: Counter[str] = Counter()
     for name in in_study():
         for lab in labs:
             if not lab.is_possible(name):
                 left_out[name] = "the data have no true boxes, or their log cannot be simulated"
                 continue
             try:
-                if lab.is_done(name) or (name in in_notebook() and lab is labs[0]):
-                    jobs.setdefault(name, {})[lab.seed] = lab.run(name)
-                elif (found := find_published(lab, name)) is None:
-                    continue
-                elif found.key == lab.identity(name):
+                if (found := _read(lab, name)) is not None:
                     jobs.setdefault(name, {})[lab.seed] = found.job
-                else:
+                    made[made_with(found.about)] += 1
+                elif lab.is_done(name) or (name in in_notebook() and lab is labs[0]):
+                    jobs.setdefault(name, {})[lab.seed] = lab.run(name)
+                elif find_published(lab, name) is not None:
                     left_out[f"{name}, seed {lab.seed}"] = (
                         "what is published rests on other code, settings or data; "
                         "`vsa study` makes it anew"
@@ -120,7 +129,24 @@ def gather(labs: list[EmbeddingLab]) -> FinishedJobs:
                 if name not in baselines():
                     raise
                 left_out[name] = str(error)
+    here = made_with(environment_of(labs[0].device))
+    for where, n_jobs in made.items():
+        if where != here:
+            print(f"{n_jobs} published jobs were made with {where}; here it is {here}")
     return FinishedJobs(labs[0].task, jobs, left_out)
+
+
+def _read(lab: EmbeddingLab, name: str) -> Published | None:
+    """A job as it was published for what it would rest on now; None if it is not, or damaged.
+
+    None, too, if halved weights made it, and whole ones the job of the working files.
+    """
+    if lab.published is None:
+        return None
+    is_this = published_key(lab.published, name, lab.seed) == lab.identity(name)
+    if lab.is_done(name) and is_wanted(lab, name, is_half=HALF in read_card(lab.path(name))):
+        return None
+    return find_published(lab, name) if is_this else None
 
 
 def judged_test(finished: FinishedJobs, name: str) -> Judged:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +13,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
+from vsa.runtime.atomic import atomic_file
 from vsa.study.embedding.retrieval import Ranking
 
 JUDGED = ("val", "test")
 MAX_POINTS = 200  # of the curve of one stage
-HALF = "half_precision_weights"  # in the card of a job whose weights came by `transfer`, halved
+# In the card of a job: that its weights came by `transfer`, halved, or were trained from such; and
+# what it is known by on any machine.
+HALF, IDENTITY = "half_precision_weights", "identity"
+HALVED = "halved"  # an empty file beside the checkpoints of a job that HALF will be said of
+_MAX_READABLE = 60  # characters of a name of awkward letters, of up to four bytes each
+_LIKE_HASHED = re.compile(r"(^|-)[0-9a-f]{8}$|.{100}")
 _TAIL = 20  # last steps, whose mean says how training ended
 
 
@@ -56,12 +67,49 @@ class Job:
 
 
 def slug(name: str) -> str:
-    """A variant's name as files have it."""
-    return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
+    """A variant's name as files have it; two names never share one.
+
+    Words of small letters and digits stay readable alone; a hash follows all that the dashes, the
+    small letters or the length would hide.
+    """
+    text = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
+    if text.isascii() and text.replace("-", " ") == name and not _LIKE_HASHED.search(text):
+        return text
+    return f"{text[:_MAX_READABLE]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def make_card(trouble: Sequence[str] = (), seconds: float = 0.0, steps: int = 0) -> dict:
     return {"trouble": list(trouble), "seconds": seconds, "steps": steps}
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What a finished job of the working files says of itself."""
+    return dict(json.loads((folder / "card.json").read_text(encoding="utf-8")))
+
+
+def change_card(folder: Path, facts: dict[str, Any]) -> None:
+    """Add facts to what a finished job says of itself."""
+    with atomic_file(folder / "card.json") as draft:
+        draft.write_text(json.dumps(read_card(folder) | facts, indent=1), encoding="utf-8")
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The trained network of a job, whatever device it was trained on."""
+    state: dict[str, Tensor] = torch.load(folder / "net.pth", weights_only=True, map_location="cpu")
+    return state
+
+
+def find_folder(jobs: Path, name: str, seed: int, identity: str) -> Path | None:
+    """The working files of a job by what it is on any machine; the latest of several, or None.
+
+    Folders are named by a fingerprint that holds this machine's device and libraries, too.
+    """
+    found = [
+        card.parent
+        for card in jobs.glob(f"{glob.escape(slug(name))}-seed-{seed}-*/card.json")
+        if read_card(card.parent).get(IDENTITY) == identity
+    ]
+    return max(found, key=lambda folder: folder.stat().st_mtime, default=None)
 
 
 def save_job(folder: Path, answers: dict[str, Found], log: pd.DataFrame, card: dict) -> None:
@@ -104,7 +152,7 @@ def read_job(
             for rows in (answer.ranking.everywhere, answer.ranking.within)
         )
         judged[split] = Judged(hits, within, answer.boxes, answer.ranking.everywhere)
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    card = read_card(folder)
     log = pd.read_parquet(folder / "log.parquet")
     return Job(name, seed, judged, thin(log), summarise(log), card, folder)
 

@@ -11,6 +11,10 @@ compressed npz with
 - ``log_<column>``: float32, the thinned log.
 
 Queries and catalogue that the rows mean stand once beside them, without pictures.
+
+A job is known by code, settings and data, `EmbeddingLab.identity`, and by neither the version of
+torch nor the device that trained it: what a machine with a GPU has published is read on any other,
+and whoever reads it says with what it was made. The same holds for what `transfer` carries.
 """
 
 from __future__ import annotations
@@ -19,18 +23,21 @@ import dataclasses
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from vsa.data.schema import BOX
 from vsa.embedding.task import EmbeddingTask
 from vsa.runtime.atomic import atomic_file
+from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import key
-from vsa.study.embedding.jobs import Job, Judged, slug
+from vsa.study.embedding.jobs import HALF, Job, Judged, slug
 from vsa.study.embedding.retrieval import N_RESULTS
 from vsa.study.embedding.variants import variants
 from vsa.study.ledger import environment
@@ -78,18 +85,38 @@ def about(lab: EmbeddingLab, name: str) -> dict[str, Any]:
         "key": lab.identity(name),
         "settings": dataclasses.asdict(settings),
         "data": lab.data | {"tables": tables_digest(*tables_of(lab.task))},
-        "versions": environment.versions(),
-        "machine": environment.machine(),
+        **environment_of(lab.device),
         "commit": environment.commit(),
     }
 
 
+def environment_of(device: Device) -> dict[str, Any]:
+    """What numbers may depend on by a little, and no key of a published job holds."""
+    return {
+        "versions": environment.versions(),
+        "machine": environment.machine(),
+        "device": device.name if device.device.type == "cuda" else _processor(device),
+    }
+
+
+def _processor(device: Device) -> str:
+    """CPU and precision, however many threads there are."""
+    precision = str(device.autocast_dtype or torch.float32).removeprefix("torch.")
+    return f"{device.device.type.upper()}, {precision}"
+
+
+def made_with(facts: Mapping[str, Any]) -> str:
+    """Library and device of a published job, of what `environment_of` says."""
+    versions = facts.get("versions", {})
+    return f"torch {versions.get('torch', 'unknown')} on {facts.get('device', 'unknown')}"
+
+
 def publish(lab: EmbeddingLab, name: str, job: Job) -> None:
-    """Write a finished job for others to read, unless it is there already with its key.
+    """Write a finished job for others to read, unless it is there already, see `is_wanted`.
 
     Raises InputError if the place cannot be written.
     """
-    if lab.published is None or published_key(lab.published, name, lab.seed) == lab.identity(name):
+    if lab.published is None or not is_wanted(lab, name, is_half=HALF in job.card):
         return
     facts = about(lab, name)
     try:
@@ -170,12 +197,29 @@ def read_published(file: Path) -> Published:
 
 def published_key(folder: Path, name: str, seed: int) -> str | None:
     """The key of a job as published; None if it is not, or cannot be read."""
+    return _published_key(folder, name, seed)[0]
+
+
+def is_wanted(lab: EmbeddingLab, name: str, *, is_half: bool) -> bool:
+    """Whether a finished job is to be published: not there with its key, or of halved weights.
+
+    One that halved weights made (`is_half`) never replaces another of the same key.
+    """
+    if lab.published is None:
+        return False
+    there, half_there = _published_key(lab.published, name, lab.seed)
+    return there != lab.identity(name) or (half_there and not is_half)
+
+
+def _published_key(folder: Path, name: str, seed: int) -> tuple[str | None, bool]:
+    """A published job's key, None if there is none to be read; whether halved weights made it."""
     try:
         with np.load(path_of(folder, name, seed)) as arrays:
             told = _about_of(arrays)
-            return str(told["key"]) if told["variant"] == name else None
+            is_named = told["variant"] == name
+            return str(told["key"]) if is_named else None, bool(told["card"].get(HALF))
     except (FileNotFoundError, NotADirectoryError, *_DAMAGE):
-        return None
+        return None, False
 
 
 def find_published(lab: EmbeddingLab, name: str) -> Published | None:
@@ -231,12 +275,17 @@ def tables_of(task: EmbeddingTask) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def tables_digest(queries: pd.DataFrame, catalogue: pd.DataFrame) -> str:
-    """Fingerprint of the ids, products, categories and splits of both tables."""
-    texts = [
-        pd.util.hash_pandas_object(table[columns].astype(str), index=False).to_numpy()
-        for table, columns in ((queries, _QUERY_COLUMNS[:4]), (catalogue, _CATALOGUE_COLUMNS))
-    ]
-    return key({}, tables=[text.tobytes().hex() for text in texts])
+    """Fingerprint of the ids, products, categories, splits and boxes of both tables.
+
+    Of judged queries it says what rows of published jobs mean; of all queries, what jobs learn
+    from. Boxes count to five digits, which no other machine computes otherwise.
+    """
+    texts = queries[_QUERY_COLUMNS].astype(str)
+    for side in BOX:
+        texts[side] = queries[side].astype(float).map("{:.5f}".format)
+    tables = [texts, catalogue[_CATALOGUE_COLUMNS].astype(str)]
+    hashes = [pd.util.hash_pandas_object(table, index=False).to_numpy() for table in tables]
+    return key({}, tables=[rows.tobytes().hex() for rows in hashes])
 
 
 def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -105,6 +105,7 @@ _MASKING = (
     "mask − no mask, same steps",
     "mask − no mask, same compute",
 )
+_LEARNED_BOXES = "boxes − best constant box"
 _MIN_SEEDS = 3
 _NO_FEATURES = (*OTHER_MASKS, SUPERVISED, DETECTOR)  # of their own
 _BOXES = (WHOLE_IMAGE, CONSTANT_BOX, PLAIN_JOINT, JOINT, SUPERVISED, DETECTOR)
@@ -132,19 +133,24 @@ def record(
     for claim, names in _CLAIMS.items():
         chosen = {name: effects[name] for name in names if name in effects}
         evidence = writer.evidence(names)
-        ledger.claim(judge_all(claim, chosen, RECALL, evidence, lacks=writer.lacks(names)))
+        writer.claim(claim, chosen, RECALL, evidence, writer.lacks(names))
     masking = {name: effects[name] for name in _MASKING if name in effects}
     evidence, lacks = writer.evidence(_MASKING), writer.lacks(_MASKING)
     if finished.task.boxes is None:
         lacks = ["true boxes", *lacks]
-        ledger.claim(judge_all("C3", masking, RECALL, evidence, lacks=lacks))
+        writer.claim("C3", masking, RECALL, evidence, lacks)
         return
     writer.boxes(finished.task.boxes)
     learned = writer.box_difference(JOINT, CONSTANT_BOX)
-    evidence += [f"{ledger.section}/boxes/{name}/mean IoU" for name in (JOINT, CONSTANT_BOX)]
+    evidence += [
+        f"{ledger.section}/boxes/{name}/mean IoU"
+        for name in (JOINT, CONSTANT_BOX)
+        if name in finished
+    ]
     unit = "mean IoU for boxes, Identical Recall@1 for masks"
-    boxes = {"boxes − best constant box": learned}
-    ledger.claim(judge_all("C3", boxes | masking, unit, evidence, lacks=lacks))
+    boxes = {} if learned is None else {_LEARNED_BOXES: learned}
+    lacks += [] if boxes else [_LEARNED_BOXES]
+    writer.claim("C3", boxes | masking, unit, evidence, lacks)
     writer.speed(labs[0])
 
 
@@ -164,6 +170,18 @@ class _Results:
         self, experiment: str, variant: str, metric: str, ci: Interval, seeds: list[int]
     ) -> None:
         self.ledger.record(experiment, variant, metric, ci, seeds=seeds)
+
+    def claim(
+        self,
+        claim: str,
+        effects: dict[str, Interval],
+        unit: str,
+        evidence: list[str],
+        lacks: list[str],
+    ) -> None:
+        """Judge a claim; one without a single effect is left open, as in a run without its data."""
+        if effects:
+            self.ledger.claim(judge_all(claim, effects, unit, evidence, lacks=lacks))
 
     def mean(self, values: np.ndarray) -> Interval:
         return mean_interval(values, self.n_resamples, self.seed, groups=self.finished.groups)
@@ -225,8 +243,7 @@ class _Results:
     def differences(self) -> dict[str, Interval]:
         effects = {}
         for name, (first, second) in comparisons().items():
-            if first in self.finished and second in self.finished:
-                seeds = self.finished.seeds(first, second)
+            if seeds := self.finished.seeds(first, second):
                 a, b = (self.finished.recall(v, seeds) for v in (first, second))
                 effects[name] = self.difference(a, b)
                 metric = "Identical Recall@1 difference"
@@ -236,15 +253,13 @@ class _Results:
     def ratios(self) -> None:
         """How many times the Recall, and how much of the way to the oracle is closed."""
         for name, (first, second) in _RATIOS.items():
-            if first in self.finished and second in self.finished:
-                seeds = self.finished.seeds(first, second)
+            if seeds := self.finished.seeds(first, second):
                 a, b = (self.finished.recall(v, seeds) for v in (first, second))
                 ratio = self.ratio(a, b)
                 if np.isfinite([ratio.low, ratio.high]).all():
                     self.note("ratio", name, f"{RECALL} ratio", ratio, seeds)
         for name, start in _CLOSED.items():
-            if all(v in self.finished for v in (start, PER_QUERY, ORACLE)):
-                seeds = self.finished.seeds(start, PER_QUERY, ORACLE)
+            if seeds := self.finished.seeds(start, PER_QUERY, ORACLE):
                 low, mid, high = (
                     self.finished.recall(v, seeds) for v in (start, PER_QUERY, ORACLE)
                 )
@@ -269,8 +284,7 @@ class _Results:
                 ends = [f"{end:.2g}" for end in (fact[chosen].min(), fact[chosen].max())]
                 span = " to ".join(dict.fromkeys(ends))
                 for name, (first, second) in _STRATIFIED.items():
-                    if first in self.finished and second in self.finished:
-                        seeds = self.finished.seeds(first, second)
+                    if seeds := self.finished.seeds(first, second):
                         a, b = (self.finished.recall(v, seeds)[:, chosen] for v in (first, second))
                         groups = self.finished.groups[chosen]
                         effect = paired_difference(a, b, self.n_resamples, self.seed, groups=groups)
@@ -287,8 +301,11 @@ class _Results:
         ]
 
     def lacks(self, names: tuple[str, ...]) -> list[str]:
-        """Comparisons that a claim needs and that were not made, or with too few seeds."""
-        made = [n for n in names if all(v in self.finished for v in COMPARISONS[n])]
+        """Comparisons that a claim needs and that were not made, or with too few seeds in common.
+
+        Two variants without a common seed cannot be compared.
+        """
+        made = [n for n in names if self.finished.seeds(*COMPARISONS[n])]
         absent = [name for name in names if name not in made]
         few = any(len(self.finished.seeds(*COMPARISONS[n])) < _MIN_SEEDS for n in made)
         return absent + ([f"{_MIN_SEEDS} training seeds"] if few else [])
@@ -324,8 +341,11 @@ class _Results:
             side = float(np.mean([_sides(boxes) for boxes in found]))
             self.ledger.record("boxes", name, "mean side", side, n=len(right), seeds=seeds)
 
-    def box_difference(self, first: str, second: str) -> Interval:
+    def box_difference(self, first: str, second: str) -> Interval | None:
+        """The difference of mean IoU; None for two variants without a common seed."""
         seeds = self.finished.seeds(first, second)
+        if not seeds:
+            return None
         iou = [self.finished.iou(name, seeds) for name in (first, second)]
         effect = self.difference(*iou)
         self.note("box difference", f"{first} − {second}", "mean IoU difference", effect, seeds)
@@ -334,6 +354,8 @@ class _Results:
     def speed(self, lab: EmbeddingLab) -> None:
         """Claim C3a: one pass that locates and describes, against detector and then feature."""
         seeds = self.finished.seeds(JOINT, DETECTOR)
+        if not seeds:
+            return
         hits = [(self.finished.iou(name, seeds) > 0.5).astype(float) for name in (JOINT, DETECTOR)]
         lost = self.difference(*hits)
         joint, detector = lab.net(JOINT), lab.detector()
@@ -363,8 +385,7 @@ class _Results:
         }
         evidence = [f"{self.ledger.section}/boxes/{name}/IoU@0.5" for name in (JOINT, DETECTOR)]
         lacks = [f"{_MIN_SEEDS} training seeds"] if len(seeds) < _MIN_SEEDS else []
-        unit = "IoU@0.5; share of time"
-        self.ledger.claim(judge_all("C3a", effects, unit, [*evidence, key], lacks=lacks))
+        self.claim("C3a", effects, "IoU@0.5; share of time", [*evidence, key], lacks)
 
     def sensitivity(self) -> None:
         """What changes with the settings; the recipe itself stands first for each axis.

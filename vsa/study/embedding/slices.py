@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,9 @@ import pandas as pd
 from vsa.runtime.deadline import DEADLINE, Stopped
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
+from vsa.runtime.training import Diverged
 from vsa.study.embedding.baselines import baselines
-from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.experiment import EmbeddingLab, start_of
 from vsa.study.embedding.jobs import slug
 from vsa.study.embedding.published import path_of, publish, published_key, read_published
 from vsa.study.embedding.variants import (
@@ -124,20 +125,23 @@ class Slice:
     n_finished: int
     n_new: int
     stopped_at: str = ""  # the job that was begun, with its step, or that would have come next
+    failed: tuple[str, ...] = ()  # jobs whose training diverged, each with its reason
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing of what was asked for is left."""
-        return not self.stopped_at
+        return not self.stopped_at and not self.failed
 
 
 def run_jobs(jobs: Sequence[StudyJob], title: str) -> Slice:
     """Do what is not finished, one job after the other, until the time of `DEADLINE` is used up.
 
-    Feature baselines that cannot be had, as those without their weights, are left out.
+    Feature baselines that cannot be had, as those without their weights, are left out. A job whose
+    training diverges has failed, as have those that would start from it; the others are done.
     """
     n_new = 0
     stopped_at = ""
+    failed: dict[tuple[str, int], str] = {}
     for number, job in enumerate(jobs, start=1):
         if job.lacks:
             print(f"vsa: left out: {job.lacks}")
@@ -147,6 +151,9 @@ def run_jobs(jobs: Sequence[StudyJob], title: str) -> Slice:
                 publish(job.lab, job.name, job.lab.run(job.name))
             continue
         here = f"{job.name}, seed {job.lab.seed}"
+        if before := _failed_before(job, failed):
+            failed[job.name, job.lab.seed] = f"{here}: it starts from {before}, which failed"
+            continue
         if DEADLINE.passed():
             stopped_at = f"before {here}"
             break
@@ -157,12 +164,25 @@ def run_jobs(jobs: Sequence[StudyJob], title: str) -> Slice:
         except Stopped as stop:
             stopped_at = f"within {stop}"
             break
+        except Diverged as error:
+            failed[job.name, job.lab.seed] = f"{here}: {error}"
+            print(f"vsa: failed: {here}: {error}", flush=True)
         except InputError as error:
             if job.name not in baselines():
                 raise
             print(f"vsa: left out: {error}")
     n_finished = sum(job.state in FINISHED for job in jobs)
-    return Slice(len(jobs), n_finished, n_new, stopped_at)
+    return Slice(len(jobs), n_finished, n_new, stopped_at, tuple(failed.values()))
+
+
+def _failed_before(job: StudyJob, failed: Collection[tuple[str, int]]) -> str:
+    """The failed job that this one starts from, however far back; "" if there is none."""
+    start = start_of(job.name)
+    while start:
+        if (start, job.lab.seed) in failed:
+            return start
+        start = start_of(start)
+    return ""
 
 
 # Times -------------------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 """Carry a study to another machine: what is finished, and what unfinished jobs go on from.
 
-An archive is a plain tar: ``manifest.json`` (run, versions, jobs with key and settings, size and
-SHA-256 of each file), then the files. Nothing is written before all of it was checked, and nothing
-of it says where on the disk it goes: that follows from the job.
+An archive is a plain tar: ``manifest.json`` (run, torch and device, jobs with key and settings, and
+of each file its size and SHA-256), then the files. Nothing is written before all of it was checked,
+and nothing of it says where on the disk it goes: that follows from the job.
+
+As with published jobs, another version of torch or another device is said, and no reason to refuse;
+other methods, settings or data are.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,31 +31,39 @@ from vsa.runtime.atomic import atomic_file, replace_dir
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.experiment import start_of
-from vsa.study.embedding.jobs import HALF
+from vsa.study.embedding.jobs import HALF, HALVED, change_card, read_card, read_found, read_weights
 from vsa.study.embedding.published import (
     about,
+    environment_of,
+    is_wanted,
     path_of,
-    published_key,
     read_published,
     write_tables,
 )
-from vsa.study.embedding.slices import DONE, FINISHED, LEFT_OUT, StudyJob
-from vsa.study.ledger import environment
+from vsa.study.embedding.slices import FINISHED, LEFT_OUT, StudyJob
 
 _FORMAT, _MANIFEST = 1, "manifest.json"
 _MB = 10**6
-_VERSIONS = ("vsa", "torch")  # that keep numbers equal
 _FACTS = {  # of each part in the manifest
     **dict.fromkeys(("kind", "variant", "key"), str),
     **dict.fromkeys(("files", "settings", "data"), dict),
     "seed": int,
     "half": bool,
 }
+_WHOLE = {"run": str, "versions": dict, "device": str, "parts": list}  # of the manifest itself
+_OF_FILE = {"bytes": int, "sha256": str}
 RESULT, WEIGHTS, CHECKPOINT = "result", "weights", "checkpoint"
 _FILES = {  # the files that each kind of part may have
     RESULT: re.compile(r"result\.npz"),
     WEIGHTS: re.compile(r"answers\.npz|log\.parquet|card\.json|net\.pth"),
-    CHECKPOINT: re.compile(r"(stage-\d+-)?checkpoint\.pth|stage-\d+\.(pth|parquet)"),
+    CHECKPOINT: re.compile(r"(stage-\d+-)?checkpoint\.pth|halved|stage-\d+\.(pth|parquet)"),
+}
+
+
+_NEEDED = {
+    RESULT: {"result.npz"},
+    WEIGHTS: {"answers.npz", "log.parquet", "card.json", "net.pth"},
+    CHECKPOINT: set(),
 }
 
 
@@ -83,6 +94,14 @@ class _Part:
         return sum(512 + -(-_size(file) // 512) * 512 for file in self.files.values())
 
 
+def check_target(target: Path) -> None:
+    """Raise InputError where an archive cannot be written because a folder stands there."""
+    if target.is_dir():
+        raise InputError(
+            "this is a folder, and an archive is a file", cure="Name a file in it", file=target
+        )
+
+
 def export_jobs(jobs: Sequence[StudyJob], run_name: str, target: Path, max_mb: float) -> Packed:
     """Write an archive of at most `max_mb` million bytes.
 
@@ -92,8 +111,10 @@ def export_jobs(jobs: Sequence[StudyJob], run_name: str, target: Path, max_mb: f
     those of a study that ran through. What still does not fit is left out, and has to be made
     again.
 
-    Raises InputError if there is nothing to pack, or if the results alone do not fit.
+    Raises InputError if there is nothing to pack, if the results alone do not fit, or if a folder
+    stands where the archive is to be.
     """
+    check_target(target)
     results = [_result(job) for job in jobs if job.is_published]
     begun = [job for job in jobs if job.state not in (*FINISHED, LEFT_OUT)]
     weights = [_weights(job) for job in _starts(begun)]
@@ -174,8 +195,8 @@ def _write(draft: Path, parts: Sequence[_Part], run_name: str) -> None:
     manifest = {
         "format": _FORMAT,
         "run": run_name,
-        "versions": environment.versions(),
         "parts": told,
+        **environment_of(parts[0].job.lab.device),
     }
     with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as archive:
         _add(archive, _MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
@@ -216,16 +237,18 @@ def import_jobs(jobs: Sequence[StudyJob], run_name: str, file: Path) -> list[str
     Raises
     ------
     InputError, before anything is written, for an archive that is truncated, damaged or none of
-    ours, of another run, of other versions, or with jobs of other data or settings.
+    ours, of another run, or with jobs of other methods, data or settings.
     """
     manifest = read_manifest(file, run_name)
     known = {(job.name, job.lab.seed): job for job in jobs}
+    if not manifest["parts"]:
+        return []
     for part in manifest["parts"]:
         _check_job(known.get((part["variant"], part["seed"])), part, file)
     folder = jobs[0].lab.folder
     folder.mkdir(parents=True, exist_ok=True)
     taken = []
-    with _extracted(manifest, file, folder) as places:
+    with _extracted(manifest, known, file, folder) as places:
         for part, place in zip(manifest["parts"], places, strict=True):
             job = known[part["variant"], part["seed"]]
             if _take(job, part, place):
@@ -253,15 +276,6 @@ def read_manifest(file: Path, run_name: str) -> dict[str, Any]:
             cure="Name its data set and profile",
             file=file,
         )
-    here = environment.versions()
-    other = [name for name in _VERSIONS if manifest["versions"].get(name) != here[name]]
-    if other:
-        told = ", ".join(f"{n} {manifest['versions'].get(n)}, here {here[n]}" for n in other)
-        raise InputError(
-            f"this archive was made with other versions ({told})",
-            cure="Install the same ones (requirements.lock)",
-            file=file,
-        )
     return manifest
 
 
@@ -272,14 +286,27 @@ def _manifest_of(archive: tarfile.TarFile) -> dict[str, Any]:
     manifest = json.loads(_content(archive, first))
     if manifest["format"] != _FORMAT:
         raise ValueError(f"of format {manifest['format']}, not {_FORMAT}")
-    for part in manifest["parts"]:
-        kinds = {name: type(part[name]) for name in _FACTS}
-        if kinds != _FACTS:
+    _check_form(manifest)
+    return manifest
+
+
+def _check_form(manifest: dict[str, Any]) -> None:
+    """Raise ValueError, KeyError or TypeError for a manifest that is not one of ours."""
+    parts = manifest["parts"]
+    if {name: type(manifest[name]) for name in _WHOLE} != _WHOLE:
+        raise ValueError("its manifest is of another form")
+    for part in parts:
+        if {name: type(part[name]) for name in _FACTS} != _FACTS:
             raise ValueError("its manifest is of another form")
-        for name in part["files"]:
+        for name, facts in part["files"].items():
             if not _FILES[part["kind"]].fullmatch(name):
                 raise ValueError(f"an unexpected file {name!r}")
-    return manifest
+            if {fact: type(facts[fact]) for fact in _OF_FILE} != _OF_FILE:
+                raise ValueError("its manifest is of another form")
+        if missing := _NEEDED[part["kind"]] - set(part["files"]):
+            raise ValueError(f"{sorted(missing)[0]} of {part['variant']} is missing")
+    if len({(part["kind"], part["variant"], part["seed"]) for part in parts}) < len(parts):
+        raise ValueError("it holds a job twice")
 
 
 def _check_members(archive: tarfile.TarFile, manifest: dict[str, Any]) -> None:
@@ -341,8 +368,10 @@ def _check_job(job: StudyJob | None, part: dict[str, Any], file: Path) -> None:
 
 
 @contextmanager
-def _extracted(manifest: dict[str, Any], file: Path, folder: Path) -> Iterator[list[Path]]:
-    """A folder per part, beside the jobs; what was read is checked once more."""
+def _extracted(
+    manifest: dict[str, Any], known: Mapping[tuple[str, int], StudyJob], file: Path, folder: Path
+) -> Iterator[list[Path]]:
+    """A folder per part, beside the jobs; what was read is checked once more, and can be used."""
     place = Path(tempfile.mkdtemp(prefix=".import-", dir=folder))
     try:
         places = [place / str(number) for number in range(len(manifest["parts"]))]
@@ -356,6 +385,8 @@ def _extracted(manifest: dict[str, Any], file: Path, folder: Path) -> Iterator[l
                     (target / name).write_bytes(content)
                 if part["kind"] == RESULT:
                     _check_result(target / "result.npz", part, file)
+                else:
+                    _check_usable(known[part["variant"], part["seed"]], part, target, file)
         yield places
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -372,41 +403,82 @@ def _check_result(result: Path, part: dict[str, Any], file: Path) -> None:
         )
 
 
+def _check_usable(job: StudyJob, part: dict[str, Any], place: Path, file: Path) -> None:
+    """Read weights, answers or checkpoints as the study will; raises InputError where it cannot."""
+    try:
+        if part["kind"] == WEIGHTS:
+            job.lab.new_net().load_state_dict(read_weights(place))
+            read_found(place)
+            read_card(place)
+            pd.read_parquet(place / "log.parquet")
+            return
+        for weights in place.glob("stage-*.pth"):
+            if weights.name.endswith("checkpoint.pth"):
+                continue
+            pd.read_parquet(weights.with_suffix(".parquet"))
+            state = torch.load(weights, weights_only=True, map_location="cpu")
+            job.lab.new_net().load_state_dict(state)
+        _n_steps(place)
+    except Exception as error:  # what is read may be anything, and may fail in any way
+        raise InputError(
+            f"{part['kind']} of {job.name}, seed {job.lab.seed}, in this archive cannot be used "
+            f"({type(error).__name__})",
+            cure="Export it again",
+            file=file,
+        ) from error
+
+
 def _take(job: StudyJob, part: dict[str, Any], place: Path) -> bool:
-    """Put a part where it belongs, whole; False if that is here already."""
-    lab, name = job.lab, job.name
+    """Put a part where it belongs, whole; False if what is here already is as good.
+
+    What halved weights have made gives way to what whole ones have, and never the reverse.
+    """
     if part["kind"] == RESULT:
-        if lab.published is None or published_key(lab.published, name, lab.seed) == lab.identity(
-            name
-        ):
-            return False
-        write_tables(lab.published, lab.task)
-        with atomic_file(path_of(lab.published, name, lab.seed)) as draft:
-            shutil.copyfile(place / "result.npz", draft)
-        return True
-    if job.state == DONE:
-        return False
+        return _take_result(job, place)
+    lab, name = job.lab, job.name
     if part["kind"] == WEIGHTS:
         if part["half"]:
             _widen(place)
+        if lab.is_done(name) and not _is_half_only_here(lab.path(name), place):
+            return False
         write_manifest(place)
         replace_dir(place, lab.path(name))
         return True
-    if _n_steps(place) <= _n_steps(lab.draft(name)):
+    here = lab.draft(name)
+    if lab.is_done(name) or _progress(place) <= _progress(here):
         return False
-    replace_dir(place, lab.draft(name))
+    replace_dir(place, here)
+    return True
+
+
+def _is_half_only_here(here: Path, place: Path) -> bool:
+    return HALF in read_card(here) and HALF not in read_card(place)
+
+
+def _take_result(job: StudyJob, place: Path) -> bool:
+    lab, name = job.lab, job.name
+    found = read_published(place / "result.npz")
+    if lab.published is None or not is_wanted(lab, name, is_half=HALF in found.job.card):
+        return False
+    write_tables(lab.published, lab.task)
+    with atomic_file(path_of(lab.published, name, lab.seed)) as draft:
+        shutil.copyfile(place / "result.npz", draft)
     return True
 
 
 def _widen(place: Path) -> None:
     """Weights of half precision as those of single precision, and a card that says so."""
-    state = torch.load(place / "net.pth", weights_only=True, map_location="cpu")
-    torch.save(
-        {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()},
-        place / "net.pth",
-    )
-    card = json.loads((place / "card.json").read_text(encoding="utf-8"))
-    (place / "card.json").write_text(json.dumps(card | {HALF: True}, indent=1), encoding="utf-8")
+    whole = {
+        k: v.float() if v.dtype == torch.float16 else v for k, v in read_weights(place).items()
+    }
+    torch.save(whole, place / "net.pth")
+    change_card(place, {HALF: True})
+
+
+def _progress(draft: Path) -> tuple[bool, int]:
+    """How good what is begun is: not of halved weights first, then far; none is least."""
+    n_steps = _n_steps(draft)
+    return n_steps >= 0 and not (draft / HALVED).is_file(), n_steps
 
 
 def _n_steps(draft: Path) -> int:
