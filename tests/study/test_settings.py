@@ -8,6 +8,7 @@ import pytest
 from vsa.runtime.errors import InputError
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.reporting.content import reproduce_command
+from vsa.study.pipeline import reproduce
 from vsa.study.run import make_run
 from vsa.study.settings import PROFILES, parse_changes
 
@@ -96,23 +97,34 @@ def test_names_of_two_changes_differ_even_where_letters_do_not():
         ("embedding.n_steps=010", "without leading zeros"),
         ("embedding.margin=true", "embedding.margin is True"),
         ("index.sizes=[]", "index.sizes is []"),
-        ("embedding.architecture=resnet51", "unknown backbone 'resnet51'. Did you mean resnet50"),
         ("index.n_bits=100", "index.n_bits = 100 makes no codes that lists can scan"),
-        ("index.codec=itqq", "unknown codec 'itqq'. Did you mean itq?"),
         ("selection.max_hamming_bits=-1", "selection.max_hamming_bits is -1"),
         ("embedding.margin=[", "no value"),
         ("embedding.architecture=resnet18", "is googlenet_4a and embedding.architecture resnet18"),
         ("category.pretrained=true", "category.pretrained is True and embedding.pretrained False"),
-        (
-            "category.architecture=reznet18 embedding.architecture=reznet18",
-            "unknown backbone 'reznet18'. Did you mean resnet18",
-        ),
     ],
 )
 def test_what_cannot_be_a_setting_is_told_with_a_cure(text, told):
     with pytest.raises(InputError) as failure:
         make_run("synthetic", "smoke", 0, text)
     assert told in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "category.architecture=reznet18 embedding.architecture=reznet18",
+            "unknown backbone 'reznet18'. Did you mean resnet18",
+        ),
+        ("index.codec=itqq", "unknown codec 'itqq'. Did you mean itq"),
+    ],
+)
+def test_what_is_not_registered_is_told_before_any_notebook_runs(tmp_path, text, told):
+    with pytest.raises(InputError) as failure:
+        reproduce("synthetic", "smoke", set=text)
+    assert told in str(failure.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_profile_is_answered_with_the_nearest():

@@ -85,6 +85,7 @@ def reproduce(
     """
     with refusals_explained():
         run = make_run(dataset, profile, seed, set)
+        _check_names(run)
         n_threads()  # what it cannot read is answered here
         names = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
         if until not in (None, *names):
@@ -95,6 +96,18 @@ def reproduce(
             _snakemake(run, target, files, lock)
         _repeat_warnings(run, until or "[0-9]*")
     return run.artifacts / target if until else run.reports / "report.html"
+
+
+def _check_names(run: Run) -> None:
+    """Raise InputError for a backbone or a codec that was asked for and is not there."""
+    if {"category.architecture", "embedding.architecture"} & set(run.changes):
+        from vsa.models.backbones import BACKBONES  # slow to import
+
+        _ = BACKBONES[run.settings.category.architecture]
+    if "index.codec" in run.changes:
+        from vsa.index.codec import CODECS
+
+        _ = CODECS[run.settings.index.codec]
 
 
 def _repeat_warnings(run: Run, notebooks: str) -> None:

@@ -154,21 +154,16 @@ def read_settings(
             part = part[parent]
         part[leaf] = value
     settings = _made(values, data_settings, "")
-    _check_names(settings, changes)
+    _check_networks(settings)
     found = {name: Change(_at(settings, name), _at(before, name)) for name in sorted(changes)}
     return settings, {
         name: change for name, change in found.items() if change.value != change.profile
     }
 
 
-def _check_names(settings: Settings, changes: Mapping[str, Any]) -> None:
-    """Raise InputError unless one backbone is below both networks, and it and the codec exist."""
+def _check_networks(settings: Settings) -> None:
+    """Raise InputError unless one backbone is below both networks."""
     first, second = settings.category, settings.embedding
-    for part in ("category", "embedding"):
-        if f"{part}.architecture" in changes:
-            from vsa.models.backbones import BACKBONES  # slow to import
-
-            _ = BACKBONES[getattr(settings, part).architecture]  # raises for one that is not there
     for name in ("architecture", "pretrained"):
         values = getattr(first, name), getattr(second, name)
         if values[0] != values[1]:
@@ -177,10 +172,6 @@ def _check_names(settings: Settings, changes: Mapping[str, Any]) -> None:
                 "network starts from the first",
                 cure="Give both the same",
             )
-    if "index.codec" in changes:
-        from vsa.index.codec import CODECS
-
-        _ = CODECS[settings.index.codec]
 
 
 def parse_changes(text: str) -> dict[str, Any]:
