@@ -21,6 +21,18 @@ from vsa.study.settings import EmbeddingStudySettings
 PX = 32
 N_PRODUCTS, N_PICTURES = 12, 3
 CPU = Device(torch.device("cpu"), None, "CPU")
+TRAINING = {  # settings of `vsa.train`, for as few steps as there can be
+    "category.store_px": 40,
+    "category.crop_px": 32,
+    "category.n_steps": 2,
+    "category.batch_size": 8,
+    "embedding.image_px": 32,
+    "embedding.feature_dim": 16,
+    "embedding.n_triplets": 4,
+    "embedding.n_steps": 2,
+    "embedding.n_box_steps": [1, 1],
+    "embedding.n_joint_steps": 1,
+}
 
 
 def make_squares() -> EmbeddingTask:

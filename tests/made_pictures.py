@@ -25,3 +25,14 @@ def photo(width=40, height=24, seed=0):
 def pixels(image):
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
+
+
+def folder_of_pictures(root):
+    """A folder of 40 pictures of several kinds, and their names."""
+    root.mkdir()
+    names = []
+    for i in range(40):
+        kind = ("JPEG", "PNG", "WEBP")[i % 3]
+        names.append(f"{i}.{kind.lower()}")
+        photo(30 + i, 50 - i // 2, seed=i).save(root / names[-1], kind)
+    return root, names

@@ -3,25 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from coloured_squares import TRAINING
 
 import vsa
 from vsa.runtime.deadline import Stopped, time_limit
 from vsa.runtime.errors import InputError
 from vsa.study.simulate.clicks import with_clicks
 
-SMALL = {
-    "category.store_px": 40,
-    "category.crop_px": 32,
-    "category.n_steps": 2,
-    "category.batch_size": 8,
-    "embedding.image_px": 32,
-    "embedding.feature_dim": 16,
-    "embedding.n_triplets": 4,
-    "embedding.n_steps": 2,
-    "embedding.n_box_steps": [1, 1],
-    "embedding.n_joint_steps": 1,
-}
-USUAL = {"backbone": "googlenet_4a", "pretrained": False, "settings": SMALL}
+USUAL = {"backbone": "googlenet_4a", "pretrained": False, "settings": TRAINING}
 
 
 @pytest.fixture(scope="module")

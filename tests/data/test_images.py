@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from made_pictures import RED, WHITE, encode, photo, pixels
+from made_pictures import RED, WHITE, encode, folder_of_pictures, photo, pixels
 from PIL import Image, ImageOps
 
 from vsa.data import decoding
@@ -50,15 +50,7 @@ def test_any_shape_fits_the_square(array, size_px):
 
 @pytest.fixture
 def shop(tmp_path):
-    """A folder of 40 pictures of several kinds, and their names."""
-    root = tmp_path / "shop"
-    root.mkdir()
-    names = []
-    for i in range(40):
-        kind = ("JPEG", "PNG", "WEBP")[i % 3]
-        names.append(f"{i}.{kind.lower()}")
-        photo(30 + i, 50 - i // 2, seed=i).save(root / names[-1], kind)
-    return root, names
+    return folder_of_pictures(tmp_path / "shop")
 
 
 def test_parallel_load_equals_one_by_one(shop):

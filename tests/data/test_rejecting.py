@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from made_pictures import photo
+from made_pictures import folder_of_pictures, photo
 
 from vsa.data import decoding, rejecting
 from vsa.data.rejecting import reject_unreadable
@@ -11,15 +11,7 @@ from vsa.runtime.errors import InputError
 
 @pytest.fixture
 def shop(tmp_path):
-    """A folder of 40 pictures of several kinds, and their names."""
-    root = tmp_path / "shop"
-    root.mkdir()
-    names = []
-    for i in range(40):
-        kind = ("JPEG", "PNG", "WEBP")[i % 3]
-        names.append(f"{i}.{kind.lower()}")
-        photo(30 + i, 50 - i // 2, seed=i).save(root / names[-1], kind)
-    return root, names
+    return folder_of_pictures(tmp_path / "shop")
 
 
 def make_dataset(root, image_paths, query_paths, pvlog=None):

@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from coloured_squares import make_squares, make_squares_lab, small_settings
+from coloured_squares import TRAINING, make_squares, make_squares_lab, small_settings
 from made_pictures import photo
 from small_labs import make_index_lab, make_ranking_lab
 
@@ -37,19 +37,6 @@ from vsa.study.ranking.plots import conversion_plot, gain_plot
 from vsa.study.ranking.results import RankingResults
 from vsa.study.run import make_run
 from vsa.study.simulate.clicks import with_clicks
-
-TRAINING = {
-    "category.store_px": 40,
-    "category.crop_px": 32,
-    "category.n_steps": 3,
-    "category.batch_size": 8,
-    "embedding.image_px": 32,
-    "embedding.feature_dim": 16,
-    "embedding.n_triplets": 4,
-    "embedding.n_steps": 2,
-    "embedding.n_box_steps": [1, 1],
-    "embedding.n_joint_steps": 1,
-}
 
 
 def open_ledger(section: str) -> Ledger:

@@ -11,6 +11,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from killed import Killed, die_at_save
 
 from vsa.runtime import training
 from vsa.runtime.deadline import DEADLINE, Stopped, time_limit
@@ -216,10 +217,6 @@ def results(labs, names=CHOSEN):
     return found
 
 
-class Killed(BaseException):
-    pass
-
-
 def test_four_slices_by_kills_and_limits_on_two_checkouts_give_the_same_numbers(
     checkout, tmp_path, monkeypatch
 ):
@@ -239,17 +236,8 @@ def test_four_slices_by_kills_and_limits_on_two_checkouts_give_the_same_numbers(
     }
 
     clock.left = None  # killed while the second stage of the joint network is trained
-    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
-    save, n_saved = training._save, 0
-
-    def save_then_die(*arguments):
-        nonlocal n_saved
-        save(*arguments)
-        n_saved += 1
-        if n_saved == 6:
-            raise Killed
-
-    monkeypatch.setattr(training, "_save", save_then_die)
+    save = training._save
+    die_at_save(monkeypatch, 6)
     with pytest.raises(Killed):
         run_jobs(jobs_of(checkout("b")), "test")
     monkeypatch.setattr(training, "_save", save)

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from killed import Killed, die_at_save
 
 from vsa.embedding import train
 from vsa.embedding.train import find_trouble, train_boxes_supervised, train_stage
 from vsa.runtime import training
 from vsa.runtime.errors import InputError
+from vsa.runtime.seeds import generator
 from vsa.study.embedding.variants import make_stage
 
 
@@ -54,24 +56,10 @@ def test_each_stage_trains_its_branches_and_no_other(learn, make_lab, tmp_path, 
     assert log.mean_side.notna().all() == (key != "features")
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("key", ["features", "joint"])
 def test_a_killed_training_continues_bit_by_bit(learn, tmp_path, monkeypatch, key):
     straight, log = learn(key)
-    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
-    save, n_saved = training._save, 0
-
-    def save_then_die(*arguments):
-        nonlocal n_saved
-        save(*arguments)
-        n_saved += 1
-        if n_saved == 3:
-            raise Killed
-
-    monkeypatch.setattr(training, "_save", save_then_die)
+    die_at_save(monkeypatch, 3)
     file = tmp_path / "killed.pth"
     with pytest.raises(Killed):
         learn(key, checkpoint=file)
@@ -200,6 +188,6 @@ def test_mirrored_boxes_are_those_of_the_mirrored_image():
     images = np.zeros((1, 10, 10, 3), np.uint8)
     images[0, 2:9, 1:5] = 255
     for step in range(8):
-        batch, target = train._labelled_batch(boxes, images, 1, 0, step)
+        batch, target = train.labelled_batch(images, boxes, 1, generator(0, "labelled boxes", step))
         columns = np.flatnonzero(batch[0].any(axis=(0, 2)))
         assert target[0, [0, 2]] == pytest.approx([columns[0] / 10, (columns[-1] + 1) / 10])

@@ -219,10 +219,11 @@ def train_boxes_supervised(
     """
     net.requires_grad_(False)
     net.localiser.requires_grad_(True)
-    draw = partial(_labelled_batch, boxes, images, 2 * stage.n_triplets, seed)
+    size = 2 * stage.n_triplets
 
     def batches(first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return (draw(step) for step in range(first, stage.n_steps))
+        for step in range(first, stage.n_steps):
+            yield labelled_batch(images, boxes, size, generator(seed, "labelled boxes", step))
 
     def loss_of(
         batch: tuple[np.ndarray, np.ndarray], step: int
@@ -238,10 +239,10 @@ def train_boxes_supervised(
     return log
 
 
-def _labelled_batch(
-    boxes: np.ndarray, images: np.ndarray, size: int, seed: int, step: int
+def labelled_batch(
+    images: np.ndarray, boxes: np.ndarray, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    rng = generator(seed, "labelled boxes", step)
+    """Images, uint8 (size, S, S, 3), with their boxes, float32 (size, 4); half are mirrored."""
     rows = rng.choice(len(images), size, replace=len(images) < size)
     batch, target = images[rows], boxes[rows].copy()
     mirrored = rng.random(size) < 0.5

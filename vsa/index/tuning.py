@@ -1,7 +1,7 @@
 """The parameters that reach a wanted recall at the least cost, on held-out queries.
 
 Cost is what a query reads, in bytes, not the time it takes: the same index gets the same parameters
-however busy the machine is. Where it was measured, time grew in proportion to them.
+however busy the machine is.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
+from vsa.embedding.train import labelled_batch
 from vsa.models.backbones import make_trunk
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
@@ -72,7 +73,10 @@ def train_detector(
     labels = torch.ones(1, dtype=torch.int64, device=device.device)
 
     def batches(first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return (_labelled_batch(images, boxes, seed, step) for step in range(first, n_steps))
+        for step in range(first, n_steps):
+            rng = generator(seed, "detector", step)
+            batch, target = labelled_batch(images, boxes, _BATCH, rng)
+            yield batch, target * images.shape[1]  # in pixels
 
     def loss_of(
         batch: tuple[np.ndarray, np.ndarray], step: int
@@ -88,19 +92,6 @@ def train_detector(
     log = fit(detector, groups, batches, loss_of, n_steps, "train detector", checkpoint)
     detector.eval()
     return log
-
-
-def _labelled_batch(
-    images: np.ndarray, boxes: np.ndarray, seed: int, step: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images and their boxes in pixels, half of them mirrored."""
-    rng = generator(seed, "detector", step)
-    rows = rng.choice(len(images), _BATCH, replace=len(images) < _BATCH)
-    batch, target = images[rows], boxes[rows].copy()
-    mirrored = rng.random(_BATCH) < 0.5
-    batch[mirrored] = batch[mirrored, :, ::-1]
-    target[mirrored, 0::2] = 1 - target[mirrored, 2::-2]
-    return batch, target * images.shape[1]
 
 
 @torch.inference_mode()

@@ -19,7 +19,6 @@ from vsa.runtime.errors import InputError
 from vsa.study.ledger.bootstrap import Interval
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
