@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -12,6 +14,12 @@ import vsa  # noqa: F401 (before a test imports torch: its threads then wait as 
 PARAMETERS = 'dataset = "synthetic"\nprofile = "smoke"\nseed = 0\noverrides = ""'
 
 WriteNotebook = Callable[..., Path]
+
+# The same examples each time, so that a failure says that the code has changed. Others, to look
+# for what nobody thought of: HYPOTHESIS_PROFILE=explore
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("explore", derandomize=False)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(autouse=True)
