@@ -152,8 +152,8 @@ def _require(root: Path) -> None:
         raise InputError(
             f"the data set {NAME!r} is not there, and cannot be downloaded from here",
             cure=f"Get the development set of AIcrowd's {CHALLENGE} ({SOURCE}), and unpack it so "
-            "that gallery.csv and queries.csv lie in this folder; or set VSA_DATA_DIR to the folder "
-            f"that holds {NAME}/{FOLDER}",
+            "that gallery.csv and queries.csv lie here, or set VSA_DATA_DIR to the folder that has "
+            f"{NAME}/{FOLDER}",
             file=root,
         )
     for name in ("gallery.csv", "queries.csv"):
