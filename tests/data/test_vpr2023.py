@@ -16,6 +16,8 @@ from vsa.data.stable import stable_share
 from vsa.data.vpr2023 import PART, WHOLE, Edition, category_of, checksum, load_vpr2023, split_of
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import data_dir
+from vsa.study import pipeline
+from vsa.study.run import make_run
 
 N_EACH = 8  # products of each of three categories, two pictures and two photos each
 COUNTS = (6 * N_EACH, 6 * N_EACH, 3 * N_EACH)
@@ -108,7 +110,7 @@ def test_the_whole_is_told_and_not_verified(archive, monkeypatch):
     shop = load_vpr2023()
     counts = "a made set (48 pictures, 48 photos, 24 products)"
     why = "not verified, for no checksum of it is known"
-    assert shop.notes == [f"the copy of vpr2023 is {counts}; {why}"]
+    assert shop.notes == [f"vpr2023 is here {counts}; {why}"]
     assert shop.title.endswith(counts)
     assert why in shop.datasheet
 
@@ -234,6 +236,16 @@ def test_an_archive_that_is_there_is_checked_not_downloaded(archive, capsys):
     complete, which = capsys.readouterr().err.splitlines()
     assert complete == f"vpr2023: already complete in {archive}"
     assert "an unknown copy" in which
+
+
+def test_a_run_rests_on_the_copy_that_is_there(archive):
+    run = make_run("vpr2023", "smoke", 0)
+    marks = [pipeline._check_data(run)]
+    assert marks[0] == pipeline._check_data(run)
+    file = archive / "queries.csv"
+    file.write_text("\n".join(file.read_text().splitlines()[:-1]))
+    marks.append(pipeline._check_data(run))
+    assert len({*marks, ""}) == 3
 
 
 # ---------------------------------------------------------------- a sample

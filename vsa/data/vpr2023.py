@@ -124,7 +124,7 @@ def load_vpr2023(max_images_per_table: int | None = None) -> Dataset:
         source=SOURCE,
         licence=LICENCE,
         datasheet=datasheet,
-        notes=[f"{warning}the copy of {NAME} is {edition}; {verified}"],
+        notes=[f"{warning}{NAME} is here {edition}; {verified}"],
         may_show_pictures=False,
     )
 
