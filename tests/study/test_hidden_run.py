@@ -16,12 +16,14 @@ import pytest
 from made_challenge import has_signature, make_archive
 from PIL import Image
 
+from vsa.models.torchvision_models import make_headless
+from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
 from vsa.study.run import make_run
 
 FEW_STEPS = (
-    "category.n_steps=8 category.pretrained=false embedding.pretrained=false embedding.n_steps=2 "
-    "embedding.n_box_steps=[2,2] embedding.n_joint_steps=2 embedding.n_detector_steps=2"
+    "category.n_steps=8 embedding.n_steps=2 embedding.n_box_steps=[2,2] embedding.n_joint_steps=2 "
+    "embedding.n_detector_steps=2"
 )
 
 
@@ -40,6 +42,10 @@ def decoded(text: str) -> Image.Image:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_executed_notebooks_and_the_report_hold_none(tmp_path, monkeypatch):
+    try:
+        make_headless("mobilenet_v2", pretrained=True)
+    except InputError:
+        pytest.skip("no ImageNet weights are at hand")
     make_archive(tmp_path / "data", 12)
     monkeypatch.setenv("VSA_DATA_DIR", str(tmp_path / "data"))
     command = [sys.executable, "-m", "vsa.cli", "reproduce", "--dataset", "vpr2023"]
