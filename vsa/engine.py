@@ -178,7 +178,7 @@ class VisualSearch:
         if segment is not None:
             (self.ranker.segments if self.ranker else Segments()).number(segment)
         given: _Box = check_box(box) if box is not None else "own" if stages.box else None
-        if isinstance(given, str) and self.describer.look == "whole":
+        if isinstance(given, str) and not self.describer.locates:
             given = None  # nobody would look at that box
         turn = self.searching.submit(self._search, photo, k, given, stages, segment, _Clock())
         return turn.result()

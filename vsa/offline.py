@@ -22,6 +22,7 @@ from vsa.data.descriptors import DESCRIPTOR_PX
 from vsa.data.images import load_images
 from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.embedding.describer import describe_photos
+from vsa.embedding.extract import locate
 from vsa.engine import CARD, FORMAT, PAGE
 from vsa.index.build import build_index, kept_from_writers
 from vsa.index.index import Index
@@ -99,9 +100,10 @@ def build(
     some = np.unique(np.linspace(0, len(photos) - 1, _N_TUNING).round().astype(int))
     asking = [photos[row] for row in some] if photos else []
     device = model.category.device
-    asked = describe_photos(
-        model.serving, model.network, model.image_px, shop.root, asking, device
-    ).features
+    boxes = None
+    if model.serving.locates:
+        boxes = locate(model.network, load_images(shop.root, asking, model.image_px), device)
+    asked = describe_photos(model.serving, shop.root, asking, boxes, device)
     return write_engine(
         out,
         model,

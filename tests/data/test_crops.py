@@ -20,7 +20,9 @@ def quarters() -> Image.Image:
 def test_a_box_shows_what_is_within_it():
     crop = crop_square(quarters(), np.float32([0.5, 0.5, 1, 1]), 16)
     assert (crop.shape, crop.dtype) == ((16, 16, 3), np.uint8)
-    assert (np.abs(crop[2:, 2:].astype(int) - 240) <= 2).all()  # at the edges, resampling looks over them
+    assert (
+        np.abs(crop[2:, 2:].astype(int) - 240) <= 2
+    ).all()  # at the edges, resampling looks over them
     both = crop_square(quarters(), np.float32([0, 0, 1, 0.5]), 16)
     assert (both[:14, :6] == 0).all()
     assert (both[:14, 10:] == 80).all()

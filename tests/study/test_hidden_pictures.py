@@ -54,7 +54,10 @@ PLAIN = {
         *("training_figure", "differences_figure", "categories_figure", "confusion_model_figure"),
         *("confusion_fusion_figure", "reliability_figure", "growth_figure"),
     },
-    "embedding": {"training_figure", "recall_figure", "differences_figure", "box_training_figure"},
+    "embedding": {
+        *("training_figure", "recall_figure", "differences_figure", "box_training_figure"),
+        *("looks_figure", "adaptation_figure"),
+    },
     "end_to_end": {"funnel_plot", "waterfall_plot", "ablation_plot"},
     "index": {"recall_plot", "growth_plot", "similarity_plot", "codec_plot"},
     "ranking": {"conversion_plot", "gain_plot", "importance_plot", "calibration_plot"},

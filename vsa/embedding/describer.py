@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +20,9 @@ from PIL import Image
 
 from vsa.data.crops import MARGIN, crop_square, load_crops, needed_px, with_margin
 from vsa.data.images import load_images, square
-from vsa.embedding.extract import Description, describe, locate
-from vsa.embedding.joint import FeatureNet, JointNet
+from vsa.embedding.candidates import PLAIN
+from vsa.embedding.extract import describe
+from vsa.embedding.joint import Adaptation, FeatureNet
 from vsa.models.embedder import Embedder
 from vsa.runtime.device import Device
 
@@ -38,6 +39,11 @@ class Describer:
     image_px: int  # of the square pictures that it sees
     look: Look
     margin: float = MARGIN  # of a crop, as a share of the box's sides
+
+    @property
+    def locates(self) -> bool:
+        """Whether it needs the object's box."""
+        return self.look != "whole"
 
     def needed_px(self, *, is_given: bool = False) -> int:
         """Pixels of the shorter side that a photo has to be decoded with, see `describe`."""
@@ -76,34 +82,47 @@ class Describer:
         return describe(self.net, picture[None], device, boxes=mask).features[0]
 
 
+def plain(architecture: str, image_px: int, device: Device) -> Describer:
+    """A pretrained network as it is, which looks at whole photos.
+
+    Raises InputError for a backbone that is unknown, or whose ImageNet weights cannot be had.
+    """
+    net = FeatureNet(architecture, pretrained=True)
+    net.to(device.device, memory_format=device.memory_format).eval()
+    return Describer(PLAIN, net, image_px, "whole")
+
+
+def adapted(base: Describer, head: Adaptation, look: Look, name: str) -> Describer:
+    """A describer's backbone, unchanged, with a linear adaptation learned upon its features."""
+    net = FeatureNet(base.net.architecture, head.linear.out_features, adapted=True)
+    net.backbone.load_state_dict(base.net.backbone.state_dict())
+    net.head.load_state_dict(head.state_dict())
+    device = next(base.net.parameters()).device
+    net.to(device, memory_format=torch.channels_last).eval()
+    return replace(base, name=name, net=net, look=look)
+
+
 def describe_photos(
     describer: Describer,
-    locator: JointNet,
-    locator_px: int,
     root: Path,
     paths: Sequence[str],
+    boxes: np.ndarray | None,
     device: Device,
     cache: Path | None = None,
-) -> Description:
-    """Features of shoppers' photos `root`/`paths`, each looked at as the describer does.
+) -> np.ndarray:
+    """Features of photos `root`/`paths`, float32 (n, d), each looked at as the describer does.
 
     Parameters
     ----------
-    locator : finds the boxes, where the look asks for them, in squares of `locator_px`.
+    boxes : float32 (n, 4), without margin; None where the look needs none.
     cache : of decoded pictures, as of `vsa.data.images.load_images`.
-
-    Returns
-    -------
-    Features, and the boxes that they were taken from, without margin.
     """
     net, px = describer.net, describer.image_px
-    if describer.look == "whole":
-        return describe(net, load_images(root, paths, px, cache), device)
-    boxes = locate(locator, load_images(root, paths, locator_px, cache), device)
-    if describer.look == "mask":
-        return describe(net, load_images(root, paths, px, cache), device, boxes=boxes)
-    crops = load_crops(root, paths, with_margin(boxes, describer.margin), px, cache)
-    return Description(describe(net, crops, device).features, boxes)
+    if describer.look == "crop" and boxes is not None:
+        crops = load_crops(root, paths, with_margin(boxes, describer.margin), px, cache)
+        return describe(net, crops, device).features
+    mask = boxes if describer.look == "mask" else None
+    return describe(net, load_images(root, paths, px, cache), device, boxes=mask).features
 
 
 def write_describer(folder: Path, describer: Describer) -> None:

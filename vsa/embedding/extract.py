@@ -84,7 +84,7 @@ def describe_catalogue(
     device: Device,
     folder: Path,
     *,
-    boxes: Literal["own"] | None = None,
+    boxes: np.ndarray | Literal["own"] | None = None,
     chunk_size: int = 8192,
 ) -> Description:
     """As `describe`, through files in `folder`: in bounded memory, and resumable.
@@ -99,8 +99,11 @@ def describe_catalogue(
             part = folder / f"part-{start:09d}-{chunk_size}.npz"
             if not part.is_file():
                 chunk = images[start : start + chunk_size]
+                given = boxes
+                if isinstance(boxes, np.ndarray):
+                    given = boxes[start : start + chunk_size]
                 found = describe(
-                    net, chunk, device, boxes=boxes, description=f"describe chunk {number + 1}"
+                    net, chunk, device, boxes=given, description=f"describe chunk {number + 1}"
                 )
                 with atomic_file(part) as draft, draft.open("wb") as stream:
                     np.savez(stream, features=found.features, boxes=found.boxes)

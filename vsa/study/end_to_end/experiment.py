@@ -17,6 +17,7 @@ import torch
 from vsa.category.predictor import CategoryPrediction
 from vsa.data.images import load_images
 from vsa.embedding.describer import describe_photos
+from vsa.embedding.extract import FULL_BOX, locate
 from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
 from vsa.offline import write_engine
 from vsa.runtime.device import pick_device
@@ -85,6 +86,7 @@ class EndToEndLab:
     shop: Shop
     task: IndexTask
     models: TrainedModels
+    plain_hits: np.ndarray | None = None  # bool (n, 60), of the test photos by the plain describer
 
     @cached_property
     def engine(self) -> VisualSearch:
@@ -101,8 +103,12 @@ class EndToEndLab:
         paths = list(asked.paths)
         stored = load_images(root, paths, engine.category.store_px, cache)
         device, describer = engine.category.device, engine.describer
+        boxes = np.tile(FULL_BOX, (len(paths), 1))
+        if describer.locates:
+            squares = load_images(root, paths, engine.image_px, cache)
+            boxes = locate(engine.network, squares, device)
         own, whole = (
-            describe_photos(one, engine.network, engine.image_px, root, paths, device, cache)
+            describe_photos(one, root, paths, boxes, device, cache)
             for one in (describer, replace(describer, look="whole"))
         )
         return Photos(
@@ -110,9 +116,9 @@ class EndToEndLab:
             asked.products,
             asked.categories,
             [engine.category.predict(image) for image in progress(stored, "categories")],
-            own.features,
-            whole.features,
-            own.boxes,
+            own,
+            whole,
+            boxes,
         )
 
     # What each stage is worth --------------------------------------------------------------

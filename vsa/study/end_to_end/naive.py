@@ -32,7 +32,7 @@ class NaivePipeline:
         models, predictor = self.models, self.models.category
         prediction = predictor.predict(square(whole, predictor.store_px))
         box = None
-        if models.serving.look != "whole":
+        if models.serving.locates:
             picture = square(whole, models.image_px)
             box = locate(models.network, picture[None], predictor.device)[0]
         feature = models.serving.describe(whole, box, predictor.device)
