@@ -192,8 +192,8 @@ def looks_figure(ledger: Ledger) -> HouseFigure:
         interval_plot(precision, "mAP", title="Who finds the product, by looking how?"),
         "ways_of_looking",
         "Mean average precision of three networks, by whole photo, mask, learned and true crop.",
-        "mAP over the whole catalogue, test photos, with 95 % intervals. Learned boxes are those of "
-        "the joint network.",
+        "mAP over the whole catalogue, test photos, with 95 % intervals. Learned boxes are those "
+        "of the joint network.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -65,7 +65,7 @@ class EndToEndResults:
         n_identical = (offered[None] == wanted[:, None]).sum(axis=1)
         hits = {ENGINE: found[BY_APPEARANCE] == wanted[:, None], PLAIN: plain_hits}
         same = np.ones(len(wanted), bool)
-        measures = {
+        measures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
             "Identical Recall@1": lambda page: identical_recall_at_k(page, same, 1),
             "Identical Recall@20": lambda page: identical_recall_at_k(page, same, 20),
             "mAP": lambda page: average_precision(page, same, n_identical),
