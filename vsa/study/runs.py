@@ -27,7 +27,7 @@ from vsa.study.embedding.published import (
     read_tables,
     tables_digest,
 )
-from vsa.study.ledger.claims import sentence
+from vsa.study.ledger.claims import sentence, shown_verdict
 from vsa.study.ledger.metrics_file import CLAIM_FIELDS, RECORD_FIELDS, pivot, read_metrics
 from vsa.study.run import Run, make_run
 from vsa.study.settings import Change, write_changes
@@ -162,10 +162,12 @@ class RunReader:
     def claims(self) -> pd.DataFrame:
         """The paper's claims: id, verdict, sentence, statement, effect, interval, ….
 
+        The verdict is what follows from the interval, of a smoke run too; its sentence gives none.
+
         Raises InputError if nothing was measured yet.
         """
         told = [
-            claim | {"sentence": sentence(claim).replace("**", "")}
+            claim | {"sentence": sentence(claim, self.profile).replace("**", "")}
             for claim in self._results()["claims"]
         ]
         first = ["id", "verdict", "sentence"]
@@ -396,9 +398,9 @@ class RunReader:
         if not self._has_metrics:
             return f"<table>{facts}</table>"
         rows = "".join(
-            f"<tr><td>{_cell(claim.id)}</td><td>{_cell(claim.verdict)}</td>"
-            f"<td>{_cell(claim.statement)}</td></tr>"
-            for claim in self.claims.itertuples()
+            f"<tr><td>{_cell(claim['id'])}</td><td>{_cell(shown_verdict(claim, self.profile))}</td>"
+            f"<td>{_cell(claim['statement'])}</td></tr>"
+            for claim in self._results()["claims"]
         )
         heads = "<tr><th>claim</th><th>verdict</th><th>the paper says</th></tr>"
         return f"<table>{facts}</table><table>{heads}{rows}</table>"
@@ -410,7 +412,7 @@ class RunReader:
         yield "profile", f"{self.profile}{changed}"
         yield "seed", str(self.seed)
         if self._has_metrics:
-            verdicts = Counter(self.claims.verdict)
+            verdicts = Counter(shown_verdict(c, self.profile) for c in self._results()["claims"])
             yield "records", f"{len(self.records):,}"
             yield "claims", ", ".join(f"{n} {v}" for v, n in verdicts.items()) or "none judged"
         else:

@@ -155,13 +155,26 @@ def test_intervals_of_an_experiment_come_in_order_of_recording(run):
 
 
 def test_a_verdict_in_a_sentence(run):
-    ledger = filled(run)
+    ledger = filled(make_run("synthetic", "laptop", 3))
     with pytest.raises(InputError, match="was not judged"):
         ledger.verdict("C1")
     ledger.claim(judge("C1", Interval(-0.1, -0.2, -0.05, 50), "Accuracy@1", [KEY]))
     sentence = ledger.verdict("C1")
     assert sentence.startswith("**C1 not reproduced**: Fusing ")
     assert sentence.endswith("(effect -0.100 [-0.200, -0.050] Accuracy@1).")
+    assert ledger.verdicts() == sentence
+
+
+def test_a_smoke_run_keeps_its_verdict_and_does_not_tell_it(run):
+    ledger = filled(run)
+    ledger.claim(judge("C1", Interval(-0.1, -0.2, -0.05, 50), "Accuracy@1", [KEY]))
+    ledger.save()
+    assert stored(run)["claims"][0]["verdict"] == "not reproduced"
+    for told in (ledger.verdicts(), ledger.verdict("C1")):
+        note, sentence = told.split("\n\n")
+        assert "its numbers mean nothing" in note
+        assert sentence.startswith("**C1 not judged at smoke**: Fusing ")
+        assert "reproduced" not in told
 
 
 @pytest.mark.parametrize(
