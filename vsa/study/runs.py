@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from vsa.data.schema import BOX
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import artifacts_dir, reports_dir
 from vsa.runtime.registry import unknown
+from vsa.study.commands import vsa_command
 from vsa.study.embedding.jobs import JUDGED, Judged, find_folder, read_found
 from vsa.study.embedding.published import (
     FOLDER,
@@ -66,13 +66,7 @@ def open_run(name: str) -> RunReader:
 
 def command_of(run: Run, verb: str) -> str:
     """What to type for a run: ``vsa reproduce --dataset … --profile …``."""
-    return _command(run.dataset, run.profile, run.seed, run.overrides, verb)
-
-
-def _command(dataset: str, profile: str, seed: int, overrides: str, verb: str) -> str:
-    words = ["vsa", *verb.split(), "--dataset", dataset, "--profile", profile]
-    words += ["--seed", str(seed), *(["--set", overrides] if overrides else [])]
-    return shlex.join(words)
+    return vsa_command(verb, run.dataset, run.profile, run.seed, run.overrides)
 
 
 def _names() -> list[str]:
@@ -138,7 +132,8 @@ class RunReader:
 
     def command(self, verb: str) -> str:
         """What to type for this run, as of `command_of`."""
-        return _command(self.dataset, self.profile, self.seed, self.about["overrides"], verb)
+        overrides = self.about["overrides"]
+        return vsa_command(verb, self.dataset, self.profile, self.seed, overrides)
 
     @property
     def measured(self) -> dict[str, Any]:

@@ -1,31 +1,39 @@
+import base64
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
+from vsa.study import commands
 from vsa.study.figures.grids import image_grid
 from vsa.study.figures.style import save_figure
 from vsa.study.ledger import environment
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.claims import judge, judge_all, load_claims
 from vsa.study.ledger.ledger import Ledger
-from vsa.study.ledger.metrics_file import record_text
+from vsa.study.ledger.metrics_file import read_metrics, record_key, record_text
 from vsa.study.ledger.registry import METRICS
-from vsa.study.ledger.reporting import content, write_report
+from vsa.study.ledger.reporting import content, report, write_report
 from vsa.study.ledger.reporting.content import effect_text, reproduce_command
+from vsa.study.ledger.reporting.headline import CATEGORY
 from vsa.study.ledger.sections import SECTIONS
 from vsa.study.run import make_run
+from vsa.study.settings import parse_changes
 
 NASTY = "<script>alert('x')</script> | **b** `c` [d](http://e.example) & \"f\" 'g'\nh"
 NUMBER = re.compile(r"\d[\d,]*\.\d+")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -66,7 +74,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path))
-    return make_run("synthetic", "smoke", 5)
+    return make_run("synthetic", "laptop", 5)
 
 
 def add_catalogue(run, text="Synthetic shop"):
@@ -119,12 +127,56 @@ def test_the_page_is_valid_alone_and_accessible(run):
     assert '<html lang="en">' in html
     assert len(page.images) == 1
     assert page.images[0]["alt"] == "Synthetic shop"
-    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
+    assert all(load.startswith("data:image/webp;base64,") for load in page.loads)
     assert not re.search(r"https?://|url\(|@import", html)
     assert page.scripts == 0
     assert set(page.headers) == {"col", "row"}
     assert len(set(page.ids)) == len(page.ids)
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+
+
+def test_the_first_lines_are_the_numbers_the_advice_and_the_contents(run):
+    add_catalogue(run)
+    add_category(run)
+    markdown, html = written(run)
+    for text in (markdown, text_of(html)):
+        places = [
+            text.index(words)
+            for words in (
+                "Whole path",
+                "Plain network",
+                "Category",
+                "0.812",
+                "Learned boxes",
+                "Time to answer",
+                "No advice: ",
+                "Verdicts",
+            )
+        ]
+        assert places == sorted(places)
+        assert text[places[0] : places[-1]].count("not measured") == 4
+    contents = html.split("<nav")[1].split("</nav>")[0]
+    headings = re.findall(r'<h2 id="([^"]+)"', html.split("</nav>")[1])
+    assert re.findall('href="#([^"]+)"', contents) == headings
+    assert headings[0] == "verdicts"
+
+
+def test_a_smoke_report_says_so_first_and_gives_no_verdict(run):
+    smoke = make_run("synthetic", "smoke", 5)
+    for each in (run, smoke):
+        add_catalogue(each)
+        add_category(each)
+    words = "its numbers mean nothing"
+    for text in written(smoke):
+        assert text.index(words) < text.index("Whole path")
+        assert "– not judged at smoke" in re.sub("[*]", "", text)
+        assert "✓" not in text
+        assert not re.search(r"\breproduced\*\*|inconclusive<|> reproduced<", text)
+        assert "Each verdict follows" not in text
+        assert "No advice: " in text
+    assert not [text for text in written(run) if words in text]
+    judged, kept = (read_metrics(each.reports / "metrics.json") for each in (run, smoke))
+    assert judged["claims"] == kept["claims"]
 
 
 def test_both_forms_show_every_number_and_verdict(run):
@@ -144,7 +196,7 @@ def test_both_forms_show_every_number_and_verdict(run):
             "0.414",
             "1,234",
             "n = 50; training seeds = 3; in brackets: 95 % bootstrap interval",
-            "make reproduce DATASET=synthetic PROFILE=smoke SEED=5",
+            "make reproduce DATASET=synthetic PROFILE=laptop SEED=5",
             "What is simulated",
             "Category prediction",
         ):
@@ -182,8 +234,9 @@ def test_a_changed_number_changes_the_report(run):
         value = record["value"]
         record["value"] = 0.6789
         path.write_text(json.dumps(metrics))
+        times = 2 if record_key(record) == "/".join((*CATEGORY, "Accuracy@1")) else 1
         for old, new in zip(before, written(run), strict=True):
-            assert new.count("0.679") == old.count("0.679") + 1, f"record {i} is not shown once"
+            assert new.count("0.679") == old.count("0.679") + times, f"record {i} is not shown"
         record["value"] = value
     metrics["claims"][0]["effects"]["b"]["effect"] = 0.2222
     path.write_text(json.dumps(metrics))
@@ -240,7 +293,7 @@ def test_the_papers_value_appears_once_someone_read_it(run, monkeypatch):
 
 def test_sections_of_different_seeds_give_a_command_each(run):
     add_catalogue(run)
-    add_category(make_run("synthetic", "smoke", 6))
+    add_category(make_run("synthetic", "laptop", 6))
     markdown, _ = written(run)
     assert "SEED=5\n" in markdown
     assert "SEED=6\n" in markdown
@@ -277,16 +330,33 @@ def test_a_lost_figure_names_the_cure(run):
         write_report(run.reports)
 
 
-def test_command_survives_a_shell_and_make(tmp_path):
-    name = "folder:Ba$$ $(shell date) `x` {y} 'z' # %"
-    (tmp_path / "Makefile").write_text('export DATASET\nreproduce:\n\t@echo "$$DATASET"\n')
-    command = reproduce_command({"dataset": name, "profile": "full"}, 1)
+def typed(command, folder):
+    """What make gets of a command that someone types there: DATASET, PROFILE, SEED and SET."""
+    lines = "".join(f'\t@echo "$${name}"\n' for name in VARIABLES)
+    (folder / "Makefile").write_text(f"export {' '.join(VARIABLES)}\nreproduce:\n{lines}")
     # make that is called by make speaks of folders
     outside = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     done = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, env=outside, capture_output=True, text=True
+        ["bash", "-c", command], cwd=folder, env=outside, capture_output=True, text=True
     )
-    assert done.stdout == f"{name}\n"
+    return dict(zip(VARIABLES, done.stdout.split("\n"), strict=False))
+
+
+VARIABLES = ("DATASET", "PROFILE", "SEED", "SET")
+
+
+def test_command_survives_a_shell_and_make(tmp_path):
+    name = "folder:Ba$$ $(shell date) `x` {y} 'z' # %"
+    changes = {
+        "embedding.margin": {"value": 0.3, "profile": 0.5},
+        "category.architecture": {"value": "it's $mine", "profile": "b"},
+        "end_to_end.n_clients": {"value": [1, 2], "profile": [1]},
+    }
+    run = {"dataset": name, "profile": "full", "changes": changes}
+    got = typed(reproduce_command(run, 7), tmp_path)
+    assert (got["DATASET"], got["PROFILE"], got["SEED"]) == (name, "full", "7")
+    told = {name: change["value"] for name, change in changes.items()}
+    assert parse_changes(got["SET"]) == told
 
 
 def test_command_is_quoted_where_it_must_be():
@@ -295,12 +365,101 @@ def test_command_is_quoted_where_it_must_be():
     )
 
 
+def commands_of(html):
+    return [unescape(text) for text in re.findall("<pre[^>]*><code>(.*)</code></pre>", html)]
+
+
+@pytest.mark.parametrize("place", ["home", "checkout", "elsewhere"])
+def test_a_folder_is_named_by_where_it_lies(tmp_path, monkeypatch, place):
+    for name, folder in (("ARTIFACTS", "artifacts"), ("REPORTS", "reports")):
+        monkeypatch.setenv(f"VSA_{name}_DIR", str(tmp_path / folder))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(commands, "ROOT", tmp_path / "checkout")
+    shop = tmp_path / place / "of Ann's" / "my $hop"
+    shop.mkdir(parents=True)
+    (tmp_path / "checkout").mkdir(exist_ok=True)
+    run = make_run(f"folder:{shop}", "laptop", 3, "embedding.margin=0.3")
+    run.begin()
+    ledger = Ledger.open(run, "01_catalogue")
+    ledger.record("data", "catalogue", "images", 3)
+    ledger.save()
+    (command,) = commands_of(written(run)[1])
+    got = typed(command, tmp_path / "checkout")
+    monkeypatch.chdir(tmp_path / "checkout")
+    assert (got["SEED"], got["SET"]) == ("3", "embedding.margin=0.3")
+    assert make_run(got["DATASET"], got["PROFILE"], 3, got["SET"]) == run
+    assert (str(tmp_path) in command) == (place == "elsewhere")
+
+    shutil.rmtree(run.artifacts)
+    for text in written(run):
+        assert "whole path there" in text
+        assert str(tmp_path) not in text
+
+
+def test_pictures_lose_nothing_where_they_are_drawn_and_room_where_they_are_photographs(tmp_path):
+    drawn = Image.new("RGB", (300, 200), "white")
+    drawn.paste("navy", (50, 50, 250, 150))
+    noise = np.random.default_rng(0).normal(128, 40, (50, 75)).clip(0, 255).astype(np.uint8)
+    photo = Image.fromarray(noise).resize((300, 200), Image.Resampling.BICUBIC).convert("RGB")
+    for name, picture in (("drawn", drawn), ("photo", photo)):
+        path = tmp_path / f"{name}.png"
+        picture.save(path, dpi=(144, 144))
+        told = report._embedded(path)
+        assert (told["width"], told["height"]) == (200, 133)
+        content = base64.b64decode(told["uri"].removeprefix("data:image/webp;base64,"))
+        assert len(content) < path.stat().st_size / 2
+        error = np.abs(np.subtract(picture, Image.open(io.BytesIO(content)), dtype=float))
+        assert error.max() == 0 if name == "drawn" else error.mean() < 3
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+def test_on_a_phone_the_page_is_no_wider_and_figures_keep_their_size(run):
+    from playwright.sync_api import sync_playwright
+
+    long = "a_name_without_any_blank_in_it_" * 5
+    add_catalogue(run, long)
+    add_category(run, long)
+    wide = image_grid(np.zeros((12, 40, 60, 3), np.uint8), n_columns=12)
+    ledger = Ledger.open(run, "06_end_to_end")
+    for i in range(8):
+        ledger.record("clients", f"{long}{i}", "mAP", Interval(0.5, 0.4, 0.6, 9))
+        ledger.record("clients", f"{long}{i}", "IoU@0.5", Interval(0.5, 0.4, 0.6, 9))
+    save_figure(wide, run, "wide", long, "06_end_to_end", long)
+    ledger.save()
+    written(run)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        for width in (390, 1280):
+            tab = browser.new_page(viewport={"width": width, "height": 800})
+            tab.goto((run.reports / "report.html").as_uri())
+            assert tab.evaluate("document.documentElement.scrollWidth") == width
+            figures = tab.evaluate(
+                "[...document.images].map(i => [i.clientWidth, i.clientHeight,"
+                " i.naturalWidth, i.naturalHeight, +i.getAttribute('width')])"
+            )
+            assert len(figures) == 2
+            for shown, high, full, full_high, size in figures:
+                assert shown / high == pytest.approx(full / full_high, rel=0.02)
+                assert shown == size if width == 390 else shown <= size
+            assert max(size for *_, size in figures) > 390
+            boxes = tab.evaluate(
+                "[...document.querySelectorAll('.scroll')].map(b => [b.clientWidth, b.scrollWidth])"
+            )
+            assert all(inside <= width for inside, _ in boxes)
+            if width == 390:
+                assert sum(whole > inside for inside, whole in boxes) >= 3
+        browser.close()
+
+
 @pytest.mark.parametrize(
     "folder",
     sorted(path.parent for path in (ROOT / "reports").glob("*/metrics.json")),
     ids=lambda folder: folder.name,
 )
-def test_every_number_of_a_published_report_comes_from_its_ledger(folder, tmp_path):
+def test_every_number_of_a_published_report_comes_from_its_ledger(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "_embedded", lambda path: {"uri": "", "width": 1, "height": 1})
     copy = Path(shutil.copytree(folder, tmp_path / folder.name))
     write_report(copy)
     metrics = json.loads((folder / "metrics.json").read_text())

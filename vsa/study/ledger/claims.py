@@ -115,7 +115,7 @@ def shown_verdict(claim: Mapping[str, Any], profile: str) -> str:
 
 
 def sentence(claim: Mapping[str, Any], profile: str) -> str:
-    """A claim in a sentence of Markdown: verdict as shown, effects with intervals, what it lacks."""
+    """A claim in a sentence of Markdown: `shown_verdict`, effects with intervals, what it lacks."""
     effects = "; ".join(
         f"{name or 'effect'} {part['effect']:+.3f} [{part['ci_low']:+.3f}, {part['ci_high']:+.3f}]"
         for name, part in claim["effects"].items()

@@ -103,6 +103,7 @@ _METRICS = [
         for k in (1, 5, 20, 60)
     ),
     Metric("mAP", "", "higher", "Mean over queries of the average precision of identical items"),
+    Metric("mAP difference", "", "higher", "mAP of the first minus the second", "+.3f"),
     Metric(
         "Identical Recall@1 difference",
         "",
