@@ -37,7 +37,12 @@ from vsa.study.ledger.sections import SECTIONS
 from vsa.study.ledger.sentences import difference_sentence, not_compared
 from vsa.study.run import Run
 
-EMPTY: dict[str, Any] = {"run": {"sections": {}, "dataset_card": {}}, "records": [], "claims": []}
+EMPTY: dict[str, Any] = {
+    "run": {"sections": {}, "dataset_card": {}},
+    "replaced": {},
+    "records": [],
+    "claims": [],
+}
 
 
 @dataclass
@@ -226,7 +231,9 @@ class Ledger:
             "versions": environment.versions(),
         }
         run_time_s = round(time.monotonic() - self._started, 1)
-        own = {"seed": self.run.seed, **made, "run_time_s": run_time_s}
+        # the longest yet: networks were trained then, and not merely read
+        longest_s = max(run_time_s, others["replaced"].get("longest_s", 0.0))
+        own = {"seed": self.run.seed, **made, "run_time_s": run_time_s, "longest_s": longest_s}
         sections = others["run"]["sections"] | {self.section: own}
         content = {
             "run": {
@@ -253,7 +260,7 @@ class Ledger:
         return self.path
 
     def _others(self) -> dict[str, Any]:
-        """What the file holds of other sections."""
+        """What the file holds of other sections, and of this one's making."""
         if not self.path.exists():
             return EMPTY
         content = read_metrics(self.path)
@@ -269,6 +276,7 @@ class Ledger:
         sections = {k: v for k, v in run["sections"].items() if k != self.section}
         return {
             "run": run | {"sections": sections},
+            "replaced": run["sections"].get(self.section, {}),
             "records": [r for r in content["records"] if r["section"] != self.section],
             "claims": [c for c in content["claims"] if c["section"] != self.section],
         }
