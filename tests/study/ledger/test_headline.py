@@ -85,7 +85,7 @@ def test_five_numbers_with_their_intervals_and_the_plain_network_beside_the_engi
         "given the learned crop 0.310 [0.260, 0.360]",
     )
     assert boxes.notes == ("best constant box 0.500 [0.450, 0.550]",)
-    assert latency.notes == ("one photo at a time", "1,234 items")
+    assert latency.notes == ("one photo at a time", "among 1,234 items")
     assert whole.section == "06_end_to_end"
 
 

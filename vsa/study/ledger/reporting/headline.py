@@ -109,7 +109,7 @@ def _latency(records: Sequence[Record]) -> Number:
         items = experiment.removeprefix(LATENCY)
         if (section, variant, record["metric"]) == (_END, ALL_STAGES, P95) and items != experiment:
             value = f"{record_text(record)} {record['unit']}"
-            notes = ("one photo at a time", items)
+            notes = ("one photo at a time", f"among {items}")
             return replace(_ANSWER, value=value, section=section, notes=notes)
     return _ANSWER
 
