@@ -58,7 +58,7 @@ def reproduce(
     Parameters
     ----------
     dataset : str
-        ``synthetic``, ``grocery``, ``clothing`` or ``folder:PATH``.
+        ``synthetic``, ``grocery``, ``clothing``, ``vpr2023`` or ``folder:PATH``.
     profile : str
         ``smoke``, ``laptop`` or ``full``.
     seed : int
@@ -161,8 +161,8 @@ def _is_alive(pid: int) -> bool:
 def _check_data(run: Run) -> str:
     """Name an absent or altered data set, or a bad table, before a notebook runs.
 
-    Returns a fingerprint of what a data set of one's own holds; those that came with the package
-    are fixed, or made from it.
+    Returns a fingerprint of what a data set that users bring holds; others are made from the
+    package, or known to the last byte.
     """
     source, name = find_source(run.dataset), run.dataset
     is_own = name in DATASETS and DATASETS.is_own(name)
@@ -170,11 +170,12 @@ def _check_data(run: Run) -> str:
         return ""
     # Imported here: pandas is slow to import, and what is drawn needs no check
     from vsa.data.load import fingerprint_dataset, load_dataset
+    from vsa.data.public import PUBLIC
 
     dataset = load_dataset(name, seed=run.seed, settings=run.settings.data)
     for note in dataset.notes:
         print(f"vsa: {note}", file=sys.stderr, flush=True)
-    if is_own:
+    if is_own and name in PUBLIC:
         return ""
     made_by = DATASETS.identity(name) if name in DATASETS else name
     return fingerprint_dataset(dataset, made_by)

@@ -56,6 +56,11 @@ class Run:
         return write_changes(self.changes)
 
     @property
+    def may_show_pictures(self) -> bool:
+        """Whether its notebooks and report may hold pictures of the data set."""
+        return find_source(self.dataset).may_show_pictures
+
+    @property
     def artifacts(self) -> Path:
         folder = artifacts_dir() / self.name
         owner = _owner(folder)

@@ -1,8 +1,9 @@
 import pytest
 
+from vsa.embedding import candidates
 from vsa.study.category.results import FUSION
 from vsa.study.embedding import variants
-from vsa.study.end_to_end import experiment
+from vsa.study.end_to_end import experiment, results
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.metrics_file import read_metrics
@@ -60,6 +61,8 @@ def test_names_are_those_of_the_rooms_that_record_them():
     assert NO_RERANK[2] in experiment.LEFT_OUT
     assert module.ALL_STAGES == experiment.ALL
     assert CATEGORY[2] == FUSION
+    assert (WHOLE_PATH[0], results.AGAINST_PLAIN, results.ENGINE) == ENGINE
+    assert (PLAIN[2], PLAIN_CROP[2]) == (candidates.PLAIN, candidates.PLAIN_CROP)
     assert (BOXES[2], CONSTANT_BOX[2]) == (variants.JOINT, variants.CONSTANT_BOX)
     places = (ENGINE, PLAIN, WHOLE_PATH, CATEGORY, BOXES)
     assert {place[0] for place in places} <= set(SECTIONS)
