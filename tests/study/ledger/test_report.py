@@ -1,11 +1,8 @@
 import base64
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +12,6 @@ from PIL import Image
 
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
-from vsa.study import commands
 from vsa.study.figures.grids import image_grid
 from vsa.study.figures.style import save_figure
 from vsa.study.ledger import environment
@@ -25,11 +21,10 @@ from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.metrics_file import read_metrics, record_key, record_text
 from vsa.study.ledger.registry import METRICS
 from vsa.study.ledger.reporting import content, report, write_report
-from vsa.study.ledger.reporting.content import effect_text, reproduce_command
+from vsa.study.ledger.reporting.content import effect_text
 from vsa.study.ledger.reporting.headline import CATEGORY
 from vsa.study.ledger.sections import SECTIONS
 from vsa.study.run import make_run
-from vsa.study.settings import parse_changes
 
 NASTY = "<script>alert('x')</script> | **b** `c` [d](http://e.example) & \"f\" 'g'\nh"
 NUMBER = re.compile(r"\d[\d,]*\.\d+")
@@ -328,72 +323,6 @@ def test_a_lost_figure_names_the_cure(run):
     (run.figures / "grid.png").unlink()
     with pytest.raises(InputError, match=r"'grid' is missing.*make reproduce"):
         write_report(run.reports)
-
-
-def typed(command, folder):
-    """What make gets of a command that someone types there: DATASET, PROFILE, SEED and SET."""
-    lines = "".join(f'\t@echo "$${name}"\n' for name in VARIABLES)
-    (folder / "Makefile").write_text(f"export {' '.join(VARIABLES)}\nreproduce:\n{lines}")
-    # make that is called by make speaks of folders
-    outside = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=outside, capture_output=True, text=True
-    )
-    return dict(zip(VARIABLES, done.stdout.split("\n"), strict=False))
-
-
-VARIABLES = ("DATASET", "PROFILE", "SEED", "SET")
-
-
-def test_command_survives_a_shell_and_make(tmp_path):
-    name = "folder:Ba$$ $(shell date) `x` {y} 'z' # %"
-    changes = {
-        "embedding.margin": {"value": 0.3, "profile": 0.5},
-        "category.architecture": {"value": "it's $mine", "profile": "b"},
-        "end_to_end.n_clients": {"value": [1, 2], "profile": [1]},
-    }
-    run = {"dataset": name, "profile": "full", "changes": changes}
-    got = typed(reproduce_command(run, 7), tmp_path)
-    assert (got["DATASET"], got["PROFILE"], got["SEED"]) == (name, "full", "7")
-    told = {name: change["value"] for name, change in changes.items()}
-    assert parse_changes(got["SET"]) == told
-
-
-def test_command_is_quoted_where_it_must_be():
-    assert reproduce_command({"dataset": "folder:my shop", "profile": "full"}, 1) == (
-        "make reproduce 'DATASET=folder:my shop' PROFILE=full SEED=1"
-    )
-
-
-def commands_of(html):
-    return [unescape(text) for text in re.findall("<pre[^>]*><code>(.*)</code></pre>", html)]
-
-
-@pytest.mark.parametrize("place", ["home", "checkout", "elsewhere"])
-def test_a_folder_is_named_by_where_it_lies(tmp_path, monkeypatch, place):
-    for name, folder in (("ARTIFACTS", "artifacts"), ("REPORTS", "reports")):
-        monkeypatch.setenv(f"VSA_{name}_DIR", str(tmp_path / folder))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(commands, "ROOT", tmp_path / "checkout")
-    shop = tmp_path / place / "of Ann's" / "my $hop"
-    shop.mkdir(parents=True)
-    (tmp_path / "checkout").mkdir(exist_ok=True)
-    run = make_run(f"folder:{shop}", "laptop", 3, "embedding.margin=0.3")
-    run.begin()
-    ledger = Ledger.open(run, "01_catalogue")
-    ledger.record("data", "catalogue", "images", 3)
-    ledger.save()
-    (command,) = commands_of(written(run)[1])
-    got = typed(command, tmp_path / "checkout")
-    monkeypatch.chdir(tmp_path / "checkout")
-    assert (got["SEED"], got["SET"]) == ("3", "embedding.margin=0.3")
-    assert make_run(got["DATASET"], got["PROFILE"], 3, got["SET"]) == run
-    assert (str(tmp_path) in command) == (place == "elsewhere")
-
-    shutil.rmtree(run.artifacts)
-    for text in written(run):
-        assert "whole path there" in text
-        assert str(tmp_path) not in text
 
 
 def test_pictures_lose_nothing_where_they_are_drawn_and_room_where_they_are_photographs(tmp_path):
