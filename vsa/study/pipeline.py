@@ -35,6 +35,7 @@ from vsa.runtime.paths import (
 from vsa.runtime.registry import Registry, has_plugins, plugin_files
 from vsa.runtime.system import explain_quoted, refusals_explained
 from vsa.runtime.threads import n_threads
+from vsa.study import pace
 from vsa.study.run import Run, make_run
 
 # Links beside a run's files. In paths through them Snakemake finds no braces, whatever the user's
@@ -93,7 +94,7 @@ def reproduce(
         files = _check_data(run)
         target = f"notebooks/{until}.ipynb" if until else f"{REPORTS_LINK}/report.html"
         with locked(run) as lock:
-            _snakemake(run, target, files, lock)
+            _snakemake(run, target, files, lock, pace.begin_plan(run, until))
         _repeat_warnings(run, until or "[0-9]*")
     return run.artifacts / target if until else run.reports / "report.html"
 
@@ -235,7 +236,7 @@ def _link(link: Path, target: Path) -> None:
     link.symlink_to(target)
 
 
-def _snakemake(run: Run, target: str, files: str, lock: int) -> None:
+def _snakemake(run: Run, target: str, files: str, lock: int, plan: Path) -> None:
     """Make `target`, a path from the run's folder; raises NotebookError saying what failed."""
     config, failure = run.artifacts / "config.json", run.artifacts / ".failure.json"
     failure.write_text(" " * _ROOM_FOR_FAILURE, encoding="utf-8")
@@ -265,6 +266,7 @@ def _snakemake(run: Run, target: str, files: str, lock: int) -> None:
         "VSA_FAILURE": str(failure),
         "VSA_PLUGINS": os.pathsep.join(str(path) for path in plugin_files()),
         "VSA_PIPELINE_PID": str(os.getpid()),
+        pace.VARIABLE: str(plan),
     }
     # Snakemake's own words go to a file, those of the notebooks (its standard output) to ours.
     # The lock goes on to Snakemake, which may outlive us by a moment.

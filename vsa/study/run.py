@@ -148,6 +148,11 @@ def _readable(name: str) -> str:
     return "-".join(short.split())
 
 
+def known_dataset(name: str) -> str | None:
+    """The data set that a run of that name is of, with its folder; None without working files."""
+    return _owner(artifacts_dir() / name)
+
+
 def _note(artifacts: Path) -> Path:
     return artifacts / "run.json"
 

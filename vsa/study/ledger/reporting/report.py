@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
@@ -17,6 +18,7 @@ from vsa.runtime.checked import MANIFEST, write_manifest
 from vsa.runtime.markup import escape_markdown
 from vsa.study.ledger.reporting.content import read_content
 
+_FLAT = 0.9  # share of pixels like their neighbour; plots have 0.92 to 0.97, photographs less
 _OPTIONS: dict[str, Any] = {
     "loader": PackageLoader("vsa.study.ledger.reporting"),
     "undefined": StrictUndefined,
@@ -65,10 +67,25 @@ def _escaped(value: object) -> str:
 
 
 def _embedded(path: Path) -> dict[str, Any]:
-    """The picture as text, and its width in CSS pixels, 96 to the inch."""
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as picture:
-        dpi = picture.info.get("dpi", (96, 96))[0]
-        width = round(picture.width * 96 / dpi)
-    text = base64.b64encode(content).decode("ascii")
-    return {"uri": f"data:image/png;base64,{text}", "width": width}
+    """The picture as text, and its size in CSS pixels, 96 to the inch.
+
+    WebP takes a third of PNG's room. What was drawn, and so is flat, loses nothing; among
+    photographs a loss that nobody sees saves half again.
+    """
+    with Image.open(path) as picture:
+        scale = 96 / picture.info.get("dpi", (96, 96))[0]
+        pixels = picture.convert("RGB")
+    stream = io.BytesIO()
+    if _flat_share(pixels) > _FLAT:
+        pixels.save(stream, "WEBP", lossless=True, method=1)
+    else:
+        pixels.save(stream, "WEBP", quality=85)
+    text = base64.b64encode(stream.getvalue()).decode("ascii")
+    size = {"width": round(pixels.width * scale), "height": round(pixels.height * scale)}
+    return {"uri": f"data:image/webp;base64,{text}", **size}
+
+
+def _flat_share(picture: Image.Image) -> float:
+    """The share of pixels that equal their left neighbour."""
+    pixels = np.asarray(picture)
+    return float((pixels[:, 1:] == pixels[:, :-1]).all(axis=2).mean())
