@@ -82,6 +82,14 @@ def test_a_describer_is_read_as_it_was_written(dim, adapted, photo, tmp_path):
     )
 
 
+def test_a_joint_network_is_written_as_one_that_describes(joint, photo, tmp_path):
+    write_describer(tmp_path, Describer("joint", joint, PX, "crop"))
+    after, device = read_describer(tmp_path, pick_device()), pick_device()
+    assert not isinstance(after.net, JointNet)
+    before = Describer("joint", joint, PX, "crop").describe(photo, BOX, device)
+    np.testing.assert_array_equal(after.describe(photo, BOX, device), before)
+
+
 def test_an_adaptation_is_a_linear_map_of_unit_features(photo):
     torch.manual_seed(0)
     net, plain = FeatureNet("googlenet_4a", 16, adapted=True).eval(), FeatureNet("googlenet_4a")

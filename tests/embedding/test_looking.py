@@ -144,8 +144,8 @@ def test_records_say_who_finds_what_and_which_is_served(finished, tmp_path):
         if text == "plain: learned crop − whole photo":
             expected = known["plain, learned crop"].value - known[PLAIN].value
             assert interval.value == pytest.approx(expected, abs=1e-5)  # as they are rounded
-    assert set(ledger.intervals(ON_VALIDATION, "mAP")) == set(CANDIDATES)
-    assert list(ledger.intervals(SERVED, "mAP")) == [choice.name]
+    assert set(ledger.table(ON_VALIDATION).index) == set(CANDIDATES)
+    assert list(ledger.table(SERVED).index) == [choice.name]
     text = reading_of_looks(ledger, choice)
     assert f"The engine serves *{choice.name}*" in text
     assert "not compared" not in text

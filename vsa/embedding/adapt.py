@@ -66,8 +66,9 @@ def adapt(
     rows : of the queries that may be learned from, for the principal components.
     judge : function that maps features → the score of it on validation photos, higher is better.
     """
-    known = np.concatenate([*(view[rows] for view in views), catalogue])
-    starts = {power: _components(known, settings.adapted_dim, power) for power in POWERS}
+    starts = _starts(
+        np.concatenate([*(view[rows] for view in views), catalogue]), settings.adapted_dim
+    )
     scores = {power: judge(mapping(head)) for power, head in starts.items()}
     power = max(scores, key=lambda power: scores[power])
     head, steps = starts[power], _Steps(views, catalogue, source, settings, seed)
@@ -142,16 +143,18 @@ class _Steps:
             )
 
 
-def _components(features: np.ndarray, dim: int, power: float) -> Adaptation:
-    """Principal components of unit features (n, d), each divided by its spread to a power."""
+def _starts(features: np.ndarray, dim: int) -> dict[float, Adaptation]:
+    """Principal components of unit features (n, d), divided by their spread to each power."""
     dim = min(dim, *features.shape)
     middle = features.mean(axis=0)
     _, spread, axes = np.linalg.svd(features - middle, full_matrices=False)
-    spread = spread[:dim] / np.sqrt(len(features))
-    weight = axes[:dim] / np.maximum(spread, 1e-6 * spread[0])[:, None] ** power
-    weight /= np.linalg.norm((features - middle) @ weight.T, axis=1).mean()  # of length 1 or so
-    head = Adaptation(features.shape[1], dim)
-    with torch.no_grad():
-        head.linear.weight.copy_(torch.from_numpy(weight))
-        head.linear.bias.copy_(torch.from_numpy(-weight @ middle))
-    return head
+    spread = np.maximum(spread[:dim], 1e-6 * spread[0]) / np.sqrt(len(features))
+    heads = {}
+    for power in POWERS:
+        weight = axes[:dim] / spread[:, None] ** power
+        weight /= np.linalg.norm((features - middle) @ weight.T, axis=1).mean()  # about unit length
+        heads[power] = Adaptation(features.shape[1], dim)
+        with torch.no_grad():
+            heads[power].linear.weight.copy_(torch.from_numpy(weight))
+            heads[power].linear.bias.copy_(torch.from_numpy(-weight @ middle))
+    return heads

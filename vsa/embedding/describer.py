@@ -126,9 +126,13 @@ def describe_photos(
 
 
 def write_describer(folder: Path, describer: Describer) -> None:
-    """Write a describer, as it was trained and not frozen, into an empty folder."""
+    """Write a describer, as it was trained and not frozen, into an empty folder.
+
+    Of a joint network, what locates is left out.
+    """
     net = describer.net
-    torch.save({k: v.cpu() for k, v in net.state_dict().items()}, folder / "network.pth")
+    state = {k: v.cpu() for k, v in net.state_dict().items() if not k.startswith("localiser.")}
+    torch.save(state, folder / "network.pth")
     card = {
         "name": describer.name,
         "architecture": net.architecture,
