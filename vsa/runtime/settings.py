@@ -42,7 +42,7 @@ def make_settings(kind: type[S], values: Mapping[str, Any], where: str = "") -> 
     """
     _refuse_unknown(kind, values, where)
     try:
-        made: S = _checker(kind).validate_python(values)
+        made: S = _checker(kind).validate_python(values)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -51,7 +51,12 @@ def _imported(code: str) -> frozenset[str]:
             found += [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
         elif isinstance(node, ast.Call):
             match node.func, node.args:
-                case ast.Name("announce"), [ast.Constant("datasets"), _, ast.Constant(place), *_]:
+                case ast.Name("announce"), [
+                    ast.Constant("datasets"),
+                    _,
+                    ast.Constant(str(place)),
+                    *_,
+                ]:
                     found.append(place.partition(":")[0])
     own = [name.split(".") for name in found if name.partition(".")[0] == "vsa"]
     return frozenset(".".join(parts[:n]) for parts in own for n in range(1, len(parts) + 1))
@@ -60,5 +65,7 @@ def _imported(code: str) -> frozenset[str]:
 def _files(names: Iterable[str]) -> list[Path]:
     """Those of modules; nothing for names that are none."""
     places = [ROOT.joinpath(*name.split(".")) for name in names]
-    either = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    either = [
+        file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")
+    ]
     return [file for file in either if file.is_file()]

@@ -39,12 +39,16 @@ def write_report(run_folder: Path) -> tuple[Path, Path]:
     """
     content = read_content(run_folder)
     markdown = markdown_environment().get_template("RESULTS.md.j2").render(content)
-    html = _html_environment().get_template("report.html.j2").render(
-        content,
-        style=Markup(
-            (resources.files("vsa.study.ledger.reporting") / "templates/style.css").read_text()
-        ),
-        embed=lambda name: _embedded(run_folder / "figures" / f"{name}.png"),
+    html = (
+        _html_environment()
+        .get_template("report.html.j2")
+        .render(
+            content,
+            style=Markup(
+                (resources.files("vsa.study.ledger.reporting") / "templates/style.css").read_text()
+            ),
+            embed=lambda name: _embedded(run_folder / "figures" / f"{name}.png"),
+        )
     )
     paths = run_folder / "RESULTS.md", run_folder / "report.html"
     for path, text in zip(paths, (markdown, html), strict=True):
