@@ -49,15 +49,9 @@ def _imported(code: str) -> frozenset[str]:
             found += [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             found += [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
-        elif isinstance(node, ast.Call):
-            match node.func, node.args:
-                case ast.Name("announce"), [
-                    ast.Constant("datasets"),
-                    _,
-                    ast.Constant(str(place)),
-                    *_,
-                ]:
-                    found.append(place.partition(":")[0])
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "announce":
+            kinds, _, place = map(ast.literal_eval, node.args)
+            found += [place.partition(":")[0]] if kinds == "datasets" else []
     own = [name.split(".") for name in found if name.partition(".")[0] == "vsa"]
     return frozenset(".".join(parts[:n]) for parts in own for n in range(1, len(parts) + 1))
 
