@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from importlib import resources
 from pathlib import Path
@@ -40,13 +41,16 @@ def write_report(run_folder: Path) -> tuple[Path, Path]:
     """
     content = read_content(run_folder)
     markdown = markdown_environment().get_template("RESULTS.md.j2").render(content)
-    html_environment = Environment(autoescape=True, **_OPTIONS)
-    html = html_environment.get_template("report.html.j2").render(
-        content,
-        style=Markup(
-            (resources.files("vsa.study.ledger.reporting") / "templates/style.css").read_text()
-        ),
-        embed=lambda name: _embedded(run_folder / "figures" / f"{name}.png"),
+    html = (
+        _html_environment()
+        .get_template("report.html.j2")
+        .render(
+            content,
+            style=Markup(
+                (resources.files("vsa.study.ledger.reporting") / "templates/style.css").read_text()
+            ),
+            embed=lambda name: _embedded(run_folder / "figures" / f"{name}.png"),
+        )
     )
     paths = run_folder / "RESULTS.md", run_folder / "report.html"
     for path, text in zip(paths, (markdown, html), strict=True):
@@ -57,9 +61,15 @@ def write_report(run_folder: Path) -> tuple[Path, Path]:
     return paths
 
 
+@functools.cache
 def markdown_environment() -> Environment:
     """Templates in which every inserted value is escaped for Markdown, unless it is Markup."""
     return Environment(autoescape=False, finalize=_escaped, **_OPTIONS)
+
+
+@functools.cache
+def _html_environment() -> Environment:
+    return Environment(autoescape=True, **_OPTIONS)
 
 
 def _escaped(value: object) -> str:
