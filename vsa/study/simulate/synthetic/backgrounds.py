@@ -31,8 +31,12 @@ def _tone(rng: np.random.Generator) -> np.ndarray:
 
 def _mix(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> Image.Image:
     """Blend two colours by a weight of shape (h, w)."""
-    pixels = first + weight[..., None] * (second - first)
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    pixels = np.empty((*weight.shape, 3), np.uint8)
+    for channel, difference in enumerate(second - first):
+        plane = weight * difference
+        plane += first[channel]
+        pixels[..., channel] = np.clip(plane, 0, 255, out=plane)
+    return Image.fromarray(pixels)
 
 
 def _wood(n_px: int, rng: np.random.Generator) -> Image.Image:

@@ -15,7 +15,7 @@ def jpeg(image: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     buffer.seek(0)
-    return Image.open(buffer).convert("RGB")
+    return Image.open(buffer, formats=["JPEG"]).convert("RGB")
 
 
 def blur(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
@@ -52,10 +52,13 @@ def light_and_noise(image: Image.Image, rng: np.random.Generator, strength: floa
     if rng.random() < 0.35 * strength:
         field *= _cast_shadow(n_px, rng)
     contrast = rng.uniform(1 - 0.18 * strength, 1.05)
-    pixels *= field[..., None] * (contrast * gain).astype(np.float32)
+    for channel, factor in enumerate((contrast * gain).astype(np.float32)):
+        pixels[..., channel] *= field * factor
     pixels += np.float32(118 * (1 - contrast))
     sigma = np.float32(rng.uniform(1, 9) * strength)
-    pixels += rng.standard_normal(pixels.shape, np.float32) * sigma
+    noise = rng.standard_normal(pixels.shape, np.float32)
+    noise *= sigma
+    pixels += noise
     return Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8))
 
 

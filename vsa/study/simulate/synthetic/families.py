@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -17,31 +20,38 @@ PATTERN_ODDS = (0.40, 0.15, 0.12, 0.12, 0.10, 0.11)
 MAX_FAMILY = 8
 MIN_DIFFERENCE = 2.5  # grey levels, on average over a thumbnail, between any two siblings
 
+Each = Callable[[Callable[[str], list[Product]], Iterable[str]], Iterable[list[Product]]]
 
-def make_products(n_per_category: int, seed: int) -> list[Product]:
-    """The shop's products, category by category; the same for the same arguments.
+
+def make_products(n_per_category: int, seed: int, each: Each = map) -> list[Product]:
+    """The shop's products, category by category; the same for the same size and seed.
 
     A family shares leaf, proportions and pattern; its members differ finely. Members of one
     family may fall into different splits; one product never does.
+
+    Parameters
+    ----------
+    each : as `map`, which makes one category after the other; that of a pool makes several at once.
     """
     width = max(4, len(str(n_per_category * len(LEAVES) - 1)))
-    products: list[Product] = []
-    for category, builders in LEAVES.items():
-        rng = generator(seed, "products", category)
-        members: list[Product] = []
-        leaves = [builders[i].__name__ for i in rng.permutation(len(builders))]
-        largest = min(MAX_FAMILY, max(1, n_per_category // len(leaves)))
-        family = 0
-        while len(members) < n_per_category:
-            size = min(int(rng.integers(1, largest + 1)), n_per_category - len(members))
-            members += _family(category, leaves[family % len(leaves)], family, size, rng)
-            family += 1
-        splits = _splits(n_per_category, rng)
-        products += [
-            replace(member, product_id=f"p{len(products) + i:0{width}d}", split=splits[i])
-            for i, member in enumerate(members)
-        ]
-    return products
+    make = partial(_members, n_per_category=n_per_category, seed=seed)
+    members = itertools.chain.from_iterable(each(make, LEAVES))
+    return [replace(one, product_id=f"p{i:0{width}d}") for i, one in enumerate(members)]
+
+
+def _members(category: str, n_per_category: int, seed: int) -> list[Product]:
+    """The products of one category, without their ids."""
+    rng = generator(seed, "products", category)
+    members: list[Product] = []
+    leaves = [LEAVES[category][i].__name__ for i in rng.permutation(len(LEAVES[category]))]
+    largest = min(MAX_FAMILY, max(1, n_per_category // len(leaves)))
+    family = 0
+    while len(members) < n_per_category:
+        size = min(int(rng.integers(1, largest + 1)), n_per_category - len(members))
+        members += _family(category, leaves[family % len(leaves)], family, size, rng)
+        family += 1
+    splits = _splits(n_per_category, rng)
+    return [replace(one, split=split) for one, split in zip(members, splits, strict=True)]
 
 
 def _splits(n: int, rng: np.random.Generator) -> list[str]:

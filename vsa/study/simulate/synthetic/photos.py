@@ -19,6 +19,7 @@ from vsa.study.simulate.synthetic.products import Product
 from vsa.study.simulate.synthetic.sprites import draw_sprite
 
 MAX_OCCLUSION = 0.25  # share of the object that something in front of it may hide
+GREYS = np.arange(256, dtype=np.float32)
 SKIN = ((236, 196, 168), (208, 158, 122), (160, 108, 76), (104, 68, 50))
 
 
@@ -113,8 +114,8 @@ def relisting(main: Shot, rng: np.random.Generator) -> Shot:
 
 def _scaled(image: Image.Image, factor: float) -> Image.Image:
     """Every grey level times `factor`, clipped to 255."""
-    pixels = np.asarray(image) * np.float32(factor)
-    return Image.fromarray(np.minimum(pixels, 255, out=pixels).astype(np.uint8))
+    levels = np.minimum(GREYS * np.float32(factor), 255).astype(np.uint8).tolist()
+    return image.point(levels * len(image.getbands()))
 
 
 def _place(
@@ -182,8 +183,8 @@ def _studio(layer: Image.Image, n_px: int, rng: np.random.Generator) -> Shot:
     if kind > 0.7:
         low = low - rng.uniform(0, 26, 3)
     ramp = np.linspace(0, 1, n_px)[:, None, None]
-    rows = np.broadcast_to(top + ramp * (low - top), (n_px, n_px, 3))
-    image = Image.fromarray(rows.astype(np.uint8))
+    column = (top + ramp * (low - top)).astype(np.uint8)
+    image = Image.fromarray(np.repeat(column, n_px, axis=1))
     alpha = layer.getchannel("A")
     shadow = ImageChops.offset(alpha, 0, round(0.02 * n_px)).filter(
         ImageFilter.BoxBlur(0.02 * n_px)

@@ -7,6 +7,8 @@ from PIL import Image
 
 VISIBLE = 64  # an alpha from which a pixel counts as part of the object
 
+_IS_VISIBLE = [0] * VISIBLE + [255] * (256 - VISIBLE)
+
 Box = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max, fractions of the picture
 
 
@@ -73,9 +75,8 @@ def _homography(to: np.ndarray, source: np.ndarray) -> list[float]:
 
 def tight_box(mask: Image.Image) -> Box:
     """The smallest box around the pixels of an alpha mask ("L") that are VISIBLE or more."""
-    visible = np.asarray(mask) >= VISIBLE
-    columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(visible.any(1))
-    if not len(columns):
+    bounds = mask.point(_IS_VISIBLE).getbbox()
+    if bounds is None:
         raise ValueError("nothing of the object is visible in its mask")
-    x_max, y_max = (int(columns[-1]) + 1) / mask.width, (int(rows[-1]) + 1) / mask.height
-    return int(columns[0]) / mask.width, int(rows[0]) / mask.height, x_max, y_max
+    left, top, right, bottom = bounds
+    return left / mask.width, top / mask.height, right / mask.width, bottom / mask.height

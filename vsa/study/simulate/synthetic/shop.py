@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from tempfile import NamedTemporaryFile
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 
 from vsa.data.schema import BOX
 from vsa.runtime.progress import progress
@@ -22,7 +24,8 @@ from vsa.runtime.workers import end_with_parent, without_main
 from vsa.study.simulate.signals import draw_listing
 from vsa.study.simulate.synthetic.families import make_products
 from vsa.study.simulate.synthetic.photos import Shot, main_shot, real_shot, relisting, sku_shot
-from vsa.study.simulate.synthetic.products import Product
+from vsa.study.simulate.synthetic.png import save_png
+from vsa.study.simulate.synthetic.products import LEAVES, Product
 
 N_QUERIES = 3  # real shots per product
 DISTRACTOR_ODDS = (0.45, 0.33, 0.15, 0.07)  # of 0, 1, 2, 3 other products in the picture
@@ -40,6 +43,8 @@ PRICES = {
 }  # fmt: skip
 
 Row = dict[str, Any]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -57,48 +62,58 @@ def render_shop(
 
     The result is the same, byte for byte, for any number of workers.
     """
-    products = make_products(n_per_category, seed)
     (folder / CATALOGUE_DIR).mkdir()
     (folder / QUERIES_DIR).mkdir()
     catalogue: list[Row] = []
     queries: list[Row] = []
-    done = _render_all(products, image_px, seed, folder, n_workers or os.cpu_count() or 1)
-    for rendered in progress(done, "rendering the shop", len(products)):
+    done = _render_all(n_per_category, image_px, seed, folder, n_workers or cpu_count())
+    for rendered in progress(done, "rendering the shop", n_per_category * len(LEAVES)):
         catalogue += rendered.catalogue
         queries += rendered.queries
     return pd.DataFrame(catalogue), pd.DataFrame(queries)
 
 
 def _render_all(
-    products: list[Product], image_px: int, seed: int, folder: Path, n_workers: int
+    n_per_category: int, image_px: int, seed: int, folder: Path, n_workers: int
 ) -> Iterator[Rendered]:
     work = partial(render_product, image_px=image_px, seed=seed, folder=folder)
     if n_workers == 1:
-        _share(products)
-        yield from map(work, range(len(products)))
+        products = make_products(n_per_category, seed)
+        yield from (work(product, products) for product in products)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, context, _prepare, (products,)) as pool:
-        with without_main():
-            rendered = pool.map(work, range(len(products)), chunksize=8)
-        yield from rendered
+    with ProcessPoolExecutor(n_workers, context, end_with_parent) as pool:
+
+        def each(work: Callable[[T], R], things: Iterable[T], chunksize: int = 1) -> Iterator[R]:
+            with without_main():  # this starts workers
+                return pool.map(work, things, chunksize=chunksize)
+
+        products = make_products(n_per_category, seed, each)
+        with NamedTemporaryFile(prefix="vsa-products-") as shared:
+            pickle.dump(products, shared)
+            shared.flush()
+            draw = partial(_render_shared, Path(shared.name), work)
+            yield from each(draw, range(len(products)), chunksize=8)
 
 
-_products: list[Product] = []  # in each worker: the whole shop, from which distractors come
+def _render_shared(
+    file: Path, work: Callable[[Product, list[Product]], Rendered], index: int
+) -> Rendered:
+    products = _read_products(file)
+    return work(products[index], products)
 
 
-def _prepare(products: list[Product]) -> None:
-    end_with_parent()
-    _share(products)
+@cache
+def _read_products(file: Path) -> list[Product]:
+    """The shop's products, once in each worker: distractors may be any of them."""
+    products: list[Product] = pickle.loads(file.read_bytes())
+    return products
 
 
-def _share(products: list[Product]) -> None:
-    _products[:] = products
-
-
-def render_product(index: int, image_px: int, seed: int, folder: Path) -> Rendered:
-    """Draw and save all pictures of one product; needs `_share` to have been called."""
-    product = _products[index]
+def render_product(
+    product: Product, products: list[Product], image_px: int, seed: int, folder: Path
+) -> Rendered:
+    """Draw and save all pictures of one of the shop's `products`, any of which may be in them."""
     plan = generator(seed, "plan", product.product_id)
     quality = plan.normal()
     rows: list[Row] = []
@@ -106,7 +121,7 @@ def render_product(index: int, image_px: int, seed: int, folder: Path) -> Render
     def save(shot: Shot, kind: str, number: int, listing: Row) -> Path:
         image_id = f"{product.product_id}-{kind}{number}"
         path = folder / CATALOGUE_DIR / f"{image_id}.png"
-        shot.image.save(path, compress_level=1)
+        save_png(shot.image, path)
         row: Row = {"image_id": image_id, "product_id": product.product_id}
         row |= {"category": product.category, "leaf": product.leaf, "source": kind}
         row |= {"path": f"{CATALOGUE_DIR}/{path.name}", **listing}
@@ -116,6 +131,7 @@ def render_product(index: int, image_px: int, seed: int, folder: Path) -> Render
     def rng(kind: str, number: int) -> np.random.Generator:
         return generator(seed, "picture", product.product_id, kind, number)
 
+    photo = partial(_photo, product, products, image_px)
     price = PRICES[product.category] * np.exp(plan.normal(0.1 * quality, 0.5))
     own = draw_listing(price, quality, plan)
     main = main_shot(product, image_px, rng("main", 0))
@@ -123,7 +139,7 @@ def render_product(index: int, image_px: int, seed: int, folder: Path) -> Render
     for i in range(1 + int(plan.random() < 0.4)):
         save(sku_shot(product, image_px, rng("sku", i)), "sku", i, own)
     for i in range(int(plan.integers(0, 3))):
-        save(_photo(product, image_px, rng("review", i), REVIEW_STRENGTH), "review", i, own)
+        save(photo(rng("review", i), REVIEW_STRENGTH), "review", i, own)
     n_more = min(int(plan.zipf(RELISTING_EXPONENT)) - 1, MAX_RELISTINGS)
     for i in range(1, n_more + 1):
         listing = draw_listing(price * np.exp(plan.normal(0, 0.12)), quality, plan)
@@ -131,23 +147,26 @@ def render_product(index: int, image_px: int, seed: int, folder: Path) -> Render
             shutil.copyfile(first, save(main, "main", i, listing))
         else:
             save(relisting(main, rng("main", i)), "main", i, listing)
-    queries = [_query(product, i, image_px, rng("query", i), folder) for i in range(N_QUERIES)]
+    queries = [_query(product, i, photo(rng("query", i), 1.0), folder) for i in range(N_QUERIES)]
     return Rendered(rows, queries)
 
 
-def _query(
-    product: Product, number: int, image_px: int, rng: np.random.Generator, folder: Path
-) -> Row:
-    shot = _photo(product, image_px, rng, 1.0)
+def _query(product: Product, number: int, shot: Shot, folder: Path) -> Row:
     query_id = f"q{product.product_id.removeprefix('p')}-{number}"
     path = f"{QUERIES_DIR}/{query_id}.png"
-    shot.image.save(folder / path, compress_level=1)
+    save_png(shot.image, folder / path)
     row: Row = {"query_id": query_id, "path": path, "product_id": product.product_id}
     row |= {"category": product.category, "split": product.split}
     return {**row, **dict(zip(BOX, shot.box, strict=True))}
 
 
-def _photo(product: Product, image_px: int, rng: np.random.Generator, strength: float) -> Shot:
+def _photo(
+    product: Product,
+    products: list[Product],
+    image_px: int,
+    rng: np.random.Generator,
+    strength: float,
+) -> Shot:
     n_around = int(rng.choice(len(DISTRACTOR_ODDS), p=DISTRACTOR_ODDS))
-    around = [_products[i] for i in rng.integers(0, len(_products), n_around)]
+    around = [products[i] for i in rng.integers(0, len(products), n_around)]
     return real_shot(product, around, image_px, rng, strength)

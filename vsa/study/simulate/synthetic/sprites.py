@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from vsa.study.simulate.synthetic.products import Product
-from vsa.study.simulate.synthetic.sketch import Material, Sketch, ellipse, rect
+from vsa.study.simulate.synthetic.sketch import Material, Part, Sketch, ellipse, rect
 
 N_LEVELS = 16
 _FLOWER_ANGLE = np.linspace(0, 2 * np.pi, 30, endpoint=False)
@@ -32,24 +33,40 @@ def draw_sprite(product: Product, longest_px: int) -> Image.Image:
 
     Supersampling is left to the caller: draw it two or three times too large, then reduce.
     """
-    sketch = _labelled(product)
-    materials = _rasterise(sketch, longest_px)  # (h, w) uint8
-    palette = _colours(product)
+    drawing = _drawing(product)
+    materials = _rasterise(drawing, longest_px)  # (h, w) uint8
     index = materials
     if product.pattern != "plain":
         # The shades between main and second colour are appended to the table of colours.
         level = pattern_level(product, *materials.shape)
         index = np.where(materials == Material.BODY, level + len(Material), materials)
-    rgba = palette.view(np.uint32)[:, 0].take(index, mode="clip").view(np.uint8)
-    sprite = Image.fromarray(rgba.reshape(*materials.shape, 4))
-    return ImageChops.multiply(sprite, _light(sketch.form).resize(sprite.size, NEAREST))
+    rgba = drawing.colours.take(index, mode="clip")
+    sprite = Image.frombuffer("RGBA", rgba.shape[::-1], rgba)
+    return ImageChops.multiply(sprite, _light(drawing.form).resize(sprite.size, NEAREST))
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What the pictures of a product share, whatever their size."""
+
+    parts: list[Part]
+    points: np.ndarray  # of all parts, (n, 2), from the upper left corner
+    extent: float  # of the longer side, in units of the sketch
+    size: np.ndarray  # width, height
+    form: str
+    colours: np.ndarray  # of each material and shade: the four bytes of its RGBA
 
 
 @lru_cache(maxsize=4096)
-def _labelled(product: Product) -> Sketch:
+def _drawing(product: Product) -> _Drawing:
     sketch = product.sketch()
     _add_glyph(sketch, product.glyph)
-    return sketch
+    margin = max(part.width for part in sketch.parts) / 2
+    everything = np.concatenate([part.points for part in sketch.parts])
+    low, high = everything.min(0) - margin, everything.max(0) + margin
+    size = high - low
+    colours = _colours(product).view(np.uint32)[:, 0]
+    return _Drawing(sketch.parts, everything - low, size.max(), size, sketch.form, colours)
 
 
 def _colours(product: Product) -> np.ndarray:
@@ -67,18 +84,18 @@ def _colours(product: Product) -> np.ndarray:
     return table
 
 
-def _rasterise(sketch: Sketch, longest_px: int) -> np.ndarray:
+def _rasterise(drawing: _Drawing, longest_px: int) -> np.ndarray:
     """Material of every pixel, uint8 of shape (h, w), fitted tightly around the drawing."""
-    margin = max(part.width for part in sketch.parts) / 2
-    everything = np.concatenate([p.points for p in sketch.parts])
-    low, high = everything.min(0) - margin, everything.max(0) + margin
-    scale = longest_px / (high - low).max()
-    width, height = (int(n) for n in np.maximum(8, np.ceil((high - low) * scale)))
+    scale = longest_px / drawing.extent
+    width, height = (int(n) for n in np.maximum(8, np.ceil(drawing.size * scale)))
     image = Image.new("L", (width, height))
     draw = ImageDraw.Draw(image)
     outline = max(1, round(longest_px * 0.012))
-    for part in sketch.parts:
-        xy = ((part.points - low) * scale).ravel().tolist()
+    coordinates = (drawing.points * scale).ravel().tolist()
+    end = 0
+    for part in drawing.parts:
+        start, end = end, end + part.points.size
+        xy = coordinates[start:end]
         if part.width:
             thickness = max(outline, round(part.width * scale))
             draw.line(xy, int(part.material), thickness, joint="curve")
@@ -86,9 +103,7 @@ def _rasterise(sketch: Sketch, longest_px: int) -> np.ndarray:
             draw.polygon(xy, int(part.material))
             if part.edge:
                 draw.line(xy + xy[:4], int(Material.INK), outline, joint="curve")
-    pixels = np.asarray(image)
-    drawn = np.asarray(image.getbbox())
-    return pixels[drawn[1] : drawn[3], drawn[0] : drawn[2]]
+    return np.asarray(image.crop(image.getbbox()))
 
 
 def pattern_level(product: Product, height: int, width: int) -> np.ndarray:
