@@ -403,7 +403,14 @@ def test_the_command_line_builds_searches_and_checks(shop, tmp_path, monkeypatch
     index = tmp_path / "index"
     assert run(monkeypatch, "index", "build", index, shop) == 0
     assert run(monkeypatch, "search", index, shop / "05.png", "-k", "2") == 0
-    assert "05.png" in capsys.readouterr().out.splitlines()[-2]
+    alone = capsys.readouterr().out.splitlines()[-2:]
+    assert "05.png" in alone[0]
+    photos = [shop / "05.png", shop / "06.png"]
+    assert run(monkeypatch, "search", index, *photos, "-k", "2") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines[0], lines[3]] == [f"{photo}:" for photo in photos]
+    assert lines[1:3] == alone
+    assert "06.png" in lines[4]
     assert run(monkeypatch, "index", "delete", index, "05.png") == 0
     assert run(monkeypatch, "index", "add", index, shop) == 0
     assert run(monkeypatch, "index", "compact", index) == 0

@@ -116,16 +116,19 @@ def index_verify(index: _Index) -> None:
 @app.command()
 def search(
     index: _Index,
-    photo: Annotated[Path, typer.Argument(help="a picture")],
+    photos: Annotated[list[Path], typer.Argument(help="pictures; many cost hardly more than one")],
     k: Annotated[int, typer.Option("-k", help="how many results")] = 10,
 ) -> None:
-    """The pictures of an index that are most similar to a photo."""
+    """The pictures of an index that are most similar to a photo, or to each of several."""
     from vsa.pictures import Pictures
 
     with Pictures(index) as own:
-        found = own.search(photo, k)
-    for similarity, name in zip(found.similarity, found.name, strict=True):
-        print(f"{similarity:.3f}  {_one_line(name)}")
+        pages = own.search_batch(photos, k)
+    for photo, found in zip(photos, pages, strict=True):
+        if len(photos) > 1:
+            print(f"{_one_line(str(photo))}:")
+        for similarity, name in zip(found.similarity, found.name, strict=True):
+            print(f"{similarity:.3f}  {_one_line(name)}")
 
 
 @app.command()

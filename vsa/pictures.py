@@ -114,10 +114,18 @@ class Pictures:
 
     def search(self, photo: Source, k: int = 10) -> pd.DataFrame:
         """The `k` most similar pictures: columns ``name`` and ``similarity``; raises ImageError."""
-        hits = self.index.search_one(self.embedder(photo), k)
-        names = self._table().set_index("id").name.reindex(hits.ids)  # written before the items
-        found = pd.DataFrame({"name": names.to_numpy(), "similarity": hits.similarity})
-        return found.dropna(ignore_index=True)
+        return self.search_batch([photo], k)[0]
+
+    def search_batch(self, photos: Sequence[Source], k: int = 10) -> list[pd.DataFrame]:
+        """As `search`, for many photos: decoded on all cores, and described together."""
+        similarity, ids = self.index.search(self.embedder(photos), k)
+        name_of = self._table().set_index("id").name  # written before the items
+        found = []
+        for row, of_photo in zip(ids, similarity, strict=True):
+            names = name_of.reindex(row).to_numpy()
+            page = pd.DataFrame({"name": names, "similarity": of_photo})
+            found.append(page.dropna(ignore_index=True))
+        return found
 
     def add(self, pictures: str | Path, *, replace: bool = False) -> Taken:
         """Add what is new in a folder, and replace what has changed there since.

@@ -112,7 +112,8 @@ def adaptation_plot(finished: FinishedJobs, title: str = "") -> Figure:
         for start in starts.itertuples():
             label = f"power {start.power:g}"
             at = (start.step, start.score)
-            axis.annotate(label, at, (8, -12), textcoords="offset points", fontsize=9)
+            axis.annotate(label, at, (9, -10), textcoords="offset points", fontsize=9)
+    axis.margins(y=0.15)
     axis.legend(loc="lower right")
     return figure
 
