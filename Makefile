@@ -60,7 +60,7 @@ notebooks: $(READY)  ## execute the committed notebooks in place
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
 
-data: $(READY)  ## DATASET=grocery or clothing
+data: $(READY)  ## DATASET=grocery or clothing; vpr2023 is brought, and checked
 	$(BIN)/vsa data "$$DATASET"
 
 app: $(READY)  ## the search page of DATASET and PROFILE, on this machine only

@@ -7,6 +7,7 @@
 import sys
 
 from vsa.runtime.paths import NOTEBOOKS, ROOT
+from vsa.study.pace import notebooks_in_order
 from vsa.study.run import make_run
 from vsa.study.pipeline import CHECKOUT_LINK, REPORTS_LINK
 from vsa.study.sources import sources
@@ -51,8 +52,7 @@ def rests_on(path):
     return [f"{CHECKOUT_LINK}/{file.relative_to(ROOT).as_posix()}" for file in sources(path)]
 
 
-# The tour comes last, though its number is first: it shows what the others have made.
-NAMES = sorted(path.stem for path in NOTEBOOKS.glob("0[1-9]_*.ipynb")) + ["00_tour"]
+NAMES = notebooks_in_order()
 
 
 rule report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ TRAINING = {  # settings of `vsa.train`, for as few steps as there can be
     "embedding.n_steps": 2,
     "embedding.n_box_steps": [1, 1],
     "embedding.n_joint_steps": 1,
+    "embedding.describer_px": 48,
+    "embedding.n_adapt_triplets": 4,
+    "embedding.n_adapt_steps": 8,
 }
 
 
@@ -93,9 +97,14 @@ def make_squares_lab(
     task: EmbeddingTask, settings: EmbeddingStudySettings, folder: Path, seed: int = 0
 ) -> EmbeddingLab:
     """A lab whose category network has not learned anything; the same one for every seed."""
+    return EmbeddingLab(task, settings, CPU, seed, folder, _untrained(settings.architecture))
+
+
+@functools.cache
+def _untrained(architecture: str) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    backbone, _ = make_backbone(settings.architecture, pretrained=False)
-    return EmbeddingLab(task, settings, CPU, seed, folder, backbone.state_dict())
+    backbone, _ = make_backbone(architecture, pretrained=False)
+    return backbone.state_dict()
 
 
 def _picture(rng: np.random.Generator, colour: np.ndarray, box: np.ndarray) -> np.ndarray:

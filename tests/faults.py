@@ -1,5 +1,8 @@
 """Stopping an operation at each of its steps on the disk, by an error or by SIGKILL.
 
+A process that is killed leaves what is on the disk at that moment, and no lock. So one run of an
+operation shows what kills at all of its steps leave; that it is so, real ones show.
+
 A step is what Python tells its auditors of: opening a file to write, renaming, removing, making
 folders, changing rights, connecting to SQLite; and flushing to the disk.
 """
@@ -7,9 +10,11 @@ folders, changing rights, connecting to SQLite; and flushing to the disk.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +91,42 @@ def fail_at(number: int, act: Callable[[], object]) -> bool:
             assert "injected" in text or "No space" in text, text
             return True
     return False
+
+
+def left_by_kills(act: Callable[[], object], place: Path, kept: Path) -> list[Path]:
+    """What a kill at each step leaves of a place: copies in `kept`, one for steps that leave alike.
+
+    The operation itself is left to end well.
+    """
+    copies: dict[str, Path] = {}
+    left: list[Path] = []
+
+    def at_step(event: str) -> None:
+        del event
+        _AUDITOR.at_step = None  # copying takes steps, too
+        content = _digest(place)
+        if content not in copies:
+            copies[content] = kept / str(len(copies))
+            shutil.copytree(place, copies[content], symlinks=True)
+        left.append(copies[content])
+        _AUDITOR.at_step = at_step
+
+    with _audited(at_step):
+        act()
+    return left
+
+
+def _digest(folder: Path) -> str:
+    """Of all names, kinds, rights and contents below a folder."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        mode = path.lstat().st_mode
+        found.update(f"{path.relative_to(folder)}\0{mode}\0".encode())
+        if path.is_symlink():
+            found.update(os.fsencode(path.readlink()))
+        elif path.is_file():
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 class Killer:

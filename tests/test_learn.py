@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -26,8 +28,18 @@ def clicked(shop):
     return with_clicks(shop)
 
 
-def test_a_shop_is_learned_from_built_and_searched(clicked, tmp_path):
-    model = vsa.train(clicked, **USUAL)
+@pytest.fixture(scope="module")
+def model(clicked):
+    return vsa.train(clicked, **USUAL)
+
+
+def require_equal(one, two):
+    assert one.category.choice == two.category.choice
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, two.network.state_dict()[name]), name
+
+
+def test_a_shop_is_learned_from_built_and_searched(clicked, model, tmp_path):
     assert model.image_px == 32
     assert model.category.categories == clicked.categories
     vsa.build(clicked, model, out=tmp_path / "my.engine", selection=None)
@@ -37,28 +49,19 @@ def test_a_shop_is_learned_from_built_and_searched(clicked, tmp_path):
     engine.close()
 
 
-def test_the_same_seed_gives_the_same_models(clicked):
-    one, two = (vsa.train(clicked, **USUAL, seed=3) for _ in range(2))
-    for name, value in one.network.state_dict().items():
-        assert torch.equal(value, two.network.state_dict()[name]), name
+def test_the_same_seed_gives_the_same_models(clicked, model):
+    require_equal(model, vsa.train(clicked, **USUAL))
 
 
-def test_test_photos_are_not_looked_at(clicked):
-    import dataclasses
-
+def test_test_photos_are_not_looked_at(clicked, model):
     is_test = clicked.queries.split == "test"
     spoilt = clicked.queries.copy()
     paths = spoilt.path[is_test].to_numpy()
     spoilt.loc[is_test, "path"] = np.roll(paths, 1)
-    other = dataclasses.replace(clicked, queries=spoilt)
-    one, two = (vsa.train(shop, **USUAL) for shop in (clicked, other))
-    assert one.category.choice == two.category.choice
-    for name, value in one.network.state_dict().items():
-        assert torch.equal(value, two.network.state_dict()[name]), name
+    require_equal(model, vsa.train(dataclasses.replace(clicked, queries=spoilt), **USUAL))
 
 
-def test_an_interrupted_training_goes_on_and_gives_the_same(clicked, tmp_path):
-    whole = vsa.train(clicked, **USUAL)
+def test_an_interrupted_training_goes_on_and_gives_the_same(clicked, model, tmp_path):
     for _ in range(20):
         try:
             with time_limit(0):
@@ -66,8 +69,7 @@ def test_an_interrupted_training_goes_on_and_gives_the_same(clicked, tmp_path):
             break
         except Stopped:
             continue
-    for name, value in whole.network.state_dict().items():
-        assert torch.equal(value, cut.network.state_dict()[name]), name
+    require_equal(model, cut)
 
 
 def test_a_shop_without_clicks_is_told_of_the_simulator(shop):
@@ -93,8 +95,6 @@ def test_what_cannot_be_asked_for_is_told_before_any_work(clicked, changed, told
 
 
 def test_a_shop_of_one_category_cannot_teach_it(clicked):
-    import dataclasses
-
     one = dataclasses.replace(
         clicked,
         catalogue=clicked.catalogue.assign(category="things"),
@@ -105,8 +105,6 @@ def test_a_shop_of_one_category_cannot_teach_it(clicked):
 
 
 def test_clicks_are_simulated_once_and_only_where_products_are_known(clicked, shop):
-    import dataclasses
-
     with pytest.raises(InputError, match="page views of its own"):
         with_clicks(clicked)
     with pytest.raises(InputError, match="products on the photos are not known"):

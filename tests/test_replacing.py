@@ -6,32 +6,42 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from faults import Killer, fail_at, steps_of
+from faults import Killer, fail_at, left_by_kills, steps_of
 from operations import NEW, OLD, OPERATIONS, act, read
 
 N_PAIRS = 300  # of an operation and a step, at least
 
 
 @pytest.fixture
-def old(tmp_path):
-    """Makes a place afresh, with the old state in it; in memory if it can be, as it is flushed."""
+def folder(tmp_path):
+    """In memory if it can be, as it is flushed."""
     memory = Path("/dev/shm")
-    if os.access(memory, os.W_OK):
-        tmp_path = Path(tempfile.mkdtemp(dir=memory))
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def old(folder):
+    """Makes a place afresh, with the old state in it."""
 
     def make(name):
-        place, kept = tmp_path / "place", tmp_path / name
-        shutil.rmtree(place, ignore_errors=True)
+        place, kept = folder / "place", folder / name
         if not kept.exists():
             place.mkdir()
             act(name, place, OLD)
-            shutil.copytree(place, kept)
-        else:
-            shutil.copytree(kept, place)
-        return place
+            place.rename(kept)
+        return fill(place, kept)
 
-    yield make
-    shutil.rmtree(tmp_path)
+    return make
+
+
+def fill(place, content):
+    """Let a place hold this and nothing else."""
+    shutil.rmtree(place, ignore_errors=True)
+    return shutil.copytree(content, place, symlinks=True)
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +51,23 @@ def killer():
     made.close()
 
 
+_STATES = {}
+
+
 def states(name, old):
-    """What is read of the old state and of the new, and how many steps lead from one to the other.
+    """What is read of the old state and of the new, and the steps that lead from one to the other.
 
     The operation is done once before: what is imported or cached on the way is no step of it.
     """
-    act(name, old(name), NEW)
-    before = read(name, old(name))
-    place = old(name)
-    steps = steps_of(lambda: act(name, place, NEW))
-    after = read(name, place)
-    assert before != after
-    return list(zip(before, after, strict=True)), steps
+    if name not in _STATES:
+        act(name, old(name), NEW)
+        before = read(name, old(name))
+        place = old(name)
+        steps = steps_of(lambda: act(name, place, NEW))
+        after = read(name, place)
+        assert before != after
+        _STATES[name] = list(zip(before, after, strict=True)), steps
+    return _STATES[name]
 
 
 def check(name, place, both):
@@ -76,12 +91,23 @@ def test_an_error_at_any_step_leaves_the_old_or_the_new(name, old):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_kill_at_any_step_leaves_the_old_or_the_new(name, old, killer):
+def test_a_kill_at_any_step_leaves_the_old_or_the_new(name, old, folder, killer):
     both, steps = states(name, old)
-    for number in range(len(steps)):
-        place = old(name)
-        killer.kill_at(number, name, place, NEW)
-        check(name, place, both)
+    place = old(name)
+    left = left_by_kills(lambda: act(name, place, NEW), place, folder / "left")
+    assert len(left) == len(steps)
+    for content in dict.fromkeys(left):
+        check(name, fill(place, content), both)
+    middle = len(steps) // 2
+    killer.kill_at(middle, name, old(name), NEW)
+    assert files(place) == files(left[middle]), "a kill leaves what was there"
+    check(name, place, both)
+
+
+def files(place):
+    """Their kinds, and whether something is in them; names and numbers may be others each time."""
+    found = [path for path in place.rglob("*") if path.is_file()]
+    return sorted((path.suffix, path.stat().st_size > 0) for path in found)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -229,7 +229,8 @@ class SearchPage:
         self._is_setting = False
         self.message.value = (
             f'<p role="status">{len(answer.results)} results in {answer.total_ms:.0f} ms '
-            f"among {len(self.engine.index):,} pictures</p>"
+            f"among {len(self.engine.index):,} pictures; described by: "
+            f"{html.escape(self.engine.describer.name)}</p>"
         )
         self.photo.value = picture
         self.facts.value = facts

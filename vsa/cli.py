@@ -40,8 +40,8 @@ _Pictures = Annotated[Path, typer.Argument(help="folder of pictures, searched th
 
 
 @app.command()
-def data(name: Annotated[str, typer.Argument(help="grocery or clothing")]) -> None:
-    """Download a public data set, verify and unpack it."""
+def data(name: Annotated[str, typer.Argument(help="grocery, clothing or vpr2023")]) -> None:
+    """Download a public data set, verify and unpack it; or say where to get one yourself."""
     from vsa.data.public import download_dataset
 
     print(download_dataset(name))

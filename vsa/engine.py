@@ -1,7 +1,7 @@
 """The ONLINE path, and the only place where stages meet: a shopper's photo goes in here.
 
-    photo → category (model and search, fused), box and feature → coarse filter → refined rank
-          → quality re-rank → results
+    photo → category (model and search, fused), box → feature of what the box shows
+          → coarse filter → refined rank → quality re-rank → results
 
 `vsa.offline` makes what is opened here: a folder that holds all that it needs.
 """
@@ -24,10 +24,12 @@ import pyarrow as pa
 from PIL import Image
 
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor
-from vsa.data.decoding import Source
-from vsa.data.images import load_squares
+from vsa.data.crops import crop_square, with_margin
+from vsa.data.decoding import Source, decode
+from vsa.data.images import square
 from vsa.data.schema import QUALITY
-from vsa.embedding.extract import describe
+from vsa.embedding.describer import Describer
+from vsa.embedding.extract import FULL_BOX, locate
 from vsa.embedding.joint import JointNet
 from vsa.index.hits import best
 from vsa.index.index import Index
@@ -36,12 +38,12 @@ from vsa.ranking.segments import Segments
 from vsa.ranking.serve import QualityRanker
 from vsa.runtime.atomic import settled
 from vsa.runtime.checked import check_manifest
-from vsa.runtime.device import pick_device
+from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core, ready
-from vsa.trained import read_models
+from vsa.trained import TrainedModels, read_models
 
-CARD, FORMAT = "card.json", 1  # of an engine's folder
+CARD, FORMAT = "card.json", 2  # of an engine's folder
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 PAGE = 60  # results by appearance that quality re-orders
 STAGES = ("decode", "category", "box and feature", "search", "re-rank")
@@ -61,7 +63,7 @@ class Stages:
 
 ALL_STAGES = Stages()
 
-_Box = np.ndarray | Literal["own"] | None  # float32 (1, 4); the learned one; the whole photo
+_Box = np.ndarray | Literal["own"] | None  # float32 (4,); the learned one; the whole photo
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class VisualSearch:
     catalogue: pa.Table  # row i is the index's item i; mapped
     ranker: QualityRanker | None  # None where nothing is known of quality
     root: Path  # what the catalogue's paths are relative to; searching needs none of its pictures
+    describer: Describer  # makes features; of the network's boxes, or in a way of its own
     # first come, first served; more searches at once than there are cores would slow all of them
     searching: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
     predicting: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
@@ -130,14 +133,16 @@ class VisualSearch:
         models = read_models(folder, device)
         with pa.memory_map(str(folder / "catalogue.arrow")) as mapped:
             catalogue = pa.ipc.open_file(mapped).read_all()
+        network = ready(models.network, device)
         engine = cls(
             replace(models.category, net=ready(models.category.net, device)),
-            ready(models.network, device),
+            network,
             models.image_px,
             Index.open(folder / "index"),
             catalogue,
             models.ranker,
             Path(card["root"] if root is None else root),
+            _describer(models, network, device),
         )
         for _ in range(_N_WARMUP):
             engine.search(Image.new("RGB", (engine.image_px, engine.image_px)))
@@ -159,7 +164,8 @@ class VisualSearch:
         photo : of any size; it is squashed into a square, as catalogue images were.
         k : results at most; the first 60 by appearance, or k if that is more, are re-ordered.
         box : where the object is, instead of the learned box and whatever `stages` say of it:
-            x_min, y_min, x_max, y_max as shares of the sides.
+            x_min, y_min, x_max, y_max as shares of the sides. Category and feature are then those
+            of what the box shows, with a margin, seen at the networks' full size.
         stages : what to go through.
         segment : of shoppers, for re-ranking; the mean over all of them by default.
 
@@ -172,6 +178,8 @@ class VisualSearch:
         if segment is not None:
             (self.ranker.segments if self.ranker else Segments()).number(segment)
         given: _Box = check_box(box) if box is not None else "own" if stages.box else None
+        if isinstance(given, str) and not self.describer.locates:
+            given = None  # nobody would look at that box
         turn = self.searching.submit(self._search, photo, k, given, stages, segment, _Clock())
         return turn.result()
 
@@ -185,19 +193,27 @@ class VisualSearch:
         clock: _Clock,
     ) -> Answer:
         with one_core():
+            given = box if isinstance(box, np.ndarray) else None
             with clock("decode"):
-                sizes = (self.category.store_px, self.image_px)
-                image, picture = load_squares(photo, sizes)
+                needed = self.describer.needed_px(is_given=given is not None)
+                sizes = (self.category.store_px, self.image_px, needed)
+                decoded = decode(photo, min_px=max(sizes))
+                around = FULL_BOX if given is None else with_margin(given[None])[0]
+                image = crop_square(decoded, around, self.category.store_px)
             predicted = self.predicting.submit(self._predict, image, clock)
             with clock("box and feature"):
-                found = describe(self.network, picture[None], self.category.device, boxes=box)
+                seen = self._locate(decoded) if isinstance(box, str) else box
+                feature = self.describer.describe(
+                    decoded, seen, self.category.device, is_given=given is not None
+                )
             category = predicted.result()
             with clock("search"):
-                ids, similarity = self.retrieve(found.features[0], category, max(k, PAGE), stages)
+                ids, similarity = self.retrieve(feature, category, max(k, PAGE), stages)
             with clock("re-rank"):
                 results = self.page(ids, similarity, stages, segment).head(k)
         stage_ms = {stage: clock.stage_ms[stage] for stage in STAGES}
-        return Answer(image, category, found.boxes[0], results, stage_ms, clock.since_start_ms())
+        shown = FULL_BOX if seen is None else seen
+        return Answer(image, category, shown, results, stage_ms, clock.since_start_ms())
 
     def search_batch(self, photos: Sequence[Source], k: int = 60) -> list[Answer]:
         """As `search`, for many photos, as many at once as there are cores."""
@@ -209,6 +225,11 @@ class VisualSearch:
         self.searching.shutdown()
         self.predicting.shutdown()
         self.index.close()
+
+    def _locate(self, photo: Image.Image) -> np.ndarray:
+        """The learned box of a photo, float32 (4,)."""
+        picture = square(photo, self.image_px)
+        return locate(self.network, picture[None], self.category.device)[0]
 
     def _predict(self, image: np.ndarray, clock: _Clock) -> CategoryPrediction:
         with one_core(), clock("category"):
@@ -261,7 +282,7 @@ def likely_categories(prediction: CategoryPrediction, known: Sequence[str]) -> l
 
 
 def check_box(box: Sequence[float]) -> np.ndarray:
-    """A box as float32 (1, 4), cut to the image; raises InputError where nothing of it remains."""
+    """A box as float32 (4,), cut to the image; raises InputError where nothing of it remains."""
     try:
         sides = np.asarray(box, np.float32)
     except (TypeError, ValueError):
@@ -276,7 +297,14 @@ def check_box(box: Sequence[float]) -> np.ndarray:
     sides = sides.clip(0, 1)
     if (sides[2:] <= sides[:2]).any():
         raise InputError(f"the box {box!r} is empty", cure="Give x_min < x_max and y_min < y_max")
-    return sides[None]
+    return sides
+
+
+def _describer(models: TrainedModels, network: JointNet, device: Device) -> Describer:
+    """What makes features, ready for answering; `network` is the joint one, ready already."""
+    serving = models.serving
+    own = serving.net is models.network
+    return replace(serving, net=network if own else ready(serving.net, device))
 
 
 @dataclass

@@ -1,12 +1,13 @@
 """The LEARN path: a shop and its click log → trained models, of which `vsa.build` makes an engine.
 
 pictures with categories → classifier → page views → triplets → joint network
+                                                   ↘ adapted features ↗  → the describer to serve
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,13 +34,26 @@ from vsa.data.schema import Dataset
 from vsa.embedding import joint, mining, triplets
 from vsa.embedding import task as embedding_task
 from vsa.embedding import train as train_joint
+from vsa.embedding.adapt import adapt, mapping
+from vsa.embedding.candidates import (
+    ADAPTED,
+    ADAPTED_CROP,
+    JOINT_CROP,
+    MASKED,
+    PLAIN,
+    PLAIN_CROP,
+    Validation,
+    choose,
+)
+from vsa.embedding.describer import Describer, adapted, describe_photos, plain
+from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES
 from vsa.embedding.recipe import make_stages, train_stages
 from vsa.embedding.settings import EmbeddingSettings
 from vsa.embedding.task import EmbeddingTask, mine_clicks
 from vsa.embedding.train import Images
-from vsa.embedding.triplets import from_clicks
+from vsa.embedding.triplets import TripletSource, from_clicks
 from vsa.models import backbones, embedder
 from vsa.models.backbones import BACKBONES, weights_key
 from vsa.models.embedder import Embedder
@@ -72,9 +86,11 @@ def train(
     """Train the stages of a search on a shop and its click log (paper sections 3.1 and 3.2).
 
     The classifier is trained first; its features help to filter the clicks, and its weights are
-    what the joint network starts from. λ, the fusion's weight, ε and γ are chosen on ``val``
-    queries; photos of ``test`` are never looked at. No ranker is trained, which would need a log of
-    purchases.
+    what the joint network starts from. Beside it stand a pretrained network as it is and a linear
+    adaptation of its features; which of them describes, and whether photos are looked at whole,
+    behind a mask or at their box again, is chosen by `vsa.embedding.candidates`. That, λ, the
+    fusion's weight, ε and γ are chosen on ``val`` queries; photos of ``test`` are never looked at.
+    No ranker is trained, which would need a log of purchases.
 
     Parameters
     ----------
@@ -125,14 +141,17 @@ def train(
             place /= _key(shop, chosen, loss, seed, device)
             place.mkdir(parents=True, exist_ok=True)
             category = _learn_categories(shop, labels, chosen.category, device, seed, place)
-            network = _learn_from_clicks(
+            network, source = _learn_from_clicks(
                 task, category, chosen.embedding, loss, device, seed, place
+            )
+            describer = _choose_describer(
+                task, shop.root, network, source, chosen.embedding, loss, device, seed
             )
         except NotApplicable as reason:
             raise InputError(
                 str(reason), cure="Add what is lacking, or train on another shop", file=shop.root
             ) from None
-    return TrainedModels(category, network, chosen.embedding.image_px)
+    return TrainedModels(category, network, chosen.embedding.image_px, describer=describer)
 
 
 def _settings(backbone: str, pretrained: bool, changes: Mapping[str, Any]) -> LearningSettings:
@@ -209,7 +228,7 @@ def _learn_from_clicks(
     device: Device,
     seed: int,
     place: Path,
-) -> JointNet:
+) -> tuple[JointNet, TripletSource]:
     torch.manual_seed(seed)
     net = JointNet(settings.architecture, settings.feature_dim, frozen_norm=settings.pretrained)
     net.load_backbone(category.net.backbone.state_dict())
@@ -220,7 +239,65 @@ def _learn_from_clicks(
     source = from_clicks(mined.filtered, len(task.queries), len(task.catalogue))
     stages = make_stages(loss, settings)
     train_stages(net, stages, source, task.images, device, seed, place, "train")
-    return net.eval()
+    return net.eval(), source
+
+
+def _choose_describer(
+    task: EmbeddingTask,
+    root: Path,
+    network: JointNet,
+    source: TripletSource,
+    settings: EmbeddingSettings,
+    loss: str,
+    device: Device,
+    seed: int,
+) -> Describer:
+    """The candidate that validation photos choose; each is asked for what it says of them."""
+    base = plain(settings.describer, settings.describer_px, device)
+    again = replace(base, look="crop")
+    photos, offered = task.queries.path.tolist(), task.catalogue.path.tolist()
+    boxes = locate(network, task.images.queries, device)
+    views = {
+        PLAIN: describe_photos(base, root, photos, None, device),
+        PLAIN_CROP: describe_photos(again, root, photos, boxes, device),
+    }
+    catalogue = describe_photos(base, root, offered, None, device)
+    val, learn = task.rows("val"), task.rows("train")
+    judged = Validation(task, val)
+    found = adapt(
+        [*views.values()],
+        catalogue,
+        source,
+        learn,
+        settings,
+        loss,
+        seed,
+        lambda to: judged.score(to(views[PLAIN_CROP][val]), to(catalogue)),
+    )
+    joint = Describer(MASKED, network, settings.image_px, "mask")
+    candidates = {
+        PLAIN: base,
+        PLAIN_CROP: replace(again, name=PLAIN_CROP),
+        ADAPTED: adapted(base, found.head, "whole", ADAPTED),
+        ADAPTED_CROP: adapted(base, found.head, "crop", ADAPTED_CROP),
+        MASKED: joint,
+        JOINT_CROP: replace(joint, name=JOINT_CROP, look="crop"),
+    }
+    asked = [photos[row] for row in val]
+    of_joint = describe(network, task.images.catalogue, device).features
+    to = mapping(found.head)
+    precisions = {
+        PLAIN: judged.precisions(views[PLAIN][val], catalogue),
+        PLAIN_CROP: judged.precisions(views[PLAIN_CROP][val], catalogue),
+        ADAPTED: judged.precisions(to(views[PLAIN][val]), to(catalogue)),
+        ADAPTED_CROP: judged.precisions(to(views[PLAIN_CROP][val]), to(catalogue)),
+    } | {
+        name: judged.precisions(
+            describe_photos(candidates[name], root, asked, boxes[val], device), of_joint
+        )
+        for name in (MASKED, JOINT_CROP)
+    }
+    return candidates[choose(precisions, judged.products).name]
 
 
 def _key(shop: Dataset, settings: LearningSettings, loss: str, seed: int, device: Device) -> str:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,8 @@ from vsa.category.settings import USUAL_SELECTION, SelectionSettings
 from vsa.data.descriptors import DESCRIPTOR_PX
 from vsa.data.images import load_images
 from vsa.data.schema import BOX, QUALITY, Dataset
+from vsa.embedding.describer import describe_photos
+from vsa.embedding.extract import locate
 from vsa.engine import CARD, FORMAT, PAGE
 from vsa.index.build import build_index, kept_from_writers
 from vsa.index.index import Index
@@ -98,13 +99,18 @@ def build(
     photos = shop.queries.path[shop.queries.split == "val"].tolist()
     some = np.unique(np.linspace(0, len(photos) - 1, _N_TUNING).round().astype(int))
     asking = [photos[row] for row in some] if photos else []
+    device = model.category.device
+    boxes = None
+    if model.serving.locates:
+        boxes = locate(model.network, load_images(shop.root, asking, model.image_px), device)
+    asked = describe_photos(model.serving, shop.root, asking, boxes, device)
     return write_engine(
         out,
         model,
         _features(model, shop.root, catalogue.path.tolist()),
         catalogue,
         shop.root,
-        validation=_features(model, shop.root, asking, boxes="own"),
+        validation=asked,
         codes=codes,
         seed=seed,
     )
@@ -153,15 +159,13 @@ def write_engine(
     return out
 
 
-def _features(
-    model: TrainedModels, root: Path, paths: Sequence[str], boxes: Literal["own"] | None = None
-) -> np.ndarray:
+def _features(model: TrainedModels, root: Path, paths: Sequence[str]) -> np.ndarray:
     """Features of pictures, float32 (n, d), some pictures in memory at a time."""
     embedder = model.embedder
     parts = [np.empty((0, embedder.dim), np.float32)]
     for start in range(0, len(paths), _CHUNK):
         images = load_images(root, paths[start : start + _CHUNK], embedder.image_px)
-        parts.append(embedder.embed(images, boxes=boxes))
+        parts.append(embedder.embed(images))
     return np.concatenate(parts)
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 from vsa.category.predictor import CategoryPredictor, read_predictor, write_predictor
-from vsa.embedding.extract import JointEmbedder
+from vsa.embedding.candidates import MASKED
+from vsa.embedding.describer import Describer, read_describer, write_describer
 from vsa.embedding.joint import JointNet
+from vsa.models.embedder import Embedder
 from vsa.ranking.serve import QualityRanker, read_ranker, write_ranker
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
@@ -26,12 +28,18 @@ class TrainedModels:
     network: JointNet  # 3.2: boxes and features
     image_px: int  # of the square pictures that the network sees
     ranker: QualityRanker | None = None  # 3.3; None: pages stay in the order of appearance
+    # what makes features, and how it looks at photos; None: the network, behind its own mask
+    describer: Describer | None = None
 
     @property
-    def embedder(self) -> JointEmbedder:
-        """The network as an embedder of catalogue pictures, and of photos behind their boxes."""
-        device = self.category.device
-        return JointEmbedder(self.network, image_px=self.image_px, device=device)
+    def serving(self) -> Describer:
+        """What makes features: the describer that was chosen, or the paper's way."""
+        return self.describer or Describer(MASKED, self.network, self.image_px, "mask")
+
+    @property
+    def embedder(self) -> Embedder:
+        """What makes features, as an embedder of whole pictures."""
+        return self.serving.embedder(self.category.device)
 
 
 def write_models(folder: Path, models: TrainedModels) -> None:
@@ -39,7 +47,7 @@ def write_models(folder: Path, models: TrainedModels) -> None:
 
     Raises InputError for networks that an engine has frozen.
     """
-    for net in (models.category.net, models.network):
+    for net in (models.category.net, models.network, models.serving.net):
         if any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
             raise InputError(
                 "these networks were frozen to answer faster, and can no longer be kept",
@@ -49,17 +57,20 @@ def write_models(folder: Path, models: TrainedModels) -> None:
     write_network(_made(folder / "network"), models.network, models.image_px)
     if models.ranker is not None:
         write_ranker(_made(folder / "ranker"), models.ranker)
+    if models.describer is not None:
+        write_describer(_made(folder / "describer"), models.describer)
 
 
 def read_models(folder: Path, device: Device) -> TrainedModels:
     """Read what `write_models` wrote, from a folder that was checked."""
     network, image_px = read_network(folder / "network", device)
-    ranker = folder / "ranker"
+    ranker, describer = folder / "ranker", folder / "describer"
     return TrainedModels(
         read_predictor(folder / "category", device),
         network,
         image_px,
         read_ranker(ranker) if ranker.is_dir() else None,
+        read_describer(describer, device) if describer.is_dir() else None,
     )
 
 
@@ -68,7 +79,7 @@ def write_network(folder: Path, network: JointNet, image_px: int) -> None:
     torch.save({k: v.cpu() for k, v in network.state_dict().items()}, folder / "network.pth")
     card = {
         "architecture": network.architecture,
-        "feature_dim": network.head.out_features,
+        "feature_dim": network.dim,
         "image_px": image_px,
     }
     (folder / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")

@@ -69,13 +69,12 @@ def mine(tmp_path, monkeypatch):
 
 
 def test_there_are_those_of_the_system_and_the_study():
-    assert set(vsa.datasets) == {"grocery", "clothing", "synthetic"}
-    assert [find_source(name).is_rendered for name in ("grocery", "clothing", "synthetic")] == [
-        False,
-        False,
-        True,
-    ]
+    assert set(vsa.datasets) == {"grocery", "clothing", "vpr2023", "synthetic"}
+    assert [name for name in vsa.datasets if find_source(name).is_rendered] == ["synthetic"]
+    hidden = [name for name in vsa.datasets if not find_source(name).may_show_pictures]
+    assert hidden == ["vpr2023"]
     assert not find_source("folder:.").is_rendered
+    assert find_source("folder:.").may_show_pictures
     assert all(map(DATASETS.is_own, DATASETS))
 
 
@@ -135,6 +134,19 @@ def test_settings_are_of_the_kind_that_a_data_set_declares():
         with pytest.raises(InputError, match=f"{n} 2"):
             vsa.load_dataset("sized", seed=2, settings=given)
     assert not DATASETS.is_own("sized")
+
+
+def test_pictures_that_may_not_be_shown_are_declared_before_they_are_loaded(mine):
+    make = find_source("mine").make
+    DATASETS.register("mine-hidden", DataSource(make, may_show_pictures=False))
+    assert vsa.load_dataset("mine").may_show_pictures
+    assert not vsa.load_dataset("mine-hidden").may_show_pictures
+    assert not make_run("mine-hidden", "smoke", 0).may_show_pictures
+    DATASETS.register(
+        "mine-undeclared", lambda *given: replace(make(*given), may_show_pictures=False)
+    )
+    with pytest.raises(InputError, match=r"Register it as vsa\.DataSource"):
+        vsa.load_dataset("mine-undeclared")
 
 
 @pytest.mark.parametrize("name", ["a/b", "folder", "folder-mine", "my shop", "folder:mine", "-x"])

@@ -87,7 +87,7 @@ def test_a_seed_is_a_whole_number(shop, seed):
 def test_an_unknown_name_is_answered_with_all(name):
     with pytest.raises(InputError, match="unknown data set") as caught:
         load_dataset(name)
-    for known in ("synthetic", "grocery", "clothing", "folder:PATH"):
+    for known in ("synthetic", "grocery", "clothing", "vpr2023", "folder:PATH"):
         assert known in caught.value.cure
 
 

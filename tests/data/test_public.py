@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from local_server import local_server
+from made_pictures import photo
 
 from vsa.data import public
 from vsa.data.git_tree import git_tree_hash
+from vsa.data.load import load_dataset
 from vsa.data.public import CLOTHING, GROCERY, PUBLIC, download_dataset, load_public, verify
 from vsa.data.schema import BOX, CATALOGUE, QUALITY, QUERIES, check
 from vsa.runtime.errors import InputError
@@ -153,6 +155,34 @@ def test_tiny_tables(tiny):
     assert train.groupby("category").size().tolist() == [3, 3]
     assert queries[queries.split == "val"].query_id.tolist() == ["val-Gala_000"]
     assert queries[queries.split == "test"].product_id.tolist() == ["Oat-Milk"]
+
+
+def test_clothing_of_a_made_sample(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSA_DATA_DIR", str(tmp_path))
+    for split, n_photos in {"train": 5, "validation": 1, "test": 2}.items():
+        for category in ("hat", "shoes"):
+            folder = CLOTHING.folder / split / category
+            folder.mkdir(parents=True)
+            for number in range(n_photos):
+                name = f"{number}{split[:2]}{len(category):05d}-0000-4000-8000-000000000000.jpg"
+                photo(24, 16, seed=number).save(folder / name)
+    trees = tuple((name, git_tree_hash(CLOTHING.folder / name)) for name, _ in CLOTHING.trees)
+    spec = dataclasses.replace(CLOTHING, trees=trees)
+    monkeypatch.setitem(public.PUBLIC, "clothing", spec)
+    dataset = load_dataset("clothing")
+    catalogue, queries = dataset.catalogue, dataset.queries
+    assert dataset.categories == ["hat", "shoes"]
+    assert catalogue.groupby("category").size().tolist() == [2, 2]
+    assert (catalogue.product_id == catalogue.image_id).all()
+    assert (catalogue.leaf == catalogue.category).all()
+    assert queries.split.value_counts()[["train", "val", "test"]].tolist() == [6, 2, 4]
+    assert queries.product_id.isna().all()
+    assert not dataset.has_identities
+    assert len(load_public("clothing", 4).queries) == 6  # one of each category in each split
+    (spec.folder / "test" / "hat" / "more.jpg").touch()
+    public._intact.clear()
+    with pytest.raises(InputError, match="not as published"):
+        load_dataset("clothing")
 
 
 def test_verification_names_folder_and_cure_of_an_absent_data_set(tiny):

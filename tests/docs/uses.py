@@ -23,11 +23,10 @@ from vsa import cli
 from vsa.embedding.joint import JointNet
 from vsa.study import pipeline
 from vsa.study.embedding import finished
-from vsa.study.embedding.baselines import IMAGENET
 from vsa.study.embedding.finished import gather
 from vsa.study.embedding.plots import differences_figure, recall_figure
 from vsa.study.embedding.results import record
-from vsa.study.embedding.variants import in_notebook, registered
+from vsa.study.embedding.variants import CATEGORY, PER_QUERY, in_notebook, registered
 from vsa.study.figures.style import HouseFigure
 from vsa.study.index.plots import codec_plot, recall_plot
 from vsa.study.index.results import IndexResults
@@ -58,7 +57,7 @@ def use_losses_and_baselines(folder: Path) -> None:
     names = [variant.name for variant in registered()]
     assert names == ["circle loss"]
     assert {"circle loss", "edge orientations"} <= set(in_notebook())
-    finished.in_study = lambda: [name for name in in_notebook() if name != IMAGENET]
+    finished.in_study = lambda: ["edge orientations", CATEGORY, PER_QUERY, *names]  # for time
     lab = make_squares_lab(make_squares(), small_settings(), folder / "jobs")
     outcome = gather([lab])
     job = outcome.jobs["circle loss"][0]

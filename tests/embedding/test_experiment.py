@@ -124,7 +124,7 @@ def test_the_notebook_s_numbers_and_claims(make_lab, tmp_path, monkeypatch):
     assert {name for name in in_notebook() if name in finished} == set(in_notebook()) - {IMAGENET}
     assert finished.seeds(SHARED) == [0, 1]
     assert finished.seeds(SHARED, PER_QUERY) == [0]
-    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
+    ledger = Ledger.open(make_run("synthetic", "laptop", 0), "03_click_mined_training")
     record(ledger, labs, finished, n_resamples=50)
     features = ledger.table("features")
     assert set(untrained()) - {IMAGENET} < set(features.index)

@@ -45,7 +45,7 @@ def test_waiting_threads_sleep_unless_the_user_has_decided(given, found):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have another OpenMP")
 def test_every_openmp_that_the_package_loads_has_read_it():
-    code = "import sklearn.cluster, usearch.index, vsa.index.index, vsa.embedding.joint"
+    code = "import sklearn.cluster, torchvision, usearch.index, vsa.index.index"
     _, shown = output_of(f"import vsa; {code}", OMP_DISPLAY_ENV="verbose")
     counts = [line.split("=")[1].strip() for line in shown.splitlines() if "SPINCOUNT" in line]
     assert counts

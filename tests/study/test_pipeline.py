@@ -192,6 +192,12 @@ def test_a_killed_run_resumes_where_it_stopped(checkout):
     status, shown = checkout.reproduce()
     assert status == 0, shown
     assert checkout.ran() == ["02_category_fusion", THIRD, FOURTH, FIFTH, SIXTH, "00_tour"]
+    unknown = "time left not known: no earlier run to go by"
+    places = {"02_category_fusion": 2, THIRD: 3, FOURTH: 4, FIFTH: 5, SIXTH: 6, "00_tour": 7}
+    told = [line for line in shown.splitlines() if ": started" in line]
+    assert told == [f"{name}: started, {n} of 7, {unknown}" for name, n in places.items()]
+    plan = json.loads((checkout.root / "artifacts" / RUN / ".plan.json").read_text())
+    assert list(plan["taken_s"]) == list(places)
     assert shown.splitlines()[-1] == f"vsa: see reports/{RUN}/report.html"
     for name in ("report.html", "RESULTS.md"):
         assert (checkout.root / "reports" / RUN / name).read_text() == "{}"
@@ -230,6 +236,7 @@ def test_a_changed_module_runs_what_rests_on_it_and_its_bad_input_is_one_paragra
 def test_another_seed_runs_anew(checkout):
     status, shown = checkout.reproduce("--seed", "1", "--until", "01_catalogue")
     assert status == 0, shown
+    assert "01_catalogue: started, 1 of 1, " in shown
     assert [entry[:2] for entry in checkout.entries()] == [["01_catalogue", "1"]]
     assert shown.splitlines()[-1] == f"vsa: see artifacts/{RUN}/notebooks/01_catalogue.ipynb"
 

@@ -27,7 +27,7 @@ def test_numbers_and_claims_are_tables(made):
     (claim,) = run.claims.to_dict("records")
     assert claim["id"] == "C2"
     assert claim["verdict"] == "reproduced"
-    assert claim["sentence"].startswith("C2 reproduced: Features learned from click-mined")
+    assert claim["sentence"].startswith("C2 not judged at smoke: Features learned from")
     assert run.table("features").loc["clicks", "Identical Recall@1"] == run.records.value[0]
     assert "[" in run.table("features", as_text=True).loc["clicks", "Identical Recall@1"]
     assert run.dataset == "synthetic"
@@ -73,12 +73,16 @@ def test_working_files_of_a_real_job_are_found(made, tmp_path):
     assert run.rankings(PER_QUERY).shape[1] == 20
 
 
-def test_a_run_shows_itself(made):
-    run = vsa.open_run("synthetic-smoke")
-    assert "claims: 1 reproduced" in repr(run)
+@pytest.mark.parametrize(
+    ("profile", "verdict"), [("laptop", "reproduced"), ("smoke", "not judged at smoke")]
+)
+def test_a_run_shows_itself(profile, verdict):
+    make_published_run(profile, skill=2.0)
+    run = vsa.open_run(f"synthetic-{profile}")
+    assert f"claims: 1 {verdict}\n" in repr(run)
     assert "published jobs: 2" in repr(run)
     page = run._repr_html_()
-    assert "<td>C2</td><td>reproduced</td>" in page
+    assert f"<td>C2</td><td>{verdict}</td>" in page
     assert page.count("<table>") == page.count("</table>") == 2
 
 

@@ -14,7 +14,7 @@ from vsa.study.settings import PROFILES, parse_changes
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("dataset", ["synthetic", "grocery", "clothing"])
+@pytest.mark.parametrize("dataset", ["synthetic", "grocery", "clothing", "vpr2023"])
 def test_every_profile_is_whole(dataset, profile):
     settings = make_run(dataset, profile, 0).settings
     assert settings.embedding.pretrained == (dataset != "synthetic")

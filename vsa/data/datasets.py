@@ -47,11 +47,14 @@ class DataSource:
     settings : frozen data class with a default for every field (see ``vsa.runtime.settings``).
     is_rendered : whether a program draws its pictures. Networks then learn from random weights,
         since those of ImageNet know photographs only.
+    may_show_pictures : False where its pictures may not be redistributed: notebooks and reports
+        then leave out every figure that holds one.
     """
 
     make: Make
     settings: type = NoSettings
     is_rendered: bool = False
+    may_show_pictures: bool = True
 
     def __call__(self, settings: Any = None, seed: int = 0) -> Dataset:
         """The data set; `settings` as an object, a mapping or None for the defaults.
@@ -115,5 +118,15 @@ def _make_public(name: str, settings: PublicSettings, seed: int) -> Dataset:
     return load_public(name, settings.max_images_per_table)
 
 
+def _make_vpr2023(settings: PublicSettings, seed: int) -> Dataset:
+    from vsa.data.vpr2023 import load_vpr2023
+
+    return load_vpr2023(settings.max_images_per_table)
+
+
 for _name in ("grocery", "clothing"):
     DATASETS.register(_name, DataSource(partial(_make_public, _name), settings=PublicSettings))
+DATASETS.register(
+    "vpr2023",
+    DataSource(_make_vpr2023, settings=PublicSettings, may_show_pictures=False),
+)

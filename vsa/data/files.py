@@ -14,6 +14,7 @@ from vsa.data import decoding
 from vsa.runtime.fingerprint import Versions, key
 from vsa.runtime.progress import progress
 
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
@@ -23,7 +24,7 @@ def absolute(root: Path, paths: Sequence[str]) -> list[str]:
     return [os.path.join(base, path) for path in paths]
 
 
-def in_threads(work: Callable[[str], _T], files: Sequence[str], description: str) -> Iterator[_T]:
+def in_threads(work: Callable[[_S], _T], files: Sequence[_S], description: str) -> Iterator[_T]:
     """``work`` of each file, in order, in as many threads as there are cores.
 
     Decoders release the interpreter lock, and unlike processes threads need no start-up, no

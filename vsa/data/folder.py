@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import pandas as pd
 from pandera.pandas import DataFrameSchema
 
+from vsa.data.boxes import fractional_boxes
 from vsa.data.csv_table import (
     Value,
     convert,
@@ -25,7 +26,6 @@ from vsa.data.csv_table import (
     read_csv,
     rows_of,
 )
-from vsa.data.decoding import ImageError, upright_size
 from vsa.data.matching import match_notes, nearest
 from vsa.data.schema import (
     BOX,
@@ -138,7 +138,13 @@ def _read_queries(root: Path, categories: Collection[str]) -> pd.DataFrame:
                 file=file,
                 row=row,
             )
-    table[BOX] = _fractional_boxes(table, root, file)
+    table[BOX] = fractional_boxes(
+        pd.DataFrame({side: numbers(table[side], file) for side in BOX}, dtype=float),
+        [root / path for path in table.path],
+        file=file,
+        cure=f"Fill {', '.join(BOX)} with pixels from the top left corner of the upright image, "
+        "or leave all four empty",
+    )
     table["split"] = _meant(table.split, _SPLIT_WORDS, QUERIES, file)
     if table.split.isna().all():
         table["split"] = _assign_splits(table)
@@ -269,41 +275,3 @@ def _nfc(name: str) -> str:
 def _tidy(path: str) -> str:
     """./a//b → a/b."""
     return PurePosixPath(path).as_posix()
-
-
-# ---------------------------------------------------------------- boxes
-
-
-def _fractional_boxes(queries: pd.DataFrame, root: Path, file: Path) -> pd.DataFrame:
-    """Boxes in pixels → fractions of width and height, NaN where there is none."""
-    boxes = pd.DataFrame({side: numbers(queries[side], file) for side in BOX}, dtype=float)
-    for i, sides in enumerate(boxes.itertuples(index=False)):
-        if not all(math.isnan(side) for side in sides):
-            problem, fractions = _as_fractions(sides, root / queries.path.iloc[i])
-            if problem:
-                raise InputError(
-                    f"the box {', '.join(f'{side:g}' for side in sides)} {problem}",
-                    cure=f"Fill {', '.join(BOX)} with pixels from the top left corner of the "
-                    "upright image, or leave all four empty",
-                    file=file,
-                    row=i + 2,
-                )
-            boxes.iloc[i] = fractions
-    return boxes
-
-
-def _as_fractions(sides: tuple[float, ...], path: Path) -> tuple[str, list[float]]:
-    """What is wrong with a box, "" if nothing; its fractions, NaN for an unreadable image."""
-    none = [math.nan] * len(BOX)
-    x_min, y_min, x_max, y_max = sides
-    if any(math.isnan(side) for side in sides):
-        return "is incomplete", none
-    if x_min >= x_max or y_min >= y_max:
-        return "has no area", none
-    try:
-        width, height = upright_size(path)
-    except ImageError:
-        return "", none
-    if x_min < 0 or y_min < 0 or x_max > width or y_max > height:
-        return f"leaves the image of {width} × {height} pixels", none
-    return "", [x_min / width, y_min / height, x_max / width, y_max / height]

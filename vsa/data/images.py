@@ -21,17 +21,7 @@ def load_image(source: Source, size_px: int) -> np.ndarray:
     The whole picture is squashed into the square, so that fractional boxes stay valid.
     Raises ImageError.
     """
-    return _square(decode(source, min_px=size_px), size_px)
-
-
-def load_squares(source: Source, sizes_px: Sequence[int]) -> list[np.ndarray]:
-    """As `load_image`, in several sizes of one decoding; raises ImageError.
-
-    Of a large JPEG, the smaller sizes come from what the largest needs, so that pixels may differ
-    a little from those of `load_image`, which decodes no more than its own size needs.
-    """
-    image = decode(source, min_px=max(sizes_px))
-    return [_square(image, size_px) for size_px in sizes_px]
+    return square(decode(source, min_px=size_px), size_px)
 
 
 def load_images(
@@ -61,7 +51,8 @@ def load_images(
     return np.load(target, mmap_mode="r")
 
 
-def _square(image: Image.Image, size_px: int) -> np.ndarray:
+def square(image: Image.Image, size_px: int) -> np.ndarray:
+    """A decoded picture as uint8 (size_px, size_px, 3), squashed as a whole."""
     return np.array(image.resize((size_px, size_px), Image.Resampling.BICUBIC))
 
 

@@ -61,6 +61,12 @@ def load_dataset(
             f"the data set {name!r} makes {type(made).__name__!r}",
             cure="Return a vsa.Dataset from its function",
         )
+    if source.may_show_pictures and not made.may_show_pictures:
+        raise InputError(
+            f"the pictures of {name!r} may not be shown, which has to be known before it is loaded",
+            cure="Register it as vsa.DataSource(..., may_show_pictures=False)",
+        )
+    made = dataclasses.replace(made, may_show_pictures=source.may_show_pictures)
     dataset = reject_unreadable(_checked(made))
     _refuse_empty(dataset)
     return _noting_rejected(dataset)

@@ -1,4 +1,4 @@
-"""Public data sets: where they come from, whether they are intact, and their tables.
+"""Public data sets that are downloaded: where from, whether they are intact, and their tables.
 
 Neither holds boxes, clicks or quality signals.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vsa.data import vpr2023
 from vsa.data.fetch import fetch_repository
 from vsa.data.git_tree import tree_mismatch
 from vsa.data.schema import BOX, QUALITY, Dataset
@@ -144,11 +145,18 @@ def download_dataset(name: str) -> Path:
     """Download, verify and unpack a public data set unless it is complete; return its folder.
 
     Says on standard error what it does. Raises InputError for an unknown name, a failed
-    download, or a folder of that name which holds something else.
+    download, a folder of that name which holds something else, or one that users bring
+    themselves and that is not there.
     """
+    if name == vpr2023.NAME:
+        dataset = vpr2023.load_vpr2023()
+        for line in (f"already complete in {dataset.root}", *dataset.notes):
+            print(f"{name}: {line}", file=sys.stderr)
+        return dataset.root
     if name not in PUBLIC:
         raise InputError(
-            f"there is nothing to download for {name!r}", cure=f"Choose one of {', '.join(PUBLIC)}"
+            f"there is nothing to download for {name!r}",
+            cure=f"Choose one of {', '.join([*PUBLIC, vpr2023.NAME])}",
         )
     spec = PUBLIC[name]
     if spec.folder.is_dir():

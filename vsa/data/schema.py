@@ -201,6 +201,7 @@ class Dataset:
     simulated: Sequence[str] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
     has_identities: bool = True  # False: every picture is its own product, so no retrieval metrics
+    may_show_pictures: bool = True  # False: none may enter a notebook's output or a report
 
     @cached_property
     def categories(self) -> list[str]:

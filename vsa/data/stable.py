@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
+
+_DIGITS = 13  # of a hash: 52 bits, which a float holds as they are
 
 
 def stable_hash(purpose: str, name: str) -> str:
     """32 hex digits that order names as if at random, independently for each purpose."""
     return hashlib.sha256(f"{purpose}\0{name}".encode()).hexdigest()[:32]
+
+
+def stable_share(purpose: str, name: str) -> float:
+    """A number in [0, 1) that is spread evenly over names, independently for each purpose."""
+    return int(stable_hash(purpose, name)[:_DIGITS], 16) / 16**_DIGITS
+
+
+def product_folds(products: Iterable[str], n_folds: int = 5) -> np.ndarray:
+    """Folds of a cross-validation that parts products: each is judged once, by its own fold.
+
+    The fold of a product follows from its id alone: it is the same on every machine, in any row
+    order, and whichever other products there are. So all rows of a product are in one fold, and
+    folds differ in size as chance has it.
+
+    Parameters
+    ----------
+    products : n product ids, as text; a product may come several times.
+    n_folds : ≥ 2.
+
+    Returns
+    -------
+    int64 of shape (n,), values in [0, n_folds).
+
+    Raises
+    ------
+    ValueError for fewer than two folds, or where a product is not known.
+
+    Examples
+    --------
+    >>> product_folds(["5008", "71", "5008"]).tolist()
+    [2, 0, 2]
+    """
+    if n_folds < 2:
+        raise ValueError(f"{n_folds} folds: there must be at least two")
+    ids = list(products)
+    if not all(isinstance(product, str) for product in ids):
+        raise ValueError("folds are of products that are known, by their ids as text")
+    shares = [stable_share("fold", product) for product in ids]
+    return np.array([int(n_folds * share) for share in shares], np.int64)
 
 
 def stable_position(table: pd.DataFrame, strata: Sequence[str], name: str) -> pd.Series:

@@ -64,26 +64,47 @@ class Localiser(nn.Module):
         return torch.cat([corner, corner + sides], dim=1)
 
 
-class JointNet(nn.Module):
-    """Image → (feature, box). The box masks the image that the feature branch sees."""
+class Adaptation(nn.Module):
+    """A linear map of unit features, learned while the backbone before it stays as it is."""
 
-    def __init__(self, architecture: str, feature_dim: int, *, frozen_norm: bool = False) -> None:
+    def __init__(self, n_features: int, feature_dim: int) -> None:
         super().__init__()
-        self.architecture = architecture
-        self.localiser = Localiser(architecture)
-        self.backbone, n_features = make_backbone(architecture, pretrained=False)
-        self.head = nn.Linear(n_features, feature_dim, bias=False)
-        self.frozen_norm = frozen_norm
+        self.linear = nn.Linear(n_features, feature_dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, n) of any length → (B, d), not of unit length."""
+        return self.linear(normalize(features.float(), dim=1))
+
+
+class FeatureNet(nn.Module):
+    """Image → feature: a backbone, and a head unless its own feature is taken as it is."""
+
+    def __init__(
+        self,
+        architecture: str,
+        feature_dim: int | None = None,
+        *,
+        adapted: bool = False,
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        self.architecture, self.adapted = architecture, adapted
+        self.backbone, n_features = make_backbone(architecture, pretrained=pretrained)
+        self.head: nn.Module = nn.Identity()
+        if feature_dim is not None:
+            self.head = (
+                Adaptation(n_features, feature_dim)
+                if adapted
+                else nn.Linear(n_features, feature_dim, bias=False)
+            )
+        self.feature_dim = feature_dim  # None: the backbone's own
+        self.dim = feature_dim or n_features
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 255] → the backbones' input; 0 is the mean colour."""
         return (images.float() - self.mean) / self.std
-
-    def locate(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 255] → boxes (B, 4), shares of the sides."""
-        return self.localiser(self.normalise(images))
 
     def embed(self, images: Tensor, boxes: Tensor | None = None, slope: float = 0.0) -> Tensor:
         """Images (B, 3, H, W) in [0, 255] → features (B, d) of unit length.
@@ -94,6 +115,20 @@ class JointNet(nn.Module):
         if boxes is not None:
             seen = seen * soft_mask(boxes, seen.shape[-2], seen.shape[-1], slope)
         return normalize(self.head(self.backbone(seen)).float(), dim=1)
+
+
+class JointNet(FeatureNet):
+    """Image → (feature, box). The box masks the image that the feature branch sees."""
+
+    def __init__(self, architecture: str, feature_dim: int, *, frozen_norm: bool = False) -> None:
+        localiser = Localiser(architecture)
+        super().__init__(architecture, feature_dim, pretrained=False)
+        self.localiser = localiser
+        self.frozen_norm = frozen_norm
+
+    def locate(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 255] → boxes (B, 4), shares of the sides."""
+        return self.localiser(self.normalise(images))
 
     def train(self, mode: bool = True) -> JointNet:
         """As nn.Module.train; with `frozen_norm` batch norms of the backbones keep statistics."""

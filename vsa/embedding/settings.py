@@ -38,3 +38,11 @@ class EmbeddingSettings:
     # of two box stages and the joint stage
     size_priors: tuple[NotNegative, NotNegative, NotNegative] = (2.0, 4.0, 4.0)
     expected_side: Share = 0.7  # an assumption: the object fills about half of the photo
+    # the plain candidate, and the linear adaptation of its features (vsa.embedding.candidates)
+    describer: Text = "mobilenet_v2"  # a backbone with ImageNet weights
+    describer_px: Count = 224
+    adapted_dim: Count = 256
+    n_adapt_triplets: Count = 128
+    n_adapt_steps: Count = 400
+    adapt_learning_rate: Positive = 1e-3
+    adapt_margin: Positive = 0.2

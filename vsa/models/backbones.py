@@ -13,7 +13,6 @@ from functools import partial
 
 import torch
 from torch import nn
-from torchvision import models
 
 from vsa.models.torchvision_models import file_key, make_headless
 from vsa.runtime.errors import InputError
@@ -180,6 +179,8 @@ def _of_torchvision(model: str, pretrained: bool) -> tuple[nn.Module, int]:
 
 
 def _googlenet_up_to_4a(pretrained: bool) -> tuple[nn.Module, int]:
+    from torchvision import models
+
     whole = models.googlenet(weights=None, aux_logits=False, init_weights=False)
     blocks = ["conv1", "maxpool1", "conv2", "conv3", "maxpool2"]
     blocks += ["inception3a", "inception3b", "maxpool3", "inception4a"]

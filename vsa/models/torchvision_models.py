@@ -1,4 +1,8 @@
-"""torchvision's classification networks without their classifiers, and their ImageNet weights."""
+"""torchvision's classification networks without their classifiers, and their ImageNet weights.
+
+torchvision is imported where a network of its is asked for: with it comes torch's compiler, which
+takes as long to import as torch itself.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,6 @@ from urllib.error import URLError
 
 import torch
 from torch import nn
-from torchvision import models
 
 from vsa.runtime.checked import file_checksum
 from vsa.runtime.errors import InputError
@@ -33,6 +36,8 @@ _AUXILIARY = ("aux", "AuxLogits")
 @functools.cache
 def model_names() -> tuple[str, ...]:
     """Names of all classification networks of torchvision's."""
+    from torchvision import models
+
     return tuple(models.list_models(module=models))
 
 
@@ -42,6 +47,8 @@ def make_headless(model: str, *, pretrained: bool, **options: Any) -> tuple[nn.M
     Maps normalised images (B, 3, H, W) to (B, d). `options` are the constructor's. Raises
     InputError if `pretrained` and ImageNet weights are neither at hand nor to be had.
     """
+    from torchvision import models
+
     network = models.get_model(model, weights=None, **_OPTIONS.get(model, {}), **options)
     if pretrained:
         network.load_state_dict(_imagenet_state(model, set(network.state_dict())))
@@ -85,6 +92,8 @@ def trained_input(model: str) -> Input:
 
 
 def _published(model: str) -> Any:
+    from torchvision import models
+
     return models.get_model_weights(model).DEFAULT
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.ensemble import GradientBoostingClassifier
 
 from vsa.ranking.settings import RankerSettings
 
@@ -54,6 +53,8 @@ def grow_forest(
     The forest; what each node adds to the log-odds, float64 (T, N), of use at leaves; and the
     log-odds that they are added to.
     """
+    from sklearn.ensemble import GradientBoostingClassifier  # slow to import, and not to serve with
+
     model = GradientBoostingClassifier(
         n_estimators=settings.n_trees,
         max_depth=settings.depth,

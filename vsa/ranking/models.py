@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import OneHotEncoder
 
 from vsa.ranking.features import APPLAUSE, CONVERSION, RELATIVE, SALES
 from vsa.ranking.forest import Forest, grow_forest
@@ -101,6 +99,8 @@ class LogisticRanker:
     inverse_penalty: float = INVERSE_PENALTIES[0]
 
     def fit(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
+        from sklearn.linear_model import LogisticRegression  # slow to import
+
         rows, label, observed = observations(seen, bought)
         wide = x.astype(np.float64)
         mean, scale = wide.mean(axis=0), np.maximum(wide.std(axis=0), 1e-6)
@@ -156,6 +156,9 @@ class GbdtLr:
     inverse_penalty: float = INVERSE_PENALTIES[0]
 
     def fit(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
+        from sklearn.linear_model import LogisticRegression  # slow to import
+        from sklearn.preprocessing import OneHotEncoder
+
         rows, label, weight = observations(seen, bought)
         forest, value, _ = grow_forest(x[rows], label, weight, self.settings, self.seed)
         encoder = OneHotEncoder()

@@ -202,6 +202,7 @@ _ANNOUNCED: dict[str, dict[str, str]] = {}
 _REGISTERED: list[tuple[Registry, str]] = []
 _LOADED: set[Path] = set()
 _LOADING: list[Path] = []
+_all_loaded = ""  # the value of ``VSA_PLUGINS`` whose files have all been run
 
 
 def plugin_files() -> list[Path]:
@@ -250,11 +251,13 @@ def load_plugins() -> None:
 
     Raises InputError for one that fails; what it had registered until then is taken back.
     """
-    if _LOADING or _PLUGINS not in os.environ:
+    global _all_loaded
+    if _LOADING or os.environ.get(_PLUGINS) in (None, _all_loaded):  # asked for at every look-up
         return
     for path in plugin_files():
         if path not in _LOADED:
             _run(path)
+    _all_loaded = os.environ[_PLUGINS]
 
 
 def _run(path: Path) -> None:

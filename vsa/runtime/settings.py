@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -41,7 +42,7 @@ def make_settings(kind: type[S], values: Mapping[str, Any], where: str = "") -> 
     """
     _refuse_unknown(kind, values, where)
     try:
-        made = TypeAdapter(kind).validate_python(values)
+        made: S = _checker(kind).validate_python(values)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -58,6 +59,12 @@ def make_settings(kind: type[S], values: Mapping[str, Any], where: str = "") -> 
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{name} is {value}", cure="Give a number", file=where or None)
     return made
+
+
+@functools.cache
+def _checker(kind: type) -> TypeAdapter[Any]:
+    """Kept: pydantic takes longer to make one than all else that a run's settings need."""
+    return TypeAdapter(kind)
 
 
 def change_settings(settings: S, changes: Mapping[str, Any]) -> S:

@@ -13,7 +13,7 @@ from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
 from vsa.study import pipeline
 from vsa.study.run import make_run
 
-_Dataset = Annotated[str, typer.Option(help="synthetic, grocery, clothing or folder:PATH")]
+_Dataset = Annotated[str, typer.Option(help="synthetic, grocery, clothing, vpr2023 or folder:PATH")]
 _Profile = Annotated[str, typer.Option(help="smoke, laptop or full")]
 _Seed = Annotated[int, typer.Option(help="whole number ≥ 0")]
 _Set = Annotated[str, typer.Option("--set", help="settings to change: 'embedding.margin=0.3 …'")]

@@ -28,6 +28,7 @@ from vsa.runtime.errors import NO_TIME, InputError, NotebookError
 from vsa.runtime.markup import escape_braces
 from vsa.runtime.paths import relative_to_root
 from vsa.runtime.system import explain_quoted
+from vsa.study import pace
 from vsa.study.run import Run
 
 _LOG_EVERY_S = 20.0
@@ -101,7 +102,8 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, Any]) -> None:
     """Execute into `draft`; on failure copy it to `failed` and raise NotebookError."""
     started = time.monotonic()
-    _say(f"{notebook.stem}: started")
+    place = pace.place(notebook.stem)
+    _say(f"{notebook.stem}: started{f', {place}' if place else ''}")
     with _kernel_progress_copied():
         try:
             papermill.execute_notebook(
@@ -120,6 +122,7 @@ def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, An
         except (PapermillExecutionError, RuntimeError) as error:
             if isinstance(error, PapermillExecutionError) and error.ename == "NotApplicable":
                 _say(f"{notebook.stem}: left out. {error.evalue}")
+                pace.note_taken(notebook.stem, time.monotonic() - started)
                 return
             if isinstance(error, PapermillExecutionError) and error.ename == "Stopped":
                 raise NotebookError(
@@ -127,7 +130,9 @@ def _execute(notebook: Path, draft: Path, failed: Path, parameters: dict[str, An
                 ) from None
             shutil.copyfile(draft, failed)
             raise _notebook_error(notebook, error, failed) from None
-    _say(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s")
+    taken = time.monotonic() - started
+    pace.note_taken(notebook.stem, taken)
+    _say(f"{notebook.stem}: done in {taken:.0f} s")
 
 
 def read_parameters(notebook: Path) -> dict[str, Any]:

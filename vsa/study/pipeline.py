@@ -35,6 +35,7 @@ from vsa.runtime.paths import (
 from vsa.runtime.registry import Registry, has_plugins, plugin_files
 from vsa.runtime.system import explain_quoted, refusals_explained
 from vsa.runtime.threads import n_threads
+from vsa.study import pace
 from vsa.study.run import Run, make_run
 
 # Links beside a run's files. In paths through them Snakemake finds no braces, whatever the user's
@@ -57,7 +58,7 @@ def reproduce(
     Parameters
     ----------
     dataset : str
-        ``synthetic``, ``grocery``, ``clothing`` or ``folder:PATH``.
+        ``synthetic``, ``grocery``, ``clothing``, ``vpr2023`` or ``folder:PATH``.
     profile : str
         ``smoke``, ``laptop`` or ``full``.
     seed : int
@@ -93,7 +94,7 @@ def reproduce(
         files = _check_data(run)
         target = f"notebooks/{until}.ipynb" if until else f"{REPORTS_LINK}/report.html"
         with locked(run) as lock:
-            _snakemake(run, target, files, lock)
+            _snakemake(run, target, files, lock, pace.begin_plan(run, until))
         _repeat_warnings(run, until or "[0-9]*")
     return run.artifacts / target if until else run.reports / "report.html"
 
@@ -160,8 +161,8 @@ def _is_alive(pid: int) -> bool:
 def _check_data(run: Run) -> str:
     """Name an absent or altered data set, or a bad table, before a notebook runs.
 
-    Returns a fingerprint of what a data set of one's own holds; those that came with the package
-    are fixed, or made from it.
+    Returns a fingerprint of what a data set that users bring holds; others are made from the
+    package, or known to the last byte.
     """
     source, name = find_source(run.dataset), run.dataset
     is_own = name in DATASETS and DATASETS.is_own(name)
@@ -169,11 +170,12 @@ def _check_data(run: Run) -> str:
         return ""
     # Imported here: pandas is slow to import, and what is drawn needs no check
     from vsa.data.load import fingerprint_dataset, load_dataset
+    from vsa.data.public import PUBLIC
 
     dataset = load_dataset(name, seed=run.seed, settings=run.settings.data)
     for note in dataset.notes:
         print(f"vsa: {note}", file=sys.stderr, flush=True)
-    if is_own:
+    if is_own and name in PUBLIC:
         return ""
     made_by = DATASETS.identity(name) if name in DATASETS else name
     return fingerprint_dataset(dataset, made_by)
@@ -234,7 +236,7 @@ def _link(link: Path, target: Path) -> None:
     link.symlink_to(target)
 
 
-def _snakemake(run: Run, target: str, files: str, lock: int) -> None:
+def _snakemake(run: Run, target: str, files: str, lock: int, plan: Path) -> None:
     """Make `target`, a path from the run's folder; raises NotebookError saying what failed."""
     config, failure = run.artifacts / "config.json", run.artifacts / ".failure.json"
     failure.write_text(" " * _ROOM_FOR_FAILURE, encoding="utf-8")
@@ -264,6 +266,7 @@ def _snakemake(run: Run, target: str, files: str, lock: int) -> None:
         "VSA_FAILURE": str(failure),
         "VSA_PLUGINS": os.pathsep.join(str(path) for path in plugin_files()),
         "VSA_PIPELINE_PID": str(os.getpid()),
+        pace.VARIABLE: str(plan),
     }
     # Snakemake's own words go to a file, those of the notebooks (its standard output) to ours.
     # The lock goes on to Snakemake, which may outlive us by a moment.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vsa.runtime.atomic import atomic_file, settled
 from vsa.runtime.errors import InputError
+from vsa.study.commands import dataset_to_type, make_command
 from vsa.study.run import Run
 
 
@@ -40,16 +41,10 @@ def _note(folder: Path) -> Path:
 
 
 def _command(run: Run) -> str:
-    words = ["make reproduce"]
-    if run.dataset != "synthetic":
-        words.append(f"DATASET={_quoted(run.dataset)}")
-    words.append(f"PROFILE={run.profile}")
-    if run.seed:
-        words.append(f"SEED={run.seed}")
-    if run.overrides:
-        words.append(f"SET='{run.overrides}'")
-    return " ".join(words)
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if " " in text else text
+    return make_command(
+        "reproduce",
+        DATASET="" if run.dataset == "synthetic" else dataset_to_type(run.dataset),
+        PROFILE=run.profile,
+        SEED=run.seed or "",
+        SET=run.overrides,
+    )

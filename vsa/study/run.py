@@ -56,6 +56,11 @@ class Run:
         return write_changes(self.changes)
 
     @property
+    def may_show_pictures(self) -> bool:
+        """Whether its notebooks and report may hold pictures of the data set."""
+        return find_source(self.dataset).may_show_pictures
+
+    @property
     def artifacts(self) -> Path:
         folder = artifacts_dir() / self.name
         owner = _owner(folder)
@@ -141,6 +146,11 @@ def _readable(name: str) -> str:
     kept = [c if c == "_" or unicodedata.category(c)[0] in "LMN" else " " for c in name.lower()]
     short = unicodedata.normalize("NFC", "".join(kept))[:_MAX_READABLE]
     return "-".join(short.split())
+
+
+def known_dataset(name: str) -> str | None:
+    """The data set that a run of that name is of, with its folder; None without working files."""
+    return _owner(artifacts_dir() / name)
 
 
 def _note(artifacts: Path) -> Path:

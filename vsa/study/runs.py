@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from vsa.data.schema import BOX
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import artifacts_dir, reports_dir
 from vsa.runtime.registry import unknown
+from vsa.study.commands import vsa_command
 from vsa.study.embedding.jobs import JUDGED, Judged, find_folder, read_found
 from vsa.study.embedding.published import (
     FOLDER,
@@ -27,7 +27,7 @@ from vsa.study.embedding.published import (
     read_tables,
     tables_digest,
 )
-from vsa.study.ledger.claims import sentence
+from vsa.study.ledger.claims import sentence, shown_verdict
 from vsa.study.ledger.metrics_file import CLAIM_FIELDS, RECORD_FIELDS, pivot, read_metrics
 from vsa.study.run import Run, make_run
 from vsa.study.settings import Change, write_changes
@@ -66,13 +66,7 @@ def open_run(name: str) -> RunReader:
 
 def command_of(run: Run, verb: str) -> str:
     """What to type for a run: ``vsa reproduce --dataset … --profile …``."""
-    return _command(run.dataset, run.profile, run.seed, run.overrides, verb)
-
-
-def _command(dataset: str, profile: str, seed: int, overrides: str, verb: str) -> str:
-    words = ["vsa", *verb.split(), "--dataset", dataset, "--profile", profile]
-    words += ["--seed", str(seed), *(["--set", overrides] if overrides else [])]
-    return shlex.join(words)
+    return vsa_command(verb, run.dataset, run.profile, run.seed, run.overrides)
 
 
 def _names() -> list[str]:
@@ -138,7 +132,8 @@ class RunReader:
 
     def command(self, verb: str) -> str:
         """What to type for this run, as of `command_of`."""
-        return _command(self.dataset, self.profile, self.seed, self.about["overrides"], verb)
+        overrides = self.about["overrides"]
+        return vsa_command(verb, self.dataset, self.profile, self.seed, overrides)
 
     @property
     def measured(self) -> dict[str, Any]:
@@ -162,10 +157,12 @@ class RunReader:
     def claims(self) -> pd.DataFrame:
         """The paper's claims: id, verdict, sentence, statement, effect, interval, ….
 
+        The verdict is what follows from the interval, of a smoke run too; its sentence gives none.
+
         Raises InputError if nothing was measured yet.
         """
         told = [
-            claim | {"sentence": sentence(claim).replace("**", "")}
+            claim | {"sentence": sentence(claim, self.profile).replace("**", "")}
             for claim in self._results()["claims"]
         ]
         first = ["id", "verdict", "sentence"]
@@ -396,9 +393,9 @@ class RunReader:
         if not self._has_metrics:
             return f"<table>{facts}</table>"
         rows = "".join(
-            f"<tr><td>{_cell(claim.id)}</td><td>{_cell(claim.verdict)}</td>"
-            f"<td>{_cell(claim.statement)}</td></tr>"
-            for claim in self.claims.itertuples()
+            f"<tr><td>{_cell(claim['id'])}</td><td>{_cell(shown_verdict(claim, self.profile))}</td>"
+            f"<td>{_cell(claim['statement'])}</td></tr>"
+            for claim in self._results()["claims"]
         )
         heads = "<tr><th>claim</th><th>verdict</th><th>the paper says</th></tr>"
         return f"<table>{facts}</table><table>{heads}{rows}</table>"
@@ -410,7 +407,7 @@ class RunReader:
         yield "profile", f"{self.profile}{changed}"
         yield "seed", str(self.seed)
         if self._has_metrics:
-            verdicts = Counter(self.claims.verdict)
+            verdicts = Counter(shown_verdict(c, self.profile) for c in self._results()["claims"])
             yield "records", f"{len(self.records):,}"
             yield "claims", ", ".join(f"{n} {v}" for v, n in verdicts.items()) or "none judged"
         else:

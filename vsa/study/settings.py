@@ -8,6 +8,7 @@ any two of notebook 03 were.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import shlex
 from collections.abc import Mapping
@@ -218,9 +219,16 @@ def _listed(value: Any) -> Any:
 def _read(profile: str) -> dict[str, Any]:
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
-    values = yaml.safe_load((_FOLDER / f"{profile}.yaml").read_text(encoding="utf-8"))
+    values = dict(_parsed((_FOLDER / f"{profile}.yaml").read_text(encoding="utf-8")))
     base = values.pop("base", None)
     return _merged(_read(base), values) if base else values
+
+
+@functools.cache
+def _parsed(text: str) -> dict[str, Any]:
+    """Nobody changes it: it is kept."""
+    values: dict[str, Any] = yaml.safe_load(text)
+    return values
 
 
 def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

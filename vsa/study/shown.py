@@ -6,20 +6,25 @@ import ast
 import inspect
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from IPython.display import display
+from IPython.display import Markdown, display
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from vsa.runtime.markup import escape_markdown
+from vsa.study.figures.pictures import MAY_NOT, holds_pictures, take_thumbnails
 from vsa.study.figures.style import HouseFigure, save_figure
 from vsa.study.ledger.ledger import Ledger
 
 
 def show(ledger: Ledger, figure: HouseFigure | None) -> None:
     """Show a figure, and save it with its words for the report; None, which has none, is passed.
+
+    Where the pictures of the run's data set may not be shown, thumbnails are taken from the figure,
+    and a sentence stands for one that holds others.
 
     Raises ValueError for a figure that carries no words (`vsa.study.figures.style.worded`).
     """
@@ -28,6 +33,14 @@ def show(ledger: Ledger, figure: HouseFigure | None) -> None:
     words = figure.words
     if words is None:
         raise ValueError("this figure carries no words: let its plot function end with worded(...)")
+    if not ledger.run.may_show_pictures:
+        if take_thumbnails(figure):
+            words = replace(words, caption=f"{words.caption} Without thumbnails: {MAY_NOT}.")
+            figure.words = words
+        if holds_pictures(figure):
+            words_only = escape_markdown(words.alt_text)
+            display(Markdown(f"*A figure is left out here, because {MAY_NOT}:* {words_only}"))
+            return
     save_figure(figure, ledger.run, words.name, words.alt_text, ledger.section, words.caption)
     display(figure, metadata={"image/jpeg": {"alt": words.alt_text}})
 

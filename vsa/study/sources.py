@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from vsa.runtime.paths import ROOT
@@ -16,13 +17,13 @@ def sources(path: Path) -> list[Path]:
     Imports inside functions count, too, and data sets that are loaded by name.
     """
     found: set[Path] = set()
-    waiting = list(_imported(_code(path)))
+    waiting = _files(_imported(_code(path)))
     while waiting:
         file = waiting.pop()
         if file not in found:
             found.add(file)
             found.update(file.parent.glob("*.yaml"), file.parent.glob("templates/*"))
-            waiting += _imported(file.read_text(encoding="utf-8"))
+            waiting += _files(_imported(file.read_text(encoding="utf-8")))
     return sorted(found)
 
 
@@ -34,7 +35,10 @@ def _code(path: Path) -> str:
     return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
-def _imported(code: str) -> Iterator[Path]:
+@functools.cache
+def _imported(code: str) -> frozenset[str]:
+    """Modules of ours, packages around them, and what may be one; notebooks share most files."""
+    found: list[str] = []
     waiting: list[ast.AST] = [ast.parse(code)]
     while waiting:
         node = waiting.pop()
@@ -42,24 +46,20 @@ def _imported(code: str) -> Iterator[Path]:
             continue  # never executed
         waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
-            names = [name.name for name in node.names]
+            found += [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
-        elif isinstance(node, ast.Call) and ast.unparse(node).startswith("announce('datasets'"):
-            names = [ast.literal_eval(node.args[2]).partition(":")[0]]
-        else:
-            continue
-        for name in names:
-            yield from _files(name)
+            found += [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "announce":
+            kinds, _, place = map(ast.literal_eval, node.args)
+            found += [place.partition(":")[0]] if kinds == "datasets" else []
+    own = [name.split(".") for name in found if name.partition(".")[0] == "vsa"]
+    return frozenset(".".join(parts[:n]) for parts in own for n in range(1, len(parts) + 1))
 
 
-def _files(name: str) -> Iterator[Path]:
-    """The file of a module of ours and those of the packages around it; nothing for others."""
-    parts = name.split(".")
-    if parts[0] != "vsa":
-        return
-    for n in range(1, len(parts) + 1):
-        place = ROOT.joinpath(*parts[:n])
-        for file in (place.with_suffix(".py"), place / "__init__.py"):
-            if file.is_file():
-                yield file
+def _files(names: Iterable[str]) -> list[Path]:
+    """Those of modules; nothing for names that are none."""
+    places = [ROOT.joinpath(*name.split(".")) for name in names]
+    either = [
+        file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")
+    ]
+    return [file for file in either if file.is_file()]

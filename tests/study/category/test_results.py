@@ -72,7 +72,7 @@ def seed_result(task, seed, model_skill, feature_skill):
 def ledger(tmp_path, monkeypatch):
     monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
     monkeypatch.setenv("VSA_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
-    return Ledger.open(make_run("synthetic", "smoke", 0), "02_category_fusion")
+    return Ledger.open(make_run("synthetic", "laptop", 0), "02_category_fusion")
 
 
 def judged(task, ledger, model_skill, feature_skill):

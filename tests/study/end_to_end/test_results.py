@@ -21,7 +21,7 @@ N = 200
 
 @pytest.fixture
 def results():
-    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "06_end_to_end")
+    ledger = Ledger.open(make_run("synthetic", "laptop", 0), "06_end_to_end")
     products = np.arange(N)
     task = SimpleNamespace(products=np.tile(products, 2), kept=np.arange(2 * N) < N)
     return EndToEndResults(ledger, SimpleNamespace(products=products), task, 300, 0)

@@ -121,7 +121,7 @@ def test_class_styles_differ_and_palette_has_no_repeats():
 def test_confusion_plot_shows_row_shares():
     figure = confusion_plot(np.array([[3, 1], [0, 0]]), ["shirt", "dress"])
     assert texts(figure) == {".75", ".25"}  # an empty row has no shares
-    shown = figure.axes[0].images[0].get_array()
+    shown = figure.axes[0].collections[0].get_array()
     np.testing.assert_allclose(shown, [[0.75, 0.25], [0, 0]])
 
 

@@ -82,7 +82,7 @@ def lab(tmp_path):
 
 
 def test_the_experiments_become_records_and_claims(lab):
-    run = make_run("synthetic", "smoke", 0)
+    run = make_run("synthetic", "laptop", 0)
     ledger = Ledger.open(run, "04_binary_index")
     results = IndexResults(ledger, lab.task, lab.settings.n_queries, 100, 0)
     results.growth(*lab.growth_evidence())
@@ -129,7 +129,7 @@ def test_growth_within_one_index_is_told_apart_from_that_with_shards(lab):
 
 def test_a_catalogue_without_copies_cannot_tell_what_selection_does(lab):
     task = dataclasses.replace(lab.task, group=np.full(400, -1), kept=np.ones(400, bool))
-    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "04_binary_index")
+    ledger = Ledger.open(make_run("synthetic", "laptop", 0), "04_binary_index")
     results = IndexResults(ledger, task, lab.settings.n_queries, 100, 0)
     results.selection(dataclasses.replace(lab, task=task).selection())
     verdicts = ledger.verdicts()

@@ -1,13 +1,14 @@
+import base64
+import io
 import json
-import os
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
@@ -17,15 +18,17 @@ from vsa.study.ledger import environment
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.claims import judge, judge_all, load_claims
 from vsa.study.ledger.ledger import Ledger
-from vsa.study.ledger.metrics_file import record_text
+from vsa.study.ledger.metrics_file import read_metrics, record_key, record_text
 from vsa.study.ledger.registry import METRICS
-from vsa.study.ledger.reporting import content, write_report
-from vsa.study.ledger.reporting.content import effect_text, reproduce_command
+from vsa.study.ledger.reporting import content, report, write_report
+from vsa.study.ledger.reporting.content import effect_text
+from vsa.study.ledger.reporting.headline import CATEGORY
 from vsa.study.ledger.sections import SECTIONS
 from vsa.study.run import make_run
 
 NASTY = "<script>alert('x')</script> | **b** `c` [d](http://e.example) & \"f\" 'g'\nh"
 NUMBER = re.compile(r"\d[\d,]*\.\d+")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -66,7 +69,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path))
-    return make_run("synthetic", "smoke", 5)
+    return make_run("synthetic", "laptop", 5)
 
 
 def add_catalogue(run, text="Synthetic shop"):
@@ -119,12 +122,56 @@ def test_the_page_is_valid_alone_and_accessible(run):
     assert '<html lang="en">' in html
     assert len(page.images) == 1
     assert page.images[0]["alt"] == "Synthetic shop"
-    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
+    assert all(load.startswith("data:image/webp;base64,") for load in page.loads)
     assert not re.search(r"https?://|url\(|@import", html)
     assert page.scripts == 0
     assert set(page.headers) == {"col", "row"}
     assert len(set(page.ids)) == len(page.ids)
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+
+
+def test_the_first_lines_are_the_numbers_the_advice_and_the_contents(run):
+    add_catalogue(run)
+    add_category(run)
+    markdown, html = written(run)
+    for text in (markdown, text_of(html)):
+        places = [
+            text.index(words)
+            for words in (
+                "Whole path",
+                "Plain network",
+                "Category",
+                "0.812",
+                "Learned boxes",
+                "Time to answer",
+                "No advice: ",
+                "Verdicts",
+            )
+        ]
+        assert places == sorted(places)
+        assert text[places[0] : places[-1]].count("not measured") == 4
+    contents = html.split("<nav")[1].split("</nav>")[0]
+    headings = re.findall(r'<h2 id="([^"]+)"', html.split("</nav>")[1])
+    assert re.findall('href="#([^"]+)"', contents) == headings
+    assert headings[0] == "verdicts"
+
+
+def test_a_smoke_report_says_so_first_and_gives_no_verdict(run):
+    smoke = make_run("synthetic", "smoke", 5)
+    for each in (run, smoke):
+        add_catalogue(each)
+        add_category(each)
+    words = "its numbers mean nothing"
+    for text in written(smoke):
+        assert text.index(words) < text.index("Whole path")
+        assert "– not judged at smoke" in re.sub("[*]", "", text)
+        assert "✓" not in text
+        assert not re.search(r"\breproduced\*\*|inconclusive<|> reproduced<", text)
+        assert "Each verdict follows" not in text
+        assert "No advice: " in text
+    assert not [text for text in written(run) if words in text]
+    judged, kept = (read_metrics(each.reports / "metrics.json") for each in (run, smoke))
+    assert judged["claims"] == kept["claims"]
 
 
 def test_both_forms_show_every_number_and_verdict(run):
@@ -144,7 +191,7 @@ def test_both_forms_show_every_number_and_verdict(run):
             "0.414",
             "1,234",
             "n = 50; training seeds = 3; in brackets: 95 % bootstrap interval",
-            "make reproduce DATASET=synthetic PROFILE=smoke SEED=5",
+            "make reproduce DATASET=synthetic PROFILE=laptop SEED=5",
             "What is simulated",
             "Category prediction",
         ):
@@ -182,8 +229,9 @@ def test_a_changed_number_changes_the_report(run):
         value = record["value"]
         record["value"] = 0.6789
         path.write_text(json.dumps(metrics))
+        times = 2 if record_key(record) == "/".join((*CATEGORY, "Accuracy@1")) else 1
         for old, new in zip(before, written(run), strict=True):
-            assert new.count("0.679") == old.count("0.679") + 1, f"record {i} is not shown once"
+            assert new.count("0.679") == old.count("0.679") + times, f"record {i} is not shown"
         record["value"] = value
     metrics["claims"][0]["effects"]["b"]["effect"] = 0.2222
     path.write_text(json.dumps(metrics))
@@ -240,7 +288,7 @@ def test_the_papers_value_appears_once_someone_read_it(run, monkeypatch):
 
 def test_sections_of_different_seeds_give_a_command_each(run):
     add_catalogue(run)
-    add_category(make_run("synthetic", "smoke", 6))
+    add_category(make_run("synthetic", "laptop", 6))
     markdown, _ = written(run)
     assert "SEED=5\n" in markdown
     assert "SEED=6\n" in markdown
@@ -277,22 +325,61 @@ def test_a_lost_figure_names_the_cure(run):
         write_report(run.reports)
 
 
-def test_command_survives_a_shell_and_make(tmp_path):
-    name = "folder:Ba$$ $(shell date) `x` {y} 'z' # %"
-    (tmp_path / "Makefile").write_text('export DATASET\nreproduce:\n\t@echo "$$DATASET"\n')
-    command = reproduce_command({"dataset": name, "profile": "full"}, 1)
-    # make that is called by make speaks of folders
-    outside = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, env=outside, capture_output=True, text=True
-    )
-    assert done.stdout == f"{name}\n"
+def test_pictures_lose_nothing_where_they_are_drawn_and_room_where_they_are_photographs(tmp_path):
+    drawn = Image.new("RGB", (300, 200), "white")
+    drawn.paste("navy", (50, 50, 250, 150))
+    noise = np.random.default_rng(0).normal(128, 40, (50, 75)).clip(0, 255).astype(np.uint8)
+    photo = Image.fromarray(noise).resize((300, 200), Image.Resampling.BICUBIC).convert("RGB")
+    for name, picture in (("drawn", drawn), ("photo", photo)):
+        path = tmp_path / f"{name}.png"
+        picture.save(path, dpi=(144, 144))
+        told = report._embedded(path)
+        assert (told["width"], told["height"]) == (200, 133)
+        content = base64.b64decode(told["uri"].removeprefix("data:image/webp;base64,"))
+        assert len(content) < path.stat().st_size / 2
+        error = np.abs(np.subtract(picture, Image.open(io.BytesIO(content)), dtype=float))
+        assert error.max() == 0 if name == "drawn" else error.mean() < 3
 
 
-def test_command_is_quoted_where_it_must_be():
-    assert reproduce_command({"dataset": "folder:my shop", "profile": "full"}, 1) == (
-        "make reproduce 'DATASET=folder:my shop' PROFILE=full SEED=1"
-    )
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+def test_on_a_phone_the_page_is_no_wider_and_figures_keep_their_size(run):
+    from playwright.sync_api import sync_playwright
+
+    long = "a_name_without_any_blank_in_it_" * 5
+    add_catalogue(run, long)
+    add_category(run, long)
+    wide = image_grid(np.zeros((12, 40, 60, 3), np.uint8), n_columns=12)
+    ledger = Ledger.open(run, "06_end_to_end")
+    for i in range(8):
+        ledger.record("clients", f"{long}{i}", "mAP", Interval(0.5, 0.4, 0.6, 9))
+        ledger.record("clients", f"{long}{i}", "IoU@0.5", Interval(0.5, 0.4, 0.6, 9))
+    save_figure(wide, run, "wide", long, "06_end_to_end", long)
+    ledger.save()
+    written(run)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        for width in (390, 1280):
+            tab = browser.new_page(viewport={"width": width, "height": 800})
+            tab.goto((run.reports / "report.html").as_uri())
+            assert tab.evaluate("document.documentElement.scrollWidth") == width
+            figures = tab.evaluate(
+                "[...document.images].map(i => [i.clientWidth, i.clientHeight,"
+                " i.naturalWidth, i.naturalHeight, +i.getAttribute('width')])"
+            )
+            assert len(figures) == 2
+            for shown, high, full, full_high, size in figures:
+                assert shown / high == pytest.approx(full / full_high, rel=0.02)
+                assert shown == size if width == 390 else shown <= size
+            assert max(size for *_, size in figures) > 390
+            boxes = tab.evaluate(
+                "[...document.querySelectorAll('.scroll')].map(b => [b.clientWidth, b.scrollWidth])"
+            )
+            assert all(inside <= width for inside, _ in boxes)
+            if width == 390:
+                assert sum(whole > inside for inside, whole in boxes) >= 3
+        browser.close()
 
 
 @pytest.mark.parametrize(
@@ -300,7 +387,8 @@ def test_command_is_quoted_where_it_must_be():
     sorted(path.parent for path in (ROOT / "reports").glob("*/metrics.json")),
     ids=lambda folder: folder.name,
 )
-def test_every_number_of_a_published_report_comes_from_its_ledger(folder, tmp_path):
+def test_every_number_of_a_published_report_comes_from_its_ledger(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "_embedded", lambda path: {"uri": "", "width": 1, "height": 1})
     copy = Path(shutil.copytree(folder, tmp_path / folder.name))
     write_report(copy)
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -197,7 +197,7 @@ def test_a_page_without_any_signal_is_still_ordered(lab):
 
 
 def test_the_experiments_become_records_and_a_claim(lab):
-    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "05_quality_rerank")
+    ledger = Ledger.open(make_run("synthetic", "laptop", 0), "05_quality_rerank")
     results = RankingResults(ledger, lab)
     results.penalties()
     results.own_order()

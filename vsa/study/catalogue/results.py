@@ -8,6 +8,7 @@ from vsa.category.task import make_task, require_labels
 from vsa.data.schema import SPLITS, Dataset
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop
+from vsa.study.figures.pictures import MAY_NOT
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.simulate.clicks import pvlog_statistics
 
@@ -44,6 +45,8 @@ def record_shop(ledger: Ledger, shop: Shop) -> None:
         left_out.append(
             "Retrieval of unseen products: the same products occur in training and test photos."
         )
+    if not dataset.may_show_pictures:
+        left_out.append(f"Figures that hold pictures: {MAY_NOT}.")
     ledger.dataset_card(
         {
             "title": dataset.title,

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from vsa.category import model, train
 from vsa.category.fusion import FusionChoice, choose_fusion, fuse
@@ -139,6 +138,8 @@ def _refit_last_layer(
     features: dict[str, np.ndarray], labels: np.ndarray, val_labels: np.ndarray, n_classes: int
 ) -> np.ndarray:
     """Logistic regression on all reference labels: what the model gains from the same labels."""
+    from sklearn.linear_model import LogisticRegression  # slow to import
+
     candidates = [
         LogisticRegression(C=c, max_iter=1000, tol=1e-3).fit(features["reference"], labels)
         for c in (10.0, 100.0)

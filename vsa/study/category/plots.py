@@ -160,7 +160,7 @@ def tsne_figure(
     return worded(
         thumbnail_scatter(points, shown, labels, task.categories, title=title),
         "category_tsne",
-        "t-SNE of category features of test queries, coloured by category, with thumbnails.",
+        "t-SNE of category features of test queries, coloured by category.",
         "t-SNE of the classifier's features of test queries, first seed.",
     )
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.ops import MultiScaleRoIAlign
 
 from vsa.embedding.train import labelled_batch
 from vsa.models.backbones import make_trunk
@@ -21,6 +18,9 @@ from vsa.runtime.device import Device
 from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 from vsa.runtime.training import Group, fit
+
+if TYPE_CHECKING:
+    from torchvision.models.detection import FasterRCNN
 
 VERSION = 1
 _POOL = 5
@@ -32,6 +32,11 @@ def make_detector(
     architecture: str, backbone_state: dict[str, Tensor], image_px: int
 ) -> FasterRCNN:
     """Faster R-CNN for one class of object over the same trunk that the localiser has."""
+    from torchvision.models.detection import FasterRCNN  # slow to import
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+    from torchvision.ops import MultiScaleRoIAlign
+
     trunk, n_channels = make_trunk(architecture)
     trunk.load_state_dict({k: backbone_state[k] for k in trunk.state_dict()})
     trunk.out_channels = n_channels

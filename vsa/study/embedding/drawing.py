@@ -11,6 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from vsa.embedding.candidates import ADAPTED
 from vsa.study.embedding.examples import BoxExamples, MinedPage, ResultGrid
 from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.variants import registered, variants
@@ -83,6 +84,36 @@ def box_training_plot(finished: FinishedJobs, names: Sequence[str], title: str =
         axis.set(xlabel="step", ylabel=label, ylim=(0, None))
     axes[0].set_title(title)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def adaptation_plot(finished: FinishedJobs, title: str = "") -> Figure:
+    """MAP on validation photos against steps of the adaptation; a line per seed, the kept ringed.
+
+    Where nothing was adapted it says so.
+    """
+    figure, axis = new_figure(7.0, 3.6)
+    axis.set(xlabel="step", ylabel="mAP, validation photos", title=title)
+    if ADAPTED not in finished:
+        text = "The pretrained weights were not to be had: nothing was adapted."
+        axis.text(0.5, 0.5, text, ha="center", transform=axis.transAxes)
+        return figure
+    for i, (seed, job) in enumerate(finished.jobs[ADAPTED].items()):
+        card, style = job.card, class_style(i)
+        curve = pd.DataFrame(card["curve"])
+        starts = curve[curve.step == 0]
+        chosen = curve[curve.power == card["power"]].sort_values("step")
+        axis.plot(starts.step, starts.score, linestyle="none", **style)
+        axis.plot(chosen.step, chosen.score, label=f"seed {seed}", **style)
+        kept = chosen[chosen.step == card["kept_step"]].iloc[0]
+        ring = {"marker": "o", "markersize": 16, "fillstyle": "none", "color": style["color"]}
+        axis.plot(kept.step, kept.score, linestyle="none", **ring)
+        for start in starts.itertuples():
+            label = f"power {start.power:g}"
+            at = (start.step, start.score)
+            axis.annotate(label, at, (8, -12), textcoords="offset points", fontsize=9)
+    axis.legend(loc="lower right")
     return figure
 
 

@@ -23,6 +23,7 @@ from vsa.category import selection
 from vsa.category import train as category_train
 from vsa.data import descriptors
 from vsa.embedding import extract, joint, mining, train, triplets
+from vsa.embedding.candidates import ADAPTED
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES, PAPER
@@ -66,6 +67,7 @@ from vsa.study.embedding.jobs import (
     save_job,
     slug,
 )
+from vsa.study.embedding.looking import Looking, curve_of, log_of, rests_on, start_of_look
 from vsa.study.embedding.published import publish, tables_digest
 from vsa.study.embedding.retrieval import Ranking, rank
 from vsa.study.embedding.variants import (
@@ -73,6 +75,7 @@ from vsa.study.embedding.variants import (
     CONSTANT_BOX,
     DETECTOR,
     JOINT,
+    LOOKS,
     NEED_BOXES,
     NEED_SIMULATION,
     OTHER_MASKS,
@@ -113,6 +116,8 @@ def start_of(name: str) -> str:
     """The variant whose weights that one starts from, or asks; "" for the category network."""
     if variant := variants().get(name):
         return "" if variant.start == CATEGORY else variant.start
+    if name in LOOKS:
+        return start_of_look(name)
     return "" if name in untrained() else JOINT
 
 
@@ -129,6 +134,9 @@ class EmbeddingLab:
     relog: Callable[[float], pd.DataFrame] | None = None  # noise click rate → another log
     published: Path | None = None  # folder that finished jobs are published in
     origin: Mapping[str, Any] | None = None  # what pictures and the category network come from
+    files: tuple[Path, Path] | None = (
+        None  # where the pictures lie, and where decoded ones are kept
+    )
     _minings: dict[float | None, Mining] = field(default_factory=dict)
 
     # What jobs learn from ------------------------------------------------------------------
@@ -233,7 +241,8 @@ class EmbeddingLab:
     def is_possible(self, name: str) -> bool:
         """Whether the data allow that job: some need true boxes, some a simulated log."""
         lacks_boxes = name in NEED_BOXES and self.task.boxes is None
-        return not lacks_boxes and not (name in NEED_SIMULATION and self.relog is None)
+        lacks_log = name in NEED_SIMULATION and self.relog is None
+        return not (lacks_boxes or lacks_log or (name in LOOKS and self.files is None))
 
     def is_done(self, name: str) -> bool:
         """Whether that job is on disk."""
@@ -317,6 +326,8 @@ class EmbeddingLab:
             return {}, [baseline_identity(name)] if name in baselines() else []
         if name == SUPERVISED:
             return {"joint training": train.VERSION}, [make_stage("boxes, soft", PAPER, s)]
+        if name in LOOKS:
+            return rests_on(self, name)
         if name == DETECTOR:
             steps = [s.n_detector_steps, s.box_learning_rate]
             return {"detector": detector_module.VERSION}, steps
@@ -327,6 +338,8 @@ class EmbeddingLab:
             return self._untrained
         if name in OTHER_MASKS:
             return self._other_masks
+        if name in LOOKS:
+            return self._look
         return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
 
     def untrained_features(self, name: str) -> FeaturePair:
@@ -379,6 +392,34 @@ class EmbeddingLab:
         answers = self._ask_with_boxes(boxes)
         card = make_card(self._trouble_of_start(name), time.perf_counter() - started)
         save_job(draft, answers, pd.DataFrame(), card)
+
+    @cached_property
+    def looking(self) -> Looking:
+        """Who looks at the photos again, from their files."""
+        if self.files is None:
+            raise ValueError("these pictures lie in no files")
+        return Looking(self, *self.files)
+
+    def _look(self, name: str, draft: Path) -> None:
+        started = time.perf_counter()
+        looking, (who, _, how) = self.looking, name.partition(", ")
+        log, facts = pd.DataFrame(), {}
+        if name == ADAPTED:
+            found = looking.adapt()
+            log, facts = log_of(found), curve_of(found)
+            torch.save(on_cpu(found.head.state_dict()), draft / "net.pth")
+        photos, catalogue, boxes = (
+            looking.photos(who, how),
+            looking.offered(who),
+            looking.boxes(how),
+        )
+        answers = {
+            split: Found(self._rank(photos[rows], catalogue, split), boxes[rows])
+            for split in JUDGED
+            for rows in [self.task.rows(split)]
+        }
+        card = make_card(self._trouble_of_start(name), time.perf_counter() - started, len(log))
+        save_job(draft, answers, log, card | facts)
 
     def _train(self, name: str, draft: Path) -> None:
         variant = variants()[name]

@@ -9,7 +9,9 @@ from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.embedding.examples import category_net, domain_sample
 from vsa.study.embedding.finished import gather, judged_test
+from vsa.study.embedding.looks import reading_of_looks, record_looks
 from vsa.study.embedding.plots import (
+    adaptation_figure,
     after_categories_figure,
     after_figure,
     before_figure,
@@ -17,6 +19,7 @@ from vsa.study.embedding.plots import (
     box_training_figure,
     boxes_figure,
     differences_figure,
+    looks_figure,
     mined_page_figure,
     occlusion_figure,
     plane_of,
@@ -34,6 +37,7 @@ __all__ = [
     "PER_QUERY",
     "SENSITIVITY",
     "RawTriplets",
+    "adaptation_figure",
     "after_categories_figure",
     "after_figure",
     "before_figure",
@@ -46,6 +50,7 @@ __all__ = [
     "gather",
     "judged_test",
     "l2",
+    "looks_figure",
     "mined_page_figure",
     "occlusion_figure",
     "open_labs",
@@ -56,8 +61,10 @@ __all__ = [
     "prepare_learning",
     "publish_network",
     "reading",
+    "reading_of_looks",
     "recall_figure",
     "record",
+    "record_looks",
     "soft_mask",
     "training_figure",
     "worse_figure",

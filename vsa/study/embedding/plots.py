@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.study.embedding.drawing import (
+    adaptation_plot,
     box_plot,
     box_training_plot,
     mined_page_plot,
@@ -28,6 +29,7 @@ from vsa.study.embedding.examples import (
 )
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs
+from vsa.study.embedding.looks import WAYS
 from vsa.study.embedding.results import RECALL
 from vsa.study.embedding.variants import (
     CATEGORY,
@@ -180,6 +182,29 @@ def occlusion_figure(finished: FinishedJobs, lab: EmbeddingLab, seed: int) -> Ho
         "Photos, and maps of how far the feature moves when a place is covered.",
         "1 − cosine between the features of the whole and of the covered photo; each map has its "
         "own scale.",
+    )
+
+
+def looks_figure(ledger: Ledger) -> HouseFigure:
+    """MAP of who looks, by how they look."""
+    precision = ledger.intervals(WAYS, "mAP")
+    return worded(
+        interval_plot(precision, "mAP", title="Who finds the product, by looking how?"),
+        "ways_of_looking",
+        "Mean average precision of three networks, by whole photo, mask, learned and true crop.",
+        "mAP over the whole catalogue, test photos, with 95 % intervals. Learned boxes are those "
+        "of the joint network.",
+    )
+
+
+def adaptation_figure(finished: FinishedJobs) -> HouseFigure:
+    """What validation photos said while the linear map learned."""
+    return worded(
+        adaptation_plot(finished, "Validation photos choose where to start, and to stop"),
+        "adaptation",
+        "mAP on validation photos against steps of the linear adaptation, one line per seed.",
+        "mAP on validation photos, mean of whole photos and learned crops. At step 0: principal "
+        "components by their power; the ring marks what was kept.",
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vsa.category.settings import ClassifierSettings
@@ -15,6 +16,8 @@ from vsa.data import decoding, images
 from vsa.data.datasets import DATASETS
 from vsa.data.images import load_images
 from vsa.embedding import task as embedding_task
+from vsa.embedding.candidates import PLAIN
+from vsa.embedding.describer import Describer, read_describer, write_describer
 from vsa.embedding.joint import JointNet
 from vsa.embedding.task import EmbeddingTask
 from vsa.embedding.train import Images
@@ -27,6 +30,8 @@ from vsa.study.catalogue.prepare import Shop, open_shop, weak_descriptors
 from vsa.study.category.experiment import run_seeds
 from vsa.study.category.prepare import prepare_categories
 from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.finished import FinishedJobs
+from vsa.study.embedding.looks import choose_candidate
 from vsa.study.embedding.published import FOLDER
 from vsa.study.embedding.slices import StudyJob, pick, plan
 from vsa.study.embedding.variants import JOINT
@@ -75,6 +80,7 @@ def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list
             relog if shop.pvlog_is_simulated else None,
             run.reports / FOLDER,
             _origin(run),
+            (shop.dataset.root, run.artifacts / "images"),
         )
         for network in networks
     ]
@@ -94,15 +100,27 @@ def _origin(run: Run) -> dict[str, Any] | None:
     }
 
 
+_PLAIN_HITS = "plain.npy"
+
+
 def network_folder(run: Run) -> Path:
     """Where notebook 03 publishes the joint network that later ones read."""
     return run.artifacts / "embedding" / "network"
 
 
-def publish_network(run: Run, lab: EmbeddingLab) -> Path:
-    """Publish the joint network of the first seed; replaces an earlier one."""
+def publish_network(run: Run, lab: EmbeddingLab, finished: FinishedJobs) -> Path:
+    """Publish the first seed's joint network and the describer that validation photos choose.
+
+    Beside them lies what the plain describer found for test photos, to be compared with. Replaces
+    what was published before.
+    """
+    name = choose_candidate(finished, lab.seed).name
     with atomic_dir(network_folder(run), marker="card.json") as draft:
         write_network(draft, lab.net(JOINT), lab.settings.image_px)
+        (draft / "describer").mkdir()
+        write_describer(draft / "describer", lab.looking.describer(name))
+        if PLAIN in finished:
+            np.save(draft / _PLAIN_HITS, finished.jobs[PLAIN][lab.seed].judged["test"].hits)
     return leave(run, network_folder(run))
 
 
@@ -112,13 +130,31 @@ def open_network(run: Run, shop: Shop) -> tuple[JointNet, int]:
     Raises NotApplicable where the data do not allow click-mined training, and InputError, with the
     command that helps, if notebook 03 was not run.
     """
+    return read_network(_published(run, shop), pick_device())
+
+
+def open_describer(run: Run, shop: Shop) -> Describer:
+    """The describer that notebook 03 chose; raises as `open_network`."""
+    return read_describer(_published(run, shop) / "describer", pick_device())
+
+
+def open_plain_hits(run: Run, shop: Shop) -> np.ndarray | None:
+    """Whether each result of the plain describer shows the product, bool (n, 60), of test photos.
+
+    None where its weights were not to be had. Raises as `open_network`.
+    """
+    path = _published(run, shop) / _PLAIN_HITS
+    return np.load(path) if path.is_file() else None
+
+
+def _published(run: Run, shop: Shop) -> Path:
     embedding_task.require_clicks(shop.known_queries, shop.kept, shop.pvlog)
     executed = run.artifacts / "notebooks" / "03_click_mined_training.ipynb"
     if executed.is_file() and not settled(network_folder(run)).is_dir():
         raise NotApplicable("There are no features: click-mined training was left out.")
     folder = made_by("03_click_mined_training", run, network_folder(run))
     check_manifest(folder)
-    return read_network(folder, pick_device())
+    return folder
 
 
 def open_study(run: Run, patterns: Sequence[str] = ()) -> list[StudyJob]:

@@ -18,7 +18,6 @@ from vsa.runtime.deadline import DEADLINE, Stopped
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
 from vsa.runtime.training import Diverged
-from vsa.study.embedding.baselines import baselines
 from vsa.study.embedding.experiment import EmbeddingLab, start_of
 from vsa.study.embedding.jobs import slug
 from vsa.study.embedding.published import path_of, publish, published_key, read_published
@@ -28,6 +27,7 @@ from vsa.study.embedding.variants import (
     in_study,
     is_sensitivity,
     make_stage,
+    may_lack_weights,
     variants,
 )
 
@@ -61,7 +61,7 @@ class StudyJob:
         try:
             self.lab.key(self.name)
         except InputError as error:
-            if self.name not in baselines():
+            if not may_lack_weights(self.name):
                 raise
             return str(error)
         return ""
@@ -168,7 +168,7 @@ def run_jobs(jobs: Sequence[StudyJob], title: str) -> Slice:
             failed[job.name, job.lab.seed] = f"{here}: {error}"
             print(f"vsa: failed: {here}: {error}", flush=True)
         except InputError as error:
-            if job.name not in baselines():
+            if not may_lack_weights(job.name):
                 raise
             print(f"vsa: left out: {error}")
     n_finished = sum(job.state in FINISHED for job in jobs)

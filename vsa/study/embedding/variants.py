@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from vsa.embedding.candidates import ADAPTED, ADAPTED_CROP, JOINT_CROP, PLAIN, PLAIN_CROP
 from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.recipe import FEATURES, SOFT_BOXES, STEEP_BOXES, make_stages
 from vsa.embedding.train import Stage
@@ -149,8 +150,22 @@ _SENSITIVITY = (
     ),
 )
 OTHER_MASKS = (WHOLE_IMAGE, CONSTANT_BOX, TRUE_BOXES)
-_ASKED_OF_OTHERS = (*OTHER_MASKS, SUPERVISED, DETECTOR)
-NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR)
+# Who looks at a photo, and how: see `vsa.study.embedding.looking`
+TRUE_CROPS = ("plain, true crop", "adapted, true crop", "joint, true crop")
+LOOKS = (
+    PLAIN,
+    "plain, mask",
+    PLAIN_CROP,
+    TRUE_CROPS[0],
+    ADAPTED,
+    "adapted, mask",
+    ADAPTED_CROP,
+    TRUE_CROPS[1],
+    JOINT_CROP,
+    TRUE_CROPS[2],
+)
+_ASKED_OF_OTHERS = (*OTHER_MASKS, SUPERVISED, DETECTOR, *LOOKS)
+NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR, *TRUE_CROPS)
 AXES = tuple(dict.fromkeys(v.axis for v in _SENSITIVITY))  # of the sensitivity variants
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
 
@@ -180,7 +195,12 @@ def untrained() -> tuple[str, ...]:
 def in_notebook() -> tuple[str, ...]:
     """What the notebook trains, with the first seed."""
     trained = (v.name for v in (*_NOTEBOOK, *registered()))
-    return (*untrained(), *trained, *OTHER_MASKS, DETECTOR)
+    return (*untrained(), *trained, *OTHER_MASKS, *LOOKS, DETECTOR)
+
+
+def may_lack_weights(name: str) -> bool:
+    """Whether a method needs pretrained weights that may not be at hand, and is left out then."""
+    return name in baselines() or name in LOOKS
 
 
 def in_study() -> tuple[str, ...]:

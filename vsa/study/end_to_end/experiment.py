@@ -16,7 +16,8 @@ import torch
 
 from vsa.category.predictor import CategoryPrediction
 from vsa.data.images import load_images
-from vsa.embedding.extract import describe
+from vsa.embedding.describer import describe_photos
+from vsa.embedding.extract import FULL_BOX, locate
 from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
 from vsa.offline import write_engine
 from vsa.runtime.device import pick_device
@@ -85,6 +86,7 @@ class EndToEndLab:
     shop: Shop
     task: IndexTask
     models: TrainedModels
+    plain_hits: np.ndarray | None = None  # bool (n, 60), of the test photos by the plain describer
 
     @cached_property
     def engine(self) -> VisualSearch:
@@ -100,17 +102,23 @@ class EndToEndLab:
         root, cache = self.shop.dataset.root, self.run.artifacts / "images"
         paths = list(asked.paths)
         stored = load_images(root, paths, engine.category.store_px, cache)
-        pictures = load_images(root, paths, engine.image_px, cache)
-        device = engine.category.device
-        own = describe(engine.network, pictures, device, boxes="own")
+        device, describer = engine.category.device, engine.describer
+        boxes = np.tile(FULL_BOX, (len(paths), 1))
+        if describer.locates:
+            squares = load_images(root, paths, engine.image_px, cache)
+            boxes = locate(engine.network, squares, device)
+        own, whole = (
+            describe_photos(one, root, paths, boxes, device, cache)
+            for one in (describer, replace(describer, look="whole"))
+        )
         return Photos(
             [root / path for path in paths],
             asked.products,
             asked.categories,
             [engine.category.predict(image) for image in progress(stored, "categories")],
-            own.features,
-            describe(engine.network, pictures, device).features,
-            own.boxes,
+            own,
+            whole,
+            boxes,
         )
 
     # What each stage is worth --------------------------------------------------------------
@@ -167,15 +175,13 @@ class EndToEndLab:
         features = engine.index.current().base
         order = np.argsort(features.ids)
         names = pd.factorize(engine.catalogue["category"].to_numpy(), sort=True)
+        category = replace(self.models.category, device=device)
         return NaivePipeline(
-            replace(self.models.category, device=device),
-            self.models.network,
-            engine.image_px,
+            replace(self.models, category=category, ranker=engine.ranker),
             torch.from_numpy(features.features[order].astype(np.float32)),
             torch.from_numpy(names[0].astype(np.int64)),
             list(names[1]),
             engine.catalogue,
-            engine.ranker,
         )
 
     def stage_times(self, engine: VisualSearch, n: int) -> pd.DataFrame:

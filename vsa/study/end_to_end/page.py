@@ -13,6 +13,7 @@ from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.end_to_end.run_engine import require_engine
+from vsa.study.figures.pictures import MAY_NOT
 from vsa.study.run import make_run
 
 
@@ -20,7 +21,8 @@ def open_page() -> widgets.Widget:
     """The page of the engine that ENGINE of the environment names, or of a run's.
 
     Without ENGINE, DATASET, PROFILE and SEED name the run. Relative folders are relative to the
-    checkout. Without an engine, a text that says what to do.
+    checkout. Without an engine, or where the pictures of the run's data set may not be shown, a
+    text that says so.
     """
     return app.or_why_not(_open_page)
 
@@ -42,6 +44,8 @@ def _page_of_run() -> widgets.Widget:
     if dataset.startswith(FOLDER_PREFIX):
         dataset = f"{FOLDER_PREFIX}{_from_checkout(dataset.removeprefix(FOLDER_PREFIX))}"
     run = make_run(dataset, profile, int(seed))
+    if not run.may_show_pictures:  # a notebook that is saved with its widgets holds what they show
+        return app.notice(f"There is no search page of {dataset}: {MAY_NOT}.")
     shop = open_shop(run)
     if shop.pvlog is None:
         return app.notice("Products of this data set are not known, so there is no search.")

@@ -6,7 +6,7 @@ from vsa.ranking.serve import open_ranker
 from vsa.runtime.atomic import settled
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.category.prepare import open_published
-from vsa.study.embedding.prepare import open_network
+from vsa.study.embedding.prepare import open_describer, open_network, open_plain_hits
 from vsa.study.end_to_end.experiment import EndToEndLab
 from vsa.study.index.prepare import index_task
 from vsa.study.predecessors import made_by
@@ -24,7 +24,7 @@ def open_end_to_end(run: Run, shop: Shop) -> EndToEndLab:
     task = index_task(run, shop)
     if can_be_ranked(task):
         made_by("05_quality_rerank", run, ranker_folder(run))
-    return EndToEndLab(run, shop, task, trained_models(run, shop))
+    return EndToEndLab(run, shop, task, trained_models(run, shop), open_plain_hits(run, shop))
 
 
 def trained_models(run: Run, shop: Shop) -> TrainedModels:
@@ -36,4 +36,5 @@ def trained_models(run: Run, shop: Shop) -> TrainedModels:
         network,
         image_px,
         open_ranker(ranker) if ranker.is_dir() else None,
+        open_describer(run, shop),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from vsa.embedding.candidates import PLAIN
 from vsa.metrics import average_precision, identical_recall_at_k
 from vsa.runtime.seeds import generator
 from vsa.study.end_to_end.experiment import ALL, CEILING, UNSELECTED, WHOLE, Clients, Photos
@@ -22,6 +23,7 @@ KS = (1, 5, 20, 60)
 # What people take for an instant reaction: Nielsen, Usability Engineering, 1993, chapter 5.
 REAL_TIME_MS = 100.0
 _CHANGES, _CHANGE = "what leaving it out changes", "Identical Recall@20 difference"
+AGAINST_PLAIN, ENGINE, BY_APPEARANCE = "engine against plain", "engine", "no re-rank"
 KEPT = 0.01  # Identical Recall@20 that the whole path may lose against a full float search
 
 
@@ -50,6 +52,38 @@ class EndToEndResults:
             if name != WHOLE:
                 effect = self._lost(found[name], found[WHOLE])
                 self._note(_CHANGES, f"{name} − {WHOLE}", _CHANGE, effect)
+
+    def against_plain(self, found: dict[str, np.ndarray], plain_hits: np.ndarray | None) -> str:
+        """The engine, its page in the order of appearance, and a plain pretrained network.
+
+        The plain network describes whole photos and compares them with the whole catalogue. What
+        re-ranking costs in recall is a line of its own among the stages. Says in Markdown who wins.
+        """
+        if plain_hits is None:
+            return "The plain network was not compared: its weights were not to be had."
+        wanted, offered = self.photos.products, self.task.products[self.task.kept]
+        n_identical = (offered[None] == wanted[:, None]).sum(axis=1)
+        hits = {ENGINE: found[BY_APPEARANCE] == wanted[:, None], PLAIN: plain_hits}
+        same = np.ones(len(wanted), bool)
+        measures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            "Identical Recall@1": lambda page: identical_recall_at_k(page, same, 1),
+            "Identical Recall@20": lambda page: identical_recall_at_k(page, same, 20),
+            "mAP": lambda page: average_precision(page, same, n_identical),
+        }
+        for metric, measure in measures.items():
+            values = {name: measure(page) for name, page in hits.items()}
+            for name, of_photos in values.items():
+                self._note(AGAINST_PLAIN, name, metric, self._mean(of_photos))
+            effect = paired_difference(
+                values[ENGINE], values[PLAIN], self.n_resamples, self.seed, groups=wanted
+            )
+            self._note(AGAINST_PLAIN, f"{ENGINE} − {PLAIN}", f"{metric} difference", effect)
+        return bullets(
+            self.ledger.compare(
+                AGAINST_PLAIN, f"{ENGINE} − {PLAIN}", f"{metric} difference", "the engine", PLAIN
+            )
+            for metric in measures
+        )
 
     def reading(self) -> str:
         """What leaving each stage out changes, in sentences of Markdown."""

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from vsa.study.figures.pictures import THUMBNAIL
 from vsa.study.figures.style import GREY, PALETTE, STYLE, class_style, new_figure
 from vsa.study.ledger.bootstrap import Interval
 
@@ -31,7 +32,9 @@ def confusion_plot(matrix: npt.NDArray[np.int64], names: Sequence[str], title: s
     size = 2.2 + min(0.42 * n, 8)  # many classes share 8 inches, so that a page can hold them
     font = 11 if n <= 19 else 7
     figure, axis = new_figure(size + 0.6, size)
-    shown = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    edges = np.arange(n + 1) - 0.5
+    shown = axis.pcolormesh(edges, edges, share, cmap="Blues", vmin=0, vmax=1)
+    axis.set(aspect="equal", ylim=(n - 0.5, -0.5))  # true classes from top to bottom
     axis.grid(False)
     axis.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=font)
     axis.set_yticks(range(n), names, fontsize=font)
@@ -130,7 +133,8 @@ def thumbnail_scatter(
     """Points in the plane, for example of t-SNE, with thumbnails at some of them.
 
     A thumbnail is drawn at its exact place, and left out where it would cover an earlier one;
-    what is left out stays as a dot. Frames, dots and legend share a class's colour and marker.
+    what is left out stays as a dot, as do all where pictures may not be shown. Frames, dots and
+    legend share a class's colour and marker.
 
     Parameters
     ----------
@@ -156,8 +160,9 @@ def thumbnail_scatter(
     for i in _apart(points, side):
         left, bottom = points[i] - side / 2
         box = (left, left + side, bottom, bottom + side)
-        axis.imshow(np.asarray(images[i]), extent=box, zorder=3)
+        axis.imshow(np.asarray(images[i]), extent=box, zorder=3, gid=THUMBNAIL)
         frame = Rectangle((left, bottom), side, side, fill=False, linewidth=2, zorder=4)
+        frame.set_gid(THUMBNAIL)
         frame.set_edgecolor(class_style(int(labels[i]))["color"])
         axis.add_patch(frame)
     axis.set(xlim=(low[0] - side, high[0] + side), ylim=(low[1] - side, high[1] + side))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.manifold import TSNE
 
 from vsa.runtime.seeds import generator
 
@@ -22,6 +21,8 @@ def tsne(features: np.ndarray, seed: int, n_max: int = 800) -> tuple[np.ndarray,
     points : float32 (m, 2).
     rows : int64 (m,), the rows of `features` they belong to.
     """
+    from sklearn.manifold import TSNE  # slow to import
+
     rows = generator(seed, "t-SNE").permutation(len(features))[:n_max]
     perplexity = min(30.0, max(2.0, (len(rows) - 1) / 3))
     projection = TSNE(perplexity=perplexity, init="pca", random_state=seed)

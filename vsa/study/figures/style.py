@@ -28,6 +28,7 @@ from PIL import Image
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
 from vsa.study.figures import fonts
+from vsa.study.figures.pictures import MAY_NOT, holds_pictures
 from vsa.study.run import Run
 
 # Okabe and Ito's colours, told apart by colour-blind readers; yellow comes last as it is faint.
@@ -159,8 +160,14 @@ def save_figure(
     Returns
     -------
     The file's path.
+
+    Raises
+    ------
+    ValueError for missing words, and for a figure that holds pictures which may not be shown.
     """
     words = Words(name, alt_text, caption)  # checked
+    if not run.may_show_pictures and holds_pictures(figure):
+        raise ValueError(f"figure {name!r} holds pictures, but {MAY_NOT}")
     path = run.figures / f"{name}.png"
     content = _small_png(figure)
     with atomic_file(path) as draft:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from vsa.data import crops
+from vsa.data.crops import load_crops, with_margin
 from vsa.data.images import load_images
 from vsa.embedding import extract, joint
-from vsa.embedding.extract import describe_catalogue
+from vsa.embedding.extract import describe_catalogue, locate
 from vsa.embedding.task import rows_of
 from vsa.models import backbones
 from vsa.models.backbones import BACKBONES
 from vsa.runtime.device import pick_device
 from vsa.runtime.fingerprint import checksum, key, libraries, state_digest
 from vsa.study.catalogue.prepare import Shop
-from vsa.study.embedding.prepare import open_network
+from vsa.study.embedding.prepare import open_describer, open_network
 from vsa.study.run import Run
 
 
@@ -71,12 +72,14 @@ class IndexTask:
 
 
 def index_task(run: Run, shop: Shop) -> IndexTask:
-    """All catalogue images, and the photos that search them, as the joint network sees both.
+    """All catalogue images, and the photos that search them, as the served describer sees both.
 
-    Photos are described behind the mask of their own box, catalogue images as they are. Raises
-    NotApplicable and InputError as `open_network`.
+    Catalogue images are seen whole, photos as the describer looks at them. Raises NotApplicable and
+    InputError as `open_network`.
     """
-    net, size_px = open_network(run, shop)
+    describer = open_describer(run, shop)
+    net, size_px = describer.net, describer.image_px
+    locator, locator_px = open_network(run, shop)
     dataset, cache, device = shop.dataset, run.artifacts / "images", pick_device()
     catalogue, queries = dataset.catalogue, shop.known_queries
     rests_on = {
@@ -84,15 +87,33 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
         "backbone": BACKBONES.identity(net.architecture),
         "joint network": joint.VERSION,
         "extraction": extract.VERSION,
+        "crops": crops.VERSION,
         **libraries("torch", "torchvision"),
     }
-    known_by = key(rests_on, network=state_digest(net.state_dict()), device=repr(device))
+    known_by = key(
+        rests_on,
+        network=state_digest(net.state_dict()),
+        locator=state_digest(locator.state_dict()),
+        looks=[describer.look, describer.margin, size_px, locator_px],
+        device=repr(device),
+    )
     folder = run.artifacts / "index" / f"features-{known_by}"
 
-    def features_of(table: pd.DataFrame, name: str, boxes: Literal["own"] | None) -> np.ndarray:
-        images = load_images(dataset.root, table.path.tolist(), size_px, cache)
+    def features_of(table: pd.DataFrame, name: str, boxes: np.ndarray | None) -> np.ndarray:
+        paths = table.path.tolist()
+        if describer.look == "crop" and boxes is not None:
+            around = with_margin(boxes, describer.margin)
+            images, mask = load_crops(dataset.root, paths, around, size_px, cache), None
+        else:
+            images, mask = load_images(dataset.root, paths, size_px, cache), boxes
         place = folder / f"{name}-{_key(table.path, images)}"
-        return np.asarray(describe_catalogue(net, images, device, place, boxes=boxes).features)
+        return np.asarray(describe_catalogue(net, images, device, place, boxes=mask).features)
+
+    def boxes_of(table: pd.DataFrame) -> np.ndarray | None:
+        if not describer.locates:
+            return None
+        squares = load_images(dataset.root, table.path.tolist(), locator_px, cache)
+        return locate(locator, squares, device)
 
     codes = pd.factorize(pd.concat([queries.product_id, catalogue.product_id]))[0]
     asking, offered = np.split(codes.astype(np.int64), [len(queries)])
@@ -102,7 +123,7 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
     for split, rows in (chosen | {"unselected": np.flatnonzero(before)}).items():
         photos = queries.iloc[rows]
         asked[split] = Asked(
-            features_of(photos, "photos", "own"),
+            features_of(photos, "photos", boxes_of(photos)),
             asking[rows],
             photos.category.fillna("").to_numpy(str),
             tuple(photos.path),

@@ -19,6 +19,12 @@ from vsa.runtime.errors import InputError
 from vsa.study.ledger.bootstrap import Interval
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
+# Said of runs whose sizes are a test's. The ledger keeps what follows from their intervals.
+SMOKE, NOT_JUDGED = "smoke", "not judged at smoke"
+NO_MEANING = (
+    "This is a smoke run: a test that everything works, at sizes so small that its numbers mean "
+    "nothing. It judges no claim."
+)
 
 
 @dataclass(frozen=True)
@@ -103,15 +109,21 @@ def judge_all(
     }
 
 
-def sentence(claim: Mapping[str, Any]) -> str:
-    """A judged claim in a sentence of Markdown: verdict, effects with intervals, what it lacks."""
+def shown_verdict(claim: Mapping[str, Any], profile: str) -> str:
+    """The verdict as a reader may see it: none of a run whose numbers mean nothing."""
+    return NOT_JUDGED if profile == SMOKE else str(claim["verdict"])
+
+
+def sentence(claim: Mapping[str, Any], profile: str) -> str:
+    """A claim in a sentence of Markdown: `shown_verdict`, effects with intervals, what it lacks."""
     effects = "; ".join(
         f"{name or 'effect'} {part['effect']:+.3f} [{part['ci_low']:+.3f}, {part['ci_high']:+.3f}]"
         for name, part in claim["effects"].items()
     )
     statement = claim["statement"].rstrip(".")
     lacks = f" Lacking: {', '.join(claim['lacks'])}." if claim["lacks"] else ""
-    return f"**{claim['id']} {claim['verdict']}**: {statement} ({effects} {claim['unit']}).{lacks}"
+    verdict = shown_verdict(claim, profile)
+    return f"**{claim['id']} {verdict}**: {statement} ({effects} {claim['unit']}).{lacks}"
 
 
 def verdict_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from vsa.runtime.errors import InputError
 from vsa.study.figures.style import forget_figures
 from vsa.study.ledger import environment
 from vsa.study.ledger.bootstrap import Interval
-from vsa.study.ledger.claims import sentence, verdict_of
+from vsa.study.ledger.claims import NO_MEANING, SMOKE, sentence, verdict_of
 from vsa.study.ledger.metrics_file import (
     Record,
     pivot,
@@ -37,7 +37,12 @@ from vsa.study.ledger.sections import SECTIONS
 from vsa.study.ledger.sentences import difference_sentence, not_compared
 from vsa.study.run import Run
 
-EMPTY: dict[str, Any] = {"run": {"sections": {}, "dataset_card": {}}, "records": [], "claims": []}
+EMPTY: dict[str, Any] = {
+    "run": {"sections": {}, "dataset_card": {}},
+    "replaced": {},
+    "records": [],
+    "claims": [],
+}
 
 
 @dataclass
@@ -193,14 +198,21 @@ class Ledger:
         return difference_sentence(first, second, known[variant], get_metric(metric))
 
     def verdicts(self) -> str:
-        """All claims of this section, each a paragraph of Markdown as of `verdict`."""
-        return "\n\n".join(self.verdict(claim_id) for claim_id in self._claims)
+        """All claims of this section, each a paragraph of Markdown: verdict, effect, interval.
+
+        Those of a smoke run are not judged; a paragraph before them says so.
+        """
+        return self._told(self._claims)
 
     def verdict(self, claim_id: str) -> str:
-        """A claim of this section in one sentence of Markdown: verdict, effect, interval."""
+        """One claim of this section, as of `verdicts`."""
         if claim_id not in self._claims:
             raise InputError(f"claim {claim_id} was not judged", cure="Call claim(...) first")
-        return sentence(self._claims[claim_id])
+        return self._told([claim_id])
+
+    def _told(self, claim_ids: Iterable[str]) -> str:
+        told = [sentence(self._claims[name], self.run.profile) for name in claim_ids]
+        return "\n\n".join([NO_MEANING, *told] if self.run.profile == SMOKE else told)
 
     def table(self, experiment: str, *, as_text: bool = False) -> pd.DataFrame:
         """An experiment of this section: variants by metrics, as numbers or with intervals."""
@@ -219,7 +231,9 @@ class Ledger:
             "versions": environment.versions(),
         }
         run_time_s = round(time.monotonic() - self._started, 1)
-        own = {"seed": self.run.seed, **made, "run_time_s": run_time_s}
+        # the longest yet: networks were trained then, and not merely read
+        longest_s = max(run_time_s, others["replaced"].get("longest_s", 0.0))
+        own = {"seed": self.run.seed, **made, "run_time_s": run_time_s, "longest_s": longest_s}
         sections = others["run"]["sections"] | {self.section: own}
         content = {
             "run": {
@@ -246,7 +260,7 @@ class Ledger:
         return self.path
 
     def _others(self) -> dict[str, Any]:
-        """What the file holds of other sections."""
+        """What the file holds of other sections, and of this one's making."""
         if not self.path.exists():
             return EMPTY
         content = read_metrics(self.path)
@@ -262,6 +276,7 @@ class Ledger:
         sections = {k: v for k, v in run["sections"].items() if k != self.section}
         return {
             "run": run | {"sections": sections},
+            "replaced": run["sections"].get(self.section, {}),
             "records": [r for r in content["records"] if r["section"] != self.section],
             "claims": [c for c in content["claims"] if c["section"] != self.section],
         }

@@ -103,6 +103,13 @@ _METRICS = [
         for k in (1, 5, 20, 60)
     ),
     Metric("mAP", "", "higher", "Mean over queries of the average precision of identical items"),
+    Metric("mAP difference", "", "higher", "mAP of the first minus the second", "+.3f"),
+    Metric(
+        "behind the best", "", "lower", "mAP of the best candidate minus this one's, same queries"
+    ),
+    Metric(
+        "standard error", "", "none", "Of the difference before it, photos of a product together"
+    ),
     Metric(
         "Identical Recall@1 difference",
         "",

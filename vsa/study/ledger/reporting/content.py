@@ -5,21 +5,32 @@ No number is made here: all are read from the ledger and formatted as the regist
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vsa.data.names import FOLDER_PREFIX
 from vsa.runtime.errors import InputError
-from vsa.runtime.markup import escape_make
+from vsa.study.commands import dataset_to_type, make_command
 from vsa.study.figures.style import read_figures
-from vsa.study.ledger.claims import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, load_claims
+from vsa.study.ledger.claims import (
+    INCONCLUSIVE,
+    NO_MEANING,
+    NOT_JUDGED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    SMOKE,
+    load_claims,
+    shown_verdict,
+)
 from vsa.study.ledger.metrics_file import Record, read_metrics, record_text, section_order
 from vsa.study.ledger.registry import Metric, get_metric
+from vsa.study.ledger.reporting.headline import headline
 from vsa.study.ledger.sections import KEY_FIGURES, SECTIONS
+from vsa.study.run import known_dataset
 from vsa.study.settings import Change, write_changes
 
-SYMBOLS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "○"}
+SYMBOLS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "○", NOT_JUDGED: "–"}
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 _CURE = "Run `make reproduce` first"
 
@@ -43,13 +54,15 @@ def read_content(run_folder: Path) -> dict[str, Any]:
                 file=f"{run_folder.name}/figures",
             )
     run = metrics["run"]
-    judged = [claim_content(claim) for claim in metrics["claims"]]
+    judged = [claim_content(claim, run["profile"]) for claim in metrics["claims"]]
     ids = {claim["id"] for claim in judged}
     present = {record["section"] for record in metrics["records"]} | set(run["sections"])
     present |= {figure["section"] for figure in figures}
     machines, made = _made(run["sections"])
     return {
         "run": run,
+        "banner": NO_MEANING if run["profile"] == SMOKE else "",
+        "headline": headline(metrics["records"], run["profile"]),
         "card": run.get("dataset_card", {}),
         "claims": judged,
         "not_run": [claim for claim in load_claims().values() if claim.id not in ids],
@@ -67,16 +80,18 @@ def read_content(run_folder: Path) -> dict[str, Any]:
         "metrics": _glossary(metrics["records"]),
         "machines": machines,
         "changes": [{"name": name, **change} for name, change in run.get("changes", {}).items()],
-        "commands": [reproduce_command(run, seed) for seed in run["seeds"]],
+        **_again(run_folder.name, run),
     }
 
 
-def claim_content(claim: dict[str, Any]) -> dict[str, Any]:
+def claim_content(claim: dict[str, Any], profile: str) -> dict[str, Any]:
     """A claim with its numbers as text; the paper's value is that of claims.yaml today."""
     paper_value = load_claims()[claim["id"]].paper_value
+    verdict = shown_verdict(claim, profile)
     return {
         **claim,
-        "symbol": SYMBOLS[claim["verdict"]],
+        "verdict": verdict,
+        "symbol": SYMBOLS[verdict],
         "effect_text": effect_text(claim),
         "effect_texts": {name: effect_text(effect) for name, effect in claim["effects"].items()},
         "threshold_text": f"{claim['threshold']:+g}" if claim["threshold"] else "",
@@ -92,14 +107,32 @@ def effect_text(effect: dict[str, float]) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def _again(name: str, run: dict[str, Any]) -> dict[str, Any]:
+    """The commands that make a run again, one for each seed, and what is left to fill in.
+
+    The ledger does not tell where a folder of one's own lies; the run's working files do.
+    """
+    note = ""
+    if run["dataset"].startswith(FOLDER_PREFIX):
+        known = known_dataset(name) or ""
+        if known.startswith(FOLDER_PREFIX):
+            run = run | {"dataset": dataset_to_type(known)}
+        else:
+            note = "Write the folder's whole path there; the working files that told it are gone."
+    commands = [reproduce_command(run, seed) for seed in run["seeds"]]
+    return {"commands": commands, "command_note": note}
+
+
 def reproduce_command(run: dict[str, Any], seed: int) -> str:
-    """What to type to obtain the same run."""
-    parameters = [f"DATASET={escape_make(run['dataset'])}", f"PROFILE={run['profile']}"]
-    parameters.append(f"SEED={seed}")
-    if changes := run.get("changes"):
-        known = {name: Change(**change) for name, change in changes.items()}
-        parameters.append(f"SET={escape_make(write_changes(known))}")
-    return " ".join(["make reproduce", *(shlex.quote(part) for part in parameters)])
+    """What to type in the checkout to obtain the same run."""
+    changes = {name: Change(**change) for name, change in run.get("changes", {}).items()}
+    return make_command(
+        "reproduce",
+        DATASET=run["dataset"],
+        PROFILE=run["profile"],
+        SEED=seed,
+        SET=write_changes(changes),
+    )
 
 
 def _section(

@@ -23,14 +23,13 @@ def readme_block(run_folders: Sequence[Path]) -> str:
     """
     runs = []
     for folder in run_folders:
-        claims = read_metrics(folder / "metrics.json")["claims"]
-        runs.append(
-            {"name": folder.name, "claims": {claim["id"]: claim_content(claim) for claim in claims}}
-        )
-    judged = {claim_id for run in runs for claim_id in run["claims"]}
-    if not judged:
+        metrics = read_metrics(folder / "metrics.json")
+        judged = [claim_content(claim, metrics["run"]["profile"]) for claim in metrics["claims"]]
+        runs.append({"name": folder.name, "claims": {claim["id"]: claim for claim in judged}})
+    ids = {claim_id for run in runs for claim_id in run["claims"]}
+    if not ids:
         raise InputError("no run has judged a claim yet", cure="Run `make reproduce` first")
-    claims = [claim for claim in load_claims().values() if claim.id in judged]
+    claims = [claim for claim in load_claims().values() if claim.id in ids]
     template = markdown_environment().get_template("readme_block.md.j2")
     return template.render(runs=runs, claims=claims).strip()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
@@ -17,6 +19,7 @@ from vsa.runtime.checked import MANIFEST, write_manifest
 from vsa.runtime.markup import escape_markdown
 from vsa.study.ledger.reporting.content import read_content
 
+_FLAT = 0.9  # share of pixels like their neighbour; plots have 0.92 to 0.97, photographs less
 _OPTIONS: dict[str, Any] = {
     "loader": PackageLoader("vsa.study.ledger.reporting"),
     "undefined": StrictUndefined,
@@ -38,13 +41,16 @@ def write_report(run_folder: Path) -> tuple[Path, Path]:
     """
     content = read_content(run_folder)
     markdown = markdown_environment().get_template("RESULTS.md.j2").render(content)
-    html_environment = Environment(autoescape=True, **_OPTIONS)
-    html = html_environment.get_template("report.html.j2").render(
-        content,
-        style=Markup(
-            (resources.files("vsa.study.ledger.reporting") / "templates/style.css").read_text()
-        ),
-        embed=lambda name: _embedded(run_folder / "figures" / f"{name}.png"),
+    html = (
+        _html_environment()
+        .get_template("report.html.j2")
+        .render(
+            content,
+            style=Markup(
+                (resources.files("vsa.study.ledger.reporting") / "templates/style.css").read_text()
+            ),
+            embed=lambda name: _embedded(run_folder / "figures" / f"{name}.png"),
+        )
     )
     paths = run_folder / "RESULTS.md", run_folder / "report.html"
     for path, text in zip(paths, (markdown, html), strict=True):
@@ -55,9 +61,15 @@ def write_report(run_folder: Path) -> tuple[Path, Path]:
     return paths
 
 
+@functools.cache
 def markdown_environment() -> Environment:
     """Templates in which every inserted value is escaped for Markdown, unless it is Markup."""
     return Environment(autoescape=False, finalize=_escaped, **_OPTIONS)
+
+
+@functools.cache
+def _html_environment() -> Environment:
+    return Environment(autoescape=True, **_OPTIONS)
 
 
 def _escaped(value: object) -> str:
@@ -65,10 +77,25 @@ def _escaped(value: object) -> str:
 
 
 def _embedded(path: Path) -> dict[str, Any]:
-    """The picture as text, and its width in CSS pixels, 96 to the inch."""
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as picture:
-        dpi = picture.info.get("dpi", (96, 96))[0]
-        width = round(picture.width * 96 / dpi)
-    text = base64.b64encode(content).decode("ascii")
-    return {"uri": f"data:image/png;base64,{text}", "width": width}
+    """The picture as text, and its size in CSS pixels, 96 to the inch.
+
+    WebP takes a third of PNG's room. What was drawn, and so is flat, loses nothing; among
+    photographs a loss that nobody sees saves half again.
+    """
+    with Image.open(path) as picture:
+        scale = 96 / picture.info.get("dpi", (96, 96))[0]
+        pixels = picture.convert("RGB")
+    stream = io.BytesIO()
+    if _flat_share(pixels) > _FLAT:
+        pixels.save(stream, "WEBP", lossless=True, method=1)
+    else:
+        pixels.save(stream, "WEBP", quality=85)
+    text = base64.b64encode(stream.getvalue()).decode("ascii")
+    size = {"width": round(pixels.width * scale), "height": round(pixels.height * scale)}
+    return {"uri": f"data:image/webp;base64,{text}", **size}
+
+
+def _flat_share(picture: Image.Image) -> float:
+    """The share of pixels that equal their left neighbour."""
+    pixels = np.asarray(picture)
+    return float((pixels[:, 1:] == pixels[:, :-1]).all(axis=2).mean())

@@ -1,0 +1,173 @@
+"""Who looks at a photo again, and what notebook 03 makes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from coloured_squares import PX
+from PIL import Image
+
+from vsa.data.crops import load_crops, with_margin
+from vsa.embedding.candidates import ADAPTED, ADAPTED_CROP, CANDIDATES, JOINT_CROP, MASKED, PLAIN
+from vsa.embedding.describer import describe_photos
+from vsa.embedding.extract import describe
+from vsa.runtime.errors import InputError
+from vsa.study.embedding import looking as looking_module
+from vsa.study.embedding.finished import FinishedJobs, gather
+from vsa.study.embedding.looks import (
+    ON_VALIDATION,
+    SERVED,
+    WAY_DIFFERENCES,
+    WAYS,
+    choose_candidate,
+    reading_of_looks,
+    record_looks,
+)
+from vsa.study.embedding.variants import JOINT, LOOKS, TRUE_CROPS, WHOLE_IMAGE
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.run import make_run
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab, task, tmp_path_factory):
+    """A lab whose pictures lie in files, which it looks at again at 48 pixels."""
+    root = tmp_path_factory.mktemp("pictures")
+    paths = {"queries": [], "catalogue": []}
+    for table, names in paths.items():
+        for row, picture in enumerate(getattr(task.images, table)):
+            names.append(f"{table}-{row}.png")
+            Image.fromarray(picture).save(root / names[-1])
+    in_files = dataclasses.replace(
+        task,
+        queries=task.queries.assign(path=paths["queries"]),
+        catalogue=task.catalogue.assign(path=paths["catalogue"]),
+    )
+    lab = make_lab(tmp_path_factory.mktemp("jobs"))
+    lab.task, lab.files = in_files, (root, root / "cache")
+    lab.settings = dataclasses.replace(
+        lab.settings, describer_px=48, n_adapt_triplets=4, n_adapt_steps=8
+    )
+    return lab
+
+
+@pytest.fixture(scope="module")
+def finished(lab) -> FinishedJobs:
+    names = (*LOOKS, JOINT, WHOLE_IMAGE)
+    return FinishedJobs(lab.task, {name: {0: lab.run(name)} for name in names}, {})
+
+
+def test_each_look_is_that_of_its_describer(lab, finished):
+    root, looking, rows = lab.files[0], lab.looking, lab.task.rows("test")
+    paths = lab.task.queries.path.iloc[rows].tolist()
+    learned = finished.jobs[JOINT][0].judged["test"].boxes
+    for name in CANDIDATES:
+        describer = looking.describer(name)
+        assert describer.name == name
+        who, _, how = name.partition(", ")
+        alone = describe_photos(describer, root, paths, learned, lab.device)
+        np.testing.assert_allclose(looking.photos(who, how)[rows], alone, atol=1e-4)
+    for name in (ADAPTED_CROP, JOINT_CROP):
+        boxes = finished.jobs[name][0].judged["test"].boxes
+        np.testing.assert_allclose(boxes, learned, atol=1e-5)
+    whole = finished.jobs[PLAIN][0].judged["test"].boxes
+    assert (whole == [0, 0, 1, 1]).all()
+
+
+def test_true_crops_are_those_of_the_true_boxes(lab, finished):
+    rows, root = lab.task.rows("test"), lab.files[0]
+    true = lab.task.boxes[rows]
+    for name in TRUE_CROPS:
+        np.testing.assert_array_equal(finished.jobs[name][0].judged["test"].boxes, true)
+    paths = lab.task.queries.path.iloc[rows].tolist()
+    crops = load_crops(root, paths, with_margin(true), PX)
+    expected = describe(lab.net(JOINT), crops, lab.device).features
+    np.testing.assert_allclose(lab.looking.photos("joint", "true crop")[rows], expected, atol=1e-4)
+
+
+def test_training_photos_are_looked_at_only_where_something_learns_from_them(lab, finished):
+    rows = lab.task.rows("train")
+    assert np.isfinite(lab.looking.photos("plain", "learned crop")[rows]).all()
+    assert np.isnan(lab.looking.photos("plain", "true crop")[rows]).all()
+
+
+def test_the_adaptation_is_one_job_that_others_read(lab, finished, monkeypatch):
+    card = finished.jobs[ADAPTED][0].card
+    curve = pd.DataFrame(card["curve"])
+    assert {0, card["kept_step"]} <= set(curve.step)
+    assert finished.jobs[ADAPTED][0].training["steps"] == 8
+    again = looking_module.Looking(lab, *lab.files)
+    monkeypatch.setattr(looking_module, "adapt", None)  # nobody learns again
+    name = "adapted, whole photo"
+    np.testing.assert_array_equal(
+        again.photos("adapted", "whole photo"), lab.looking.photos("adapted", "whole photo")
+    )
+    assert lab.key(ADAPTED_CROP) != lab.key(name)
+
+
+@pytest.mark.parametrize("changed", ["describer_px", "n_adapt_steps"])
+def test_keys_hold_what_a_look_rests_on(lab, changed):
+    before = {name: lab.identity(name) for name in (*LOOKS, JOINT)}
+    changes = {changed: getattr(lab.settings, changed) + 8}
+    other = dataclasses.replace(lab, settings=dataclasses.replace(lab.settings, **changes))
+    after = {name: other.identity(name) for name in before}
+    moved = {name for name in before if before[name] != after[name]}
+    adapted = {name for name in LOOKS if name.startswith("adapted")}
+    plain = {name for name in LOOKS if name.startswith("plain")}
+    assert moved == (adapted if changed == "n_adapt_steps" else adapted | plain)
+
+
+def test_what_has_no_files_or_no_boxes_or_no_weights_is_left_out(
+    lab, make_lab, tmp_path, monkeypatch
+):
+    arrays = make_lab(tmp_path)
+    assert not any(arrays.is_possible(name) for name in LOOKS)
+    boxless = dataclasses.replace(lab.task, queries=lab.task.queries.assign(x_min=np.nan))
+    without = dataclasses.replace(lab, task=boxless, folder=tmp_path / "jobs")
+    assert [name for name in LOOKS if not without.is_possible(name)] == list(TRUE_CROPS)
+
+
+def test_records_say_who_finds_what_and_which_is_served(finished, tmp_path):
+    run = make_run("synthetic", "smoke", 0)
+    run.begin()
+    ledger = Ledger.open(run, "03_click_mined_training")
+    choice = record_looks(ledger, finished, 50, 0)
+    assert choice.name == choose_candidate(finished, 0).name
+    known = ledger.intervals(WAYS, "mAP")
+    assert set(known) == {*LOOKS, MASKED, "joint, whole photo"}
+    expected = finished.average_precision(PLAIN, [0]).mean()
+    assert known[PLAIN].value == pytest.approx(expected)
+    for text, interval in ledger.intervals(WAY_DIFFERENCES, "mAP difference").items():
+        if text == "plain: learned crop − whole photo":
+            expected = known["plain, learned crop"].value - known[PLAIN].value
+            assert interval.value == pytest.approx(expected, abs=1e-5)  # as they are rounded
+    assert set(ledger.table(ON_VALIDATION).index) == set(CANDIDATES)
+    assert list(ledger.table(SERVED).index) == [choice.name]
+    text = reading_of_looks(ledger, choice)
+    assert f"The engine serves *{choice.name}*" in text
+    assert "not compared" not in text
+
+
+def test_candidates_that_lack_weights_are_no_candidates(finished):
+    few = FinishedJobs(
+        finished.task,
+        {k: v for k, v in finished.jobs.items() if k.startswith("joint") or k == JOINT},
+        {},
+    )
+    assert choose_candidate(few, 0).name in (MASKED, JOINT_CROP)
+
+
+def test_a_study_without_the_plain_weights_says_so(lab, tmp_path, monkeypatch):
+    def lacking(*_):
+        raise InputError("no usable ImageNet weights", cure="Connect to the network")
+
+    monkeypatch.setattr(looking_module, "plain", lacking)
+    monkeypatch.setattr("vsa.study.embedding.finished.in_study", lambda: (PLAIN, JOINT_CROP))
+    monkeypatch.setattr("vsa.study.embedding.finished.in_notebook", lambda: (PLAIN, JOINT_CROP))
+    bare = dataclasses.replace(lab, folder=Path(tmp_path / "jobs"))
+    found = gather([bare])
+    assert "no usable ImageNet weights" in found.left_out[PLAIN]
+    assert JOINT_CROP in found

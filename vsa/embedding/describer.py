@@ -1,0 +1,155 @@
+"""How a photo becomes a feature: by which network, and how it looks at the photo (section 3.2).
+
+The paper fades all but the box to nothing, within one pass of one network: the object stays as
+small as it is in the photo. Looking again, at the box alone in the photo's own pixels, costs a
+second pass and shows the network far more of it. Which of the ways is served is chosen on
+validation photos (`vsa.embedding.candidates`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vsa.data.crops import MARGIN, crop_square, load_crops, needed_px, with_margin
+from vsa.data.images import load_images, square
+from vsa.embedding.candidates import PLAIN
+from vsa.embedding.extract import describe
+from vsa.embedding.joint import Adaptation, FeatureNet
+from vsa.models.embedder import Embedder
+from vsa.runtime.device import Device
+
+Look = Literal["whole", "mask", "crop"]
+_CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class Describer:
+    """A network, and how it looks at a shopper's photo; catalogue pictures it sees whole."""
+
+    name: str  # as reports and pages have it
+    net: FeatureNet
+    image_px: int  # of the square pictures that it sees
+    look: Look
+    margin: float = MARGIN  # of a crop, as a share of the box's sides
+
+    @property
+    def locates(self) -> bool:
+        """Whether it needs the object's box."""
+        return self.look != "whole"
+
+    def needed_px(self, *, is_given: bool = False) -> int:
+        """Pixels of the shorter side that a photo has to be decoded with, see `describe`."""
+        return needed_px(self.image_px) if is_given or self.look == "crop" else self.image_px
+
+    def embedder(self, device: Device) -> Embedder:
+        """The network as an embedder of whole pictures."""
+        as_it_is = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}
+        return Embedder(
+            self.net.embed, image_px=self.image_px, name=self.name, device=device, **as_it_is
+        )
+
+    def describe(
+        self,
+        photo: Image.Image,
+        box: np.ndarray | None,
+        device: Device,
+        *,
+        is_given: bool = False,
+    ) -> np.ndarray:
+        """The feature of a decoded photo, float32 (d,) of unit length.
+
+        Parameters
+        ----------
+        box : float32 (4,), shares of the sides; None for the whole photo.
+        is_given : somebody has said that this is the object: it is then looked at again,
+            whatever the network does with boxes of its own.
+        """
+        if box is None:
+            picture, mask = square(photo, self.image_px), None
+        elif is_given or self.look == "crop":
+            around = with_margin(box[None], self.margin)[0]
+            picture, mask = crop_square(photo, around, self.image_px), None
+        else:
+            picture, mask = square(photo, self.image_px), box[None]
+        return describe(self.net, picture[None], device, boxes=mask).features[0]
+
+
+def plain(architecture: str, image_px: int, device: Device) -> Describer:
+    """A pretrained network as it is, which looks at whole photos.
+
+    Raises InputError for a backbone that is unknown, or whose ImageNet weights cannot be had.
+    """
+    net = FeatureNet(architecture, pretrained=True)
+    net.to(device.device, memory_format=device.memory_format).eval()
+    return Describer(PLAIN, net, image_px, "whole")
+
+
+def adapted(base: Describer, head: Adaptation, look: Look, name: str) -> Describer:
+    """A describer's backbone, unchanged, with a linear adaptation learned upon its features."""
+    net = FeatureNet(base.net.architecture, head.linear.out_features, adapted=True)
+    net.backbone.load_state_dict(base.net.backbone.state_dict())
+    net.head.load_state_dict(head.state_dict())
+    device = next(base.net.parameters()).device
+    net.to(device, memory_format=torch.channels_last).eval()
+    return replace(base, name=name, net=net, look=look)
+
+
+def describe_photos(
+    describer: Describer,
+    root: Path,
+    paths: Sequence[str],
+    boxes: np.ndarray | None,
+    device: Device,
+    cache: Path | None = None,
+) -> np.ndarray:
+    """Features of photos `root`/`paths`, float32 (n, d), each looked at as the describer does.
+
+    Parameters
+    ----------
+    boxes : float32 (n, 4), without margin; None where the look needs none.
+    cache : of decoded pictures, as of `vsa.data.images.load_images`.
+    """
+    net, px = describer.net, describer.image_px
+    if describer.look == "crop" and boxes is not None:
+        crops = load_crops(root, paths, with_margin(boxes, describer.margin), px, cache)
+        return describe(net, crops, device).features
+    mask = boxes if describer.look == "mask" else None
+    return describe(net, load_images(root, paths, px, cache), device, boxes=mask).features
+
+
+def write_describer(folder: Path, describer: Describer) -> None:
+    """Write a describer, as it was trained and not frozen, into an empty folder.
+
+    Of a joint network, what locates is left out.
+    """
+    net = describer.net
+    state = {k: v.cpu() for k, v in net.state_dict().items() if not k.startswith("localiser.")}
+    torch.save(state, folder / "network.pth")
+    card = {
+        "name": describer.name,
+        "architecture": net.architecture,
+        "feature_dim": net.feature_dim,
+        "adapted": net.adapted,
+        "image_px": describer.image_px,
+        "look": describer.look,
+        "margin": describer.margin,
+    }
+    (folder / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
+
+
+def read_describer(folder: Path, device: Device) -> Describer:
+    """What `write_describer` wrote, with its network on a device."""
+    card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
+    net = FeatureNet(card["architecture"], card["feature_dim"], adapted=card["adapted"])
+    state = torch.load(folder / "network.pth", weights_only=True, map_location="cpu")
+    net.load_state_dict(state)
+    net.to(device.device, memory_format=device.memory_format).eval()
+    return Describer(card["name"], net, card["image_px"], card["look"], card["margin"])

@@ -1,0 +1,112 @@
+"""What it brings to look at a photo again, and which describer is served, as ledger records."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vsa.embedding.candidates import CANDIDATES, MASKED, PLAIN, Choice, choose
+from vsa.study.embedding.finished import FinishedJobs, precision_of
+from vsa.study.embedding.variants import JOINT, LOOKS, WHOLE_IMAGE
+from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
+from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.sentences import bullets
+
+WAYS, WAY_DIFFERENCES = "ways of looking", "ways of looking: differences"
+ON_VALIDATION, SERVED = "candidates on validation photos", "what the engine serves"
+KS = (1, 5, 20)
+_OF_JOINT = {"joint, whole photo": WHOLE_IMAGE, MASKED: JOINT}  # variants of other sections
+_PAIRS = {
+    **{
+        f"{who}: {first} − {second}": (f"{who}, {first}", f"{who}, {second}")
+        for who in ("plain", "adapted", "joint")
+        for first, second in (
+            ("mask", "whole photo"),
+            ("learned crop", "whole photo"),
+            ("learned crop", "mask"),
+            ("true crop", "learned crop"),
+        )
+    },
+    **{
+        f"adapted − plain, {how}": (f"adapted, {how}", f"plain, {how}")
+        for how in ("whole photo", "learned crop")
+    },
+    "joint, mask − plain, whole photo": (MASKED, PLAIN),
+    "adapted, learned crop − plain, whole photo": ("adapted, learned crop", PLAIN),
+}
+
+
+def choose_candidate(finished: FinishedJobs, seed: int) -> Choice:
+    """The describer to serve, by validation photos, of those candidates that are there."""
+    wanted, offered = finished.task.products
+    rows = finished.task.rows("val")
+    n_identical = (offered[None] == wanted[rows][:, None]).sum(axis=1)
+    precisions = {
+        name: precision_of(finished.jobs[_job(name)][seed].judged["val"], n_identical)
+        for name in CANDIDATES
+        if _job(name) in finished
+    }
+    return choose(precisions, wanted[rows])
+
+
+def record_looks(ledger: Ledger, finished: FinishedJobs, n_resamples: int, seed: int) -> Choice:
+    """Record who finds what by looking how, on test photos; and what validation photos choose."""
+    groups = finished.groups
+
+    def mean(values: np.ndarray) -> Interval:
+        return mean_interval(values, n_resamples, seed, groups=groups)
+
+    def difference(first: np.ndarray, second: np.ndarray) -> Interval:
+        return paired_difference(first, second, n_resamples, seed, groups=groups)
+
+    names = [name for name in (*_OF_JOINT, *LOOKS) if _job(name) in finished]
+    for name in sorted(names, key=_order):
+        job = _job(name)
+        seeds = finished.seeds(job)
+        for k in KS:
+            recall = mean(finished.recall(job, seeds, k))
+            ledger.record(WAYS, name, f"Identical Recall@{k}", recall, seeds=seeds)
+        precision = mean(finished.average_precision(job, seeds))
+        ledger.record(WAYS, name, "mAP", precision, seeds=seeds)
+    for text, pair in _PAIRS.items():
+        first, second = map(_job, pair)
+        if first not in finished or second not in finished:
+            continue
+        seeds = finished.seeds(first, second)
+        recalls = [finished.recall(job, seeds) for job in (first, second)]
+        precisions = [finished.average_precision(job, seeds) for job in (first, second)]
+        for metric, (a, b) in (
+            ("Identical Recall@1 difference", recalls),
+            ("mAP difference", precisions),
+        ):
+            ledger.record(WAY_DIFFERENCES, text, metric, difference(a, b), seeds=seeds)
+    choice = choose_candidate(finished, min(finished.seeds(JOINT)))
+    for name, row in choice.table.iterrows():
+        ledger.record(ON_VALIDATION, str(name), "mAP", float(row["mAP"]))
+        ledger.record(ON_VALIDATION, str(name), "behind the best", float(row["behind the best"]))
+        ledger.record(ON_VALIDATION, str(name), "standard error", float(row["standard error"]))
+        if name == choice.name:
+            ledger.record(SERVED, choice.name, "mAP", float(row["mAP"]))
+    return choice
+
+
+def reading_of_looks(ledger: Ledger, choice: Choice) -> str:
+    """What made the difference, in sentences of Markdown that the intervals bear out."""
+    metric = "mAP difference"
+    lines = [
+        ledger.compare(WAY_DIFFERENCES, text, metric, f"*{pair[0]}*", f"*{pair[1]}*")
+        for text, pair in _PAIRS.items()
+        if text in ledger.intervals(WAY_DIFFERENCES, metric)
+    ]
+    return bullets(
+        [*lines, f"The engine serves *{choice.name}*: the simplest within one standard error."]
+    )
+
+
+def _job(name: str) -> str:
+    return _OF_JOINT.get(name, name)
+
+
+def _order(name: str) -> tuple[int, int]:
+    who, _, how = name.partition(", ")
+    ways = ("whole photo", "mask", "learned crop", "true crop")
+    return ("plain", "adapted", "joint").index(who), ways.index(how)
