@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from vsa.embedding.task import make_task
+from vsa.models.embedder import Embedder
 from vsa.runtime.errors import NotApplicable
 from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.experiment import EmbeddingLab
@@ -54,6 +55,27 @@ def test_a_finished_job_is_read_back(make_lab, tmp_path, monkeypatch):
     for split in ("val", "test"):
         assert np.array_equal(first.judged[split].ranks, again.judged[split].ranks)
     assert again.card["steps"] == again.training["steps"] == len(again.curve)
+
+
+def test_category_features_are_computed_once_for_the_same_weights(make_lab, tmp_path, monkeypatch):
+    first = make_lab(tmp_path).category_features
+    embed, n_asked = Embedder.embed, []
+    monkeypatch.setattr(Embedder, "embed", lambda *args: n_asked.append(1) or embed(*args))
+    again = make_lab(tmp_path).category_features
+    assert not n_asked
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    other = make_lab(tmp_path)
+    name = next(name for name in other.backbone_state if name.endswith("weight"))
+    other.backbone_state[name] = other.backbone_state[name].flip(0)
+    assert not (other.category_features[0] == first[0]).all()
+    assert len(n_asked) == 2, "queries and catalogue"
+
+
+def test_labs_of_one_task_read_its_data_once(make_lab, tmp_path, monkeypatch):
+    lab = make_lab(tmp_path)
+    before = lab.data
+    monkeypatch.setattr("vsa.embedding.task.checksum", lambda _: pytest.fail("read again"))
+    assert make_lab(tmp_path, seed=1).data == before
 
 
 def test_what_a_job_rests_on_names_its_folder(make_lab, tmp_path):

@@ -51,6 +51,36 @@ def test_pages_are_rows_of_the_tables_in_order_of_rank():
     assert pages.clicked.tolist() == [[False, True], [True, False]]
 
 
+@pytest.mark.parametrize("dtype", [str, object])
+@pytest.mark.parametrize("seed", range(3))
+def test_pages_of_any_log_are_those_of_reading_it_row_by_row(dtype, seed):
+    """Sessions in any order and mixed up, of removed images and of queries that are not here."""
+    rng = np.random.default_rng(seed)
+    queries = pd.DataFrame({"query_id": [f"q{i}" for i in rng.permutation(9)[:6]]})
+    catalogue = pd.DataFrame({"image_id": [f"i{i}" for i in rng.permutation(30)[:20]]})
+    rows = [
+        (f"{session}/{'ab'[session % 2]}", f"q{session % 9}", rank, f"i{image}", rng.random() < 0.3)
+        for session in range(14)
+        for rank, image in enumerate(rng.permutation(30)[: rng.integers(1, 9)], start=1)
+    ]
+    columns = ["session_id", "query_id", "rank", "image_id", "clicked"]
+    log = pd.DataFrame(rows, columns=columns).sample(frac=1, random_state=seed)
+    log = log.astype(dict.fromkeys(("session_id", "query_id", "image_id"), dtype))
+
+    read: dict[str, list] = {}
+    for row in log.sort_values("rank").itertuples():
+        if row.query_id in set(queries.query_id) and row.image_id in set(catalogue.image_id):
+            read.setdefault(row.session_id, []).append(row)
+    expected = [read[session] for session in sorted(read)]
+    pages = make_pages(log, queries, catalogue)
+    assert queries.query_id[pages.query].tolist() == [page[0].query_id for page in expected]
+    for images, clicked, page in zip(pages.image, pages.clicked, expected, strict=True):
+        shown = images[images >= 0]
+        assert catalogue.image_id[shown].tolist() == [row.image_id for row in page]
+        assert clicked.tolist() == [row.clicked for row in page] + [False] * (images < 0).sum()
+        assert (images[len(shown) :] == -1).all()
+
+
 def test_results_that_selection_removed_are_left_out():
     pvlog, queries, catalogue = tables()
     pages = make_pages(pvlog, queries, catalogue.drop(3).reset_index(drop=True))

@@ -24,6 +24,7 @@ from torch import nn
 
 from vsa.data.datasets import DataSource
 from vsa.models.backbones import Backbone
+from vsa.runtime import fingerprint
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import checksum, key, libraries, source_digest
 from vsa.runtime.paths import ROOT
@@ -111,6 +112,56 @@ def test_exchanged_images_change_the_checksum(images: np.ndarray):
     assert checksum(images) != before
     images[[3, 4]] = images[[4, 3]]
     assert checksum(images) == before
+
+
+@pytest.fixture
+def mapped(images: np.ndarray, tmp_path: Path) -> np.ndarray:
+    np.save(tmp_path / "images.npy", images)
+    return np.load(tmp_path / "images.npy", mmap_mode="r")
+
+
+def test_a_mapped_file_is_read_once_for_its_checksum(images, mapped, tmp_path, monkeypatch):
+    assert checksum(mapped) == checksum(images)
+    monkeypatch.setattr(fingerprint, "_checksum", lambda _: pytest.fail("computed again"))
+    again = np.load(tmp_path / "images.npy", mmap_mode="r")
+    assert checksum(mapped) == checksum(again)
+
+
+def test_another_or_changed_file_of_that_name_has_another_checksum(images, mapped, tmp_path):
+    before = checksum(mapped)
+    images[7] = 0
+    np.save(tmp_path / "new.npy", images)
+    os.replace(tmp_path / "new.npy", tmp_path / "images.npy")
+    replaced = np.load(tmp_path / "images.npy", mmap_mode="r")
+    assert checksum(replaced) == checksum(images) != before
+    changed = np.load(tmp_path / "images.npy", mmap_mode="r+")
+    changed[9] = 1
+    changed.flush()
+    assert checksum(changed) == checksum(np.load(tmp_path / "images.npy", mmap_mode="r"))
+    assert checksum(changed) not in (before, checksum(replaced[::-1]))
+
+
+def test_a_part_of_a_mapped_file_is_not_taken_for_the_whole(images, mapped):
+    whole = checksum(mapped)
+    for part in (mapped[1:], mapped[::-1], mapped[[3, 2]], mapped[:, :, ::-1], mapped.view()):
+        assert checksum(part) == checksum(np.array(part))
+    assert len({whole, checksum(mapped[1:]), checksum(mapped[::-1])}) == 3
+
+
+@pytest.mark.parametrize("note", ["", "[]", "null", '{"state": [1], "checksum": "0"}', "{"])
+def test_a_note_that_does_not_fit_is_made_anew(images, mapped, tmp_path, note):
+    file = tmp_path / "images.npy.checksum.json"
+    file.write_text(note, encoding="utf-8")
+    assert checksum(mapped) == checksum(images)
+    assert checksum(images) in file.read_text(encoding="utf-8")
+
+
+def test_where_nothing_can_be_noted_the_checksum_is_computed(images, mapped, monkeypatch):
+    def full(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(fingerprint, "atomic_file", full)
+    assert checksum(mapped) == checksum(images)
 
 
 # Somebody's own -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vsa.data.decoding import decode
-from vsa.data.files import fingerprint_files, in_threads
+from vsa.data.files import absolute, fingerprint_files, in_threads
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import checksum
 
@@ -66,7 +66,7 @@ def load_crops(
     boxes : float32 (n, 4), shares of the sides, with the margin that is wanted.
     cache : as of `vsa.data.images.load_images`.
     """
-    files = [Path(root, path) for path in paths]
+    files = absolute(root, paths)
     shape = (len(files), size_px, size_px, 3)
     if cache is None or not files:
         crops = np.empty(shape, np.uint8)
@@ -81,10 +81,10 @@ def load_crops(
     return np.load(target, mmap_mode="r")
 
 
-def _fill(crops: np.ndarray, files: Sequence[Path], boxes: np.ndarray, description: str) -> None:
+def _fill(crops: np.ndarray, files: Sequence[str], boxes: np.ndarray, description: str) -> None:
     size_px = crops.shape[1]
 
-    def load(asked: tuple[Path, np.ndarray]) -> np.ndarray:
+    def load(asked: tuple[str, np.ndarray]) -> np.ndarray:
         file, box = asked
         return crop_square(decode(file, min_px=needed_px(size_px)), box, size_px)
 

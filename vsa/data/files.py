@@ -18,6 +18,12 @@ _S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
+def absolute(root: Path, paths: Sequence[str]) -> list[str]:
+    """Where the files of a table lie. As text: there are tens of thousands, and Paths are slow."""
+    base = str(root.absolute())
+    return [os.path.join(base, path) for path in paths]
+
+
 def in_threads(work: Callable[[_S], _T], files: Sequence[_S], description: str) -> Iterator[_T]:
     """``work`` of each file, in order, in as many threads as there are cores.
 
@@ -28,7 +34,7 @@ def in_threads(work: Callable[[_S], _T], files: Sequence[_S], description: str) 
         yield from progress(pool.map(work, files), description, len(files))
 
 
-def fingerprint_files(files: Sequence[Path], **parameters: object) -> str:
+def fingerprint_files(files: Sequence[str], **parameters: object) -> str:
     """Changes with the files (by path and state) and parameters, with Pillow, and how we decode.
 
     The state holds the time of its last change too, which nobody can set back.
@@ -38,9 +44,9 @@ def fingerprint_files(files: Sequence[Path], **parameters: object) -> str:
         try:
             status = os.stat(file)
         except (OSError, ValueError):
-            states.append((str(file.absolute()),))
+            states.append((file,))
         else:
             times = status.st_mtime_ns, status.st_ctime_ns
-            states.append((str(file.absolute()), status.st_size, *times, status.st_mode))
+            states.append((file, status.st_size, *times, status.st_mode))
     versions: Versions = {"decoding": decoding.VERSION, "pillow": PIL.__version__}
     return key(versions, files=states, formats=decoding.FORMATS, **parameters)

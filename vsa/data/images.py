@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vsa.data.decoding import Source, decode
-from vsa.data.files import fingerprint_files, in_threads
+from vsa.data.files import absolute, fingerprint_files, in_threads
 from vsa.runtime.atomic import atomic_file
 
 VERSION = 1  # raise it when a decoded picture becomes another square
@@ -37,7 +37,7 @@ def load_images(
     size and time of change) and the versions of decoding and squaring are the same, and returned
     as a read-only memory map. Raises ImageError naming the first file that cannot be decoded.
     """
-    files = [Path(root, path) for path in paths]
+    files = absolute(root, paths)
     shape = (len(files), size_px, size_px, 3)
     if cache is None or not files:
         images = np.empty(shape, np.uint8)
@@ -56,8 +56,8 @@ def square(image: Image.Image, size_px: int) -> np.ndarray:
     return np.array(image.resize((size_px, size_px), Image.Resampling.BICUBIC))
 
 
-def _fill(images: np.ndarray, files: Sequence[Path], description: str) -> None:
-    def load(file: Path) -> np.ndarray:
+def _fill(images: np.ndarray, files: Sequence[str], description: str) -> None:
+    def load(file: str) -> np.ndarray:
         return load_image(file, images.shape[1])
 
     for i, image in enumerate(in_threads(load, files, description)):

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from vsa.data.datasets import find_source
-from vsa.data.files import fingerprint_files
+from vsa.data.files import absolute, fingerprint_files
 from vsa.data.matching import rejected_notes
 from vsa.data.rejecting import reject_unreadable
 from vsa.data.schema import CATALOGUE, PVLOG, QUERIES, SPLITS, Dataset, check, complete
@@ -82,7 +82,7 @@ def fingerprint_dataset(dataset: Dataset, made_by: str) -> str:
     ]
     paths = [*dataset.catalogue.path, *dataset.queries.path, *dataset.rejected.path]
     return fingerprint_files(
-        [dataset.root / path for path in paths],
+        absolute(dataset.root, paths),
         tables=[_digest(table) for table in tables if table is not None],
         said=said,
         made_by=made_by,

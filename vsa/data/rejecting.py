@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from vsa.data.decoding import ImageError, decode
-from vsa.data.files import fingerprint_files, in_threads
+from vsa.data.files import absolute, fingerprint_files, in_threads
 from vsa.data.schema import Dataset
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
@@ -66,7 +66,7 @@ def _split(
 
 def _unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
     """The reason for each path that cannot be decoded, kept between calls."""
-    files = [Path(root, path) for path in paths]
+    files = absolute(root, paths)
     target = artifacts_dir() / "decoded" / f"unreadable-{fingerprint_files(files)}.parquet"
     if not target.exists():
         reasons = list(in_threads(_reason, files, "check images"))
@@ -76,7 +76,7 @@ def _unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
     return pd.read_parquet(target).set_index("path").reason.to_dict()
 
 
-def _reason(file: Path) -> str:
+def _reason(file: str) -> str:
     try:
         decode(file, min_px=_SIZE_PX)
     except ImageError as error:

@@ -25,7 +25,7 @@ from vsa.runtime.seeds import generator
 FeaturePair = tuple[np.ndarray, np.ndarray]  # of queries (n, d) and of the catalogue (m, d)
 VERSION = 2  # 2: distances are scaled on the pages that are learned from, not on all
 _REMOVAL_PRECISION = 0.25
-_CHUNK = 65536
+_CHUNK = 512  # pairs at a time, which stay in the cache
 _MAX_SCALE_PAIRS = 20000
 
 
@@ -52,23 +52,35 @@ def make_pages(pvlog: pd.DataFrame, queries: pd.DataFrame, catalogue: pd.DataFra
     """
     if not pvlog.clicked.any():
         raise NotApplicable("Click-mined training: the log holds no click.")
-    log = pvlog[pvlog.query_id.isin(queries.query_id)]
-    query_row = pd.Series(np.arange(len(queries)), queries.query_id)
-    image_row = pd.Series(np.arange(len(catalogue)), catalogue.image_id)
-    log = log[log.image_id.isin(catalogue.image_id)].sort_values(["session_id", "rank"])
-    if log.empty:
+    # Logs have millions of rows, so that each text is looked at once and then known by a number.
+    query, image = (
+        _rows(pvlog.query_id, queries.query_id),
+        _rows(pvlog.image_id, catalogue.image_id),
+    )
+    known = np.flatnonzero((query >= 0) & (image >= 0))
+    if not len(known):
         raise InputError(
             "the click log shares no query and no image with the data set",
             cure="query_id and image_id of the log must occur in the other two tables",
         )
-    session, _ = pd.factorize(log.session_id)
-    position = log.groupby("session_id").cumcount().to_numpy()
-    shape = (session.max() + 1, position.max() + 1)
-    image, clicked = np.full(shape, -1), np.zeros(shape, bool)
-    image[session, position] = image_row[log.image_id]
-    clicked[session, position] = log.clicked
-    first = np.flatnonzero(position == 0)
-    return PageViews(query_row[log.query_id.iloc[first]].to_numpy(), image, clicked)
+    session = pd.factorize(pvlog.session_id, sort=True)[0][known]
+    order = np.lexsort((pvlog["rank"].to_numpy()[known], session))
+    listed, session = known[order], session[order]
+    is_first = np.diff(session, prepend=-1) > 0
+    page, first = np.cumsum(is_first) - 1, np.flatnonzero(is_first)
+    position = np.arange(len(page)) - first[page]
+    shape = (len(first), position.max() + 1)
+    images, clicked = np.full(shape, -1), np.zeros(shape, bool)
+    images[page, position] = image[listed]
+    clicked[page, position] = pvlog.clicked.to_numpy()[listed]
+    return PageViews(query[listed[first]], images, clicked)
+
+
+def _rows(ids: pd.Series, of: pd.Series) -> np.ndarray:
+    """The row of each id in a table's column of unique ids, int64; −1 where it is not there."""
+    codes, unique = pd.factorize(ids)
+    rows = np.append(pd.Index(of).get_indexer(pd.Index(unique)), -1)  # a missing id has the code −1
+    return rows[codes]
 
 
 class FusedDistance:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from vsa.embedding.mining import (
 )
 from vsa.embedding.train import Images
 from vsa.runtime.errors import NotApplicable
+from vsa.runtime.fingerprint import checksum
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,18 @@ class EmbeddingTask:
         """True boxes of the queries, float32 (n, 4), to judge by; None unless all are known."""
         boxes = self.queries[BOX].to_numpy(np.float32)
         return boxes if np.isfinite(boxes).all() else None
+
+    @cached_property
+    def checksums(self) -> dict[str, Any]:
+        """Of all data here, by which caches know what they rest on."""
+        hash_rows = pd.util.hash_pandas_object
+        return {
+            "queries": hash_rows(self.queries).to_numpy().sum().item(),
+            "catalogue": hash_rows(self.catalogue).to_numpy().sum().item(),
+            "clicks": [checksum(array) for array in vars(self.pages).values()],
+            "images": [checksum(self.images.queries), checksum(self.images.catalogue)],
+            "local": [checksum(features) for features in self.local],
+        }
 
     def _codes(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         both = pd.concat([self.queries[column], self.catalogue[column]])
@@ -119,7 +133,7 @@ def rows_of(split: str, queries: pd.DataFrame, catalogue: pd.DataFrame) -> np.nd
     """Query rows of a split; of val and test those only whose product is for sale."""
     chosen = queries.split == split
     if split != "train":
-        chosen &= queries.product_id.isin(catalogue.product_id)
+        chosen &= queries.product_id.isin(catalogue.product_id.unique())
     return np.flatnonzero(chosen)
 
 

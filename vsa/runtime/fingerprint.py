@@ -10,11 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import mmap
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vsa.runtime.atomic import atomic_file
 from vsa.runtime.digest import Digest
 
 if TYPE_CHECKING:  # slow to import, and few need them here
@@ -77,7 +80,41 @@ def source_digest(thing: object, own: Collection[str] = ()) -> str:
 
 
 def checksum(array: np.ndarray) -> str:
-    """12 hex digits of a SHA-256 over an array's shape, type and values, mapped or not."""
+    """12 hex digits of a SHA-256 over an array's shape, type and values, mapped or not.
+
+    Of a whole file mapped to be read it is noted beside the file, and taken from there while the
+    file is the same one and has not changed.
+    """
+    file = _mapped_file(array)
+    if file is None:
+        return _checksum(array)
+    state = _state(file)  # before its content is read: a change meanwhile makes the note useless
+    note = file.with_name(f"{file.name}.checksum.json")
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        if noted["state"] == state:
+            return str(noted["checksum"])
+    found = _checksum(array)
+    with suppress(OSError), atomic_file(note) as draft:  # without it, it is computed again
+        draft.write_text(json.dumps({"state": state, "checksum": found}), encoding="utf-8")
+    return found
+
+
+def _mapped_file(array: np.ndarray) -> Path | None:
+    """The file that an array maps as a whole, only to read it; None of any other array."""
+    is_whole = isinstance(getattr(array, "base", None), mmap.mmap)  # views have arrays as bases
+    if not is_whole or getattr(array, "mode", "") != "r":
+        return None
+    file = Path(str(getattr(array, "filename", "")))
+    return file if file.is_file() else None
+
+
+def _state(file: Path) -> list[int]:
+    status = file.stat()
+    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _checksum(array: np.ndarray) -> str:
     digest = hashlib.sha256(f"{array.shape} {array.dtype}".encode())
     for start in range(0, len(array), _ROWS):
         digest.update(array[start : start + _ROWS].tobytes())

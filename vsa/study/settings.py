@@ -1,8 +1,8 @@
 """All settings of a run: a profile, a YAML file of values, and what was changed for this run.
 
-``smoke`` is for tests, ``laptop`` for two CPU cores, ``full`` for a GPU at the paper's input
-sizes. Sizes of the shop were set before any two methods were compared (see notebook 01,
-"Datasheet"), those of click logs before any two of notebook 03 were.
+``smoke`` is for tests, ``laptop`` for two CPU cores, ``full`` for one GPU. Sizes of the shop were
+set before any two methods were compared (see notebook 01, "Datasheet"), those of click logs before
+any two of notebook 03 were.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from vsa.data.descriptors import weak_features
 from vsa.runtime.errors import InputError
+from vsa.study.catalogue import prepare
 from vsa.study.catalogue.gallery import (
     catalogue_beside_queries,
     duplicate_clusters_shown,
@@ -69,6 +71,18 @@ def test_clicks_are_simulated_and_land_mostly_on_the_product(shop_run):
     shown = clicked.image_id.map(shop.dataset.catalogue.set_index("image_id").product_id)
     assert (wanted == shown).mean() > 0.8
     assert set(shop.pvlog.image_id) <= set(shop.kept.image_id), "removed images are not listed"
+
+
+def test_descriptors_are_computed_once_for_the_same_pictures(shop_run, monkeypatch):
+    shop = prepare_shop(shop_run)
+    first = prepare.weak_descriptors(shop_run, shop.dataset, shop.kept)
+    expected = weak_features(prepare.descriptor_images(shop_run, shop.dataset, shop.kept))
+    assert (first == expected).all()
+    monkeypatch.setattr(prepare, "weak_features", lambda _: np.zeros((1, 1)))
+    again = prepare.weak_descriptors(shop_run, shop.dataset, shop.kept)
+    assert (again == expected).all()
+    fewer = prepare.weak_descriptors(shop_run, shop.dataset, shop.kept.iloc[1:])
+    assert fewer.shape == (1, 1), "of other pictures they are computed"
 
 
 def test_an_opened_shop_is_the_prepared_one(shop_run):

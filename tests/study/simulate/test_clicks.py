@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsa.data.schema import PVLOG, check
+from vsa.study.simulate import clicks
 from vsa.study.simulate.clicks import clicks_by_rank, pvlog_statistics, simulate_pvlog
 from vsa.study.simulate.settings import ClickSettings
 
@@ -171,6 +172,14 @@ def test_pictures_of_the_query_s_category_come_first_and_others_fill_the_page():
     of_rare = pvlog.query_id.map(queries.set_index("query_id").category).notna()
     assert (rare[of_rare] == (pvlog["rank"][of_rare] <= 10)).all()
     assert rare[~of_rare].mean() < 0.2
+
+
+@pytest.mark.parametrize("n_best", [1, 4, 11, 30])
+def test_the_best_of_equal_scores_are_the_first(n_best):
+    scores = np.random.default_rng(0).integers(0, 4, (12, 30)).astype(float)
+    scores[0] = 1.0
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :n_best]
+    assert clicks._best(scores, n_best).tolist() == expected.tolist()
 
 
 def test_query_of_unknown_product_gets_noise_only():

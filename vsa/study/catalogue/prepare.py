@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from vsa.category.selection import select
+from vsa.data import descriptors
 from vsa.data.descriptors import DESCRIPTOR_PX, weak_features
 from vsa.data.images import load_images
 from vsa.data.load import load_dataset
 from vsa.data.schema import PVLOG, QUALITY, Dataset, check
-from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.atomic import atomic_dir, atomic_file
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.errors import InputError
+from vsa.runtime.fingerprint import checksum, key
 from vsa.study.predecessors import leave, made_by
 from vsa.study.run import Run
 from vsa.study.simulate.clicks import simulate_pvlog
@@ -34,12 +37,12 @@ class Shop:
         """Whether listings carry sales, rates or prices."""
         return bool(self.dataset.catalogue[QUALITY].notna().any(axis=None))
 
-    @property
+    @cached_property
     def known_queries(self) -> pd.DataFrame:
         """The queries whose product is known."""
         return self.dataset.queries.dropna(subset="product_id").reset_index(drop=True)
 
-    @property
+    @cached_property
     def kept(self) -> pd.DataFrame:
         """The catalogue rows that selection kept."""
         ids = self.selection.image_id[self.selection.kept]
@@ -54,6 +57,17 @@ def descriptor_images(run: Run, dataset: Dataset, table: pd.DataFrame) -> np.nda
     return load_images(dataset.root, table.path.tolist(), DESCRIPTOR_PX, cache)
 
 
+def weak_descriptors(run: Run, dataset: Dataset, table: pd.DataFrame) -> np.ndarray:
+    """The weak baseline engine's features of a table's images, float32 (n, d); computed once."""
+    images = descriptor_images(run, dataset, table)
+    name = key({"descriptors": descriptors.VERSION}, images=checksum(images))
+    target = run.artifacts / "images" / f"weak-features-{name}.npy"
+    if not target.exists():
+        with atomic_file(target) as draft:
+            np.save(draft, weak_features(images))
+    return np.load(target, mmap_mode="r")
+
+
 def prepare_shop(run: Run) -> Shop:
     """Load the data set, select catalogue images, obtain the click log, and store the tables.
 
@@ -61,7 +75,7 @@ def prepare_shop(run: Run) -> Shop:
     """
     run.begin()
     dataset = load_dataset(run.dataset, seed=run.seed, settings=run.settings.data)
-    features = weak_features(descriptor_images(run, dataset, dataset.catalogue))
+    features = weak_descriptors(run, dataset, dataset.catalogue)
     selection = select(
         dataset.catalogue,
         descriptor_images(run, dataset, dataset.catalogue),
@@ -76,7 +90,7 @@ def prepare_shop(run: Run) -> Shop:
         pvlog = simulate_pvlog(
             queries,
             dataset.catalogue[kept],
-            weak_features(descriptor_images(run, dataset, queries)),
+            weak_descriptors(run, dataset, queries),
             features[kept],
             run.settings.clicks,
             run.seed,

@@ -42,11 +42,11 @@ from vsa.models import backbones, embedder
 from vsa.models.backbones import BACKBONES
 from vsa.models.embedder import Embedder
 from vsa.runtime import training
-from vsa.runtime.atomic import replace_dir
+from vsa.runtime.atomic import atomic_file, replace_dir
 from vsa.runtime.checked import write_manifest
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
-from vsa.runtime.fingerprint import Versions, checksum, key, libraries, state_digest
+from vsa.runtime.fingerprint import Versions, key, libraries, state_digest
 from vsa.runtime.training import on_cpu
 from vsa.study.embedding import detector as detector_module
 from vsa.study.embedding import retrieval
@@ -147,7 +147,19 @@ class EmbeddingLab:
         backbone, images = self.new_net().backbone, self.task.images
         px = self.settings.image_px
         feature = Embedder(backbone, image_px=px, name=CATEGORY, device=self.device)
-        return feature.embed(images.queries), feature.embed(images.catalogue)
+        name = key(
+            self._versions | libraries("torch", "torchvision"),
+            device=repr(self.device),
+            features=feature.identity,
+            images=self.data["images"],
+        )
+        target = self.folder / "category-features" / f"seed-{self.seed}-{name}.npz"
+        if not target.exists():
+            sides = feature.embed(images.queries), feature.embed(images.catalogue)
+            with atomic_file(target) as draft:
+                np.savez(draft, allow_pickle=False, queries=sides[0], catalogue=sides[1])
+        with np.load(target) as arrays:
+            return arrays["queries"], arrays["catalogue"]
 
     def mining(self, noise_click_rate: float | None = None) -> Mining:
         """Mined clicks of the log, or of one simulated with another rate of stray clicks."""
@@ -251,17 +263,10 @@ class EmbeddingLab:
         net.load_state_dict(read_weights(self.path(name)))
         return net.eval()
 
-    @cached_property
+    @property
     def data(self) -> dict[str, Any]:
         """Checksums of the data that all jobs rest on."""
-        images = self.task.images
-        return {
-            "queries": pd.util.hash_pandas_object(self.task.queries).to_numpy().sum().item(),
-            "catalogue": pd.util.hash_pandas_object(self.task.catalogue).to_numpy().sum().item(),
-            "clicks": [checksum(array) for array in vars(self.task.pages).values()],
-            "images": [checksum(images.queries), checksum(images.catalogue)],
-            "local": [checksum(features) for features in self.task.local],
-        }
+        return self.task.checksums
 
     @cached_property
     def _ground(self) -> str:

@@ -14,7 +14,6 @@ import pandas as pd
 from vsa.category.settings import ClassifierSettings
 from vsa.data import decoding, images
 from vsa.data.datasets import DATASETS
-from vsa.data.descriptors import weak_features
 from vsa.data.images import load_images
 from vsa.embedding import task as embedding_task
 from vsa.embedding.candidates import PLAIN
@@ -27,7 +26,7 @@ from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import NotApplicable
-from vsa.study.catalogue.prepare import Shop, descriptor_images, open_shop
+from vsa.study.catalogue.prepare import Shop, open_shop, weak_descriptors
 from vsa.study.category.experiment import run_seeds
 from vsa.study.category.prepare import prepare_categories
 from vsa.study.embedding.experiment import EmbeddingLab
@@ -51,7 +50,7 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
     squares, local = [], []
     for table in (queries, shop.kept):
         squares.append(load_images(dataset.root, table.path.tolist(), size_px, cache))
-        local.append(weak_features(descriptor_images(run, dataset, table)))
+        local.append(weak_descriptors(run, dataset, table))
     pair = (local[0], local[1])
     return embedding_task.make_task(queries, shop.kept, shop.pvlog, Images(*squares), pair)
 

@@ -173,12 +173,22 @@ def _weak_engine(
         wanted = query_categories[chunk, None]
         same = (wanted == catalogue_categories) & (wanted >= 0)
         cosines = queries[chunk] @ catalogue.T
-        rows[chunk] = np.argsort(-(cosines + _LIFT * same), axis=1, kind="stable")[:, :n_best]
+        rows[chunk] = _best(cosines + _LIFT * same, n_best)
         best = np.take_along_axis(cosines, rows[chunk], axis=1)
         spread = best.std(axis=1, keepdims=True)
         lift = _LIFT * np.take_along_axis(same, rows[chunk], axis=1)
         scores[chunk] = best / np.where(spread > 0, spread, 1) + lift
     return rows, scores
+
+
+def _best(scores: np.ndarray, n_best: int) -> np.ndarray:
+    """Columns of the highest scores of each row, best first, ties in their order: (n, n_best)."""
+    least = -np.partition(-scores, n_best - 1, axis=1)[:, n_best - 1 : n_best]
+    found = np.empty((len(scores), n_best), np.int64)
+    for i, is_among in enumerate(scores >= least):
+        columns = np.flatnonzero(is_among)
+        found[i] = columns[np.argsort(-scores[i, columns], kind="stable")[:n_best]]
+    return found
 
 
 def _draws(
