@@ -6,37 +6,36 @@ import subprocess
 import sys
 
 import pytest
+from golden.learning import joint_training_once
 
+from vsa.runtime.fingerprint import state_digest
 from vsa.runtime.paths import ROOT
 from vsa.study.ledger.metrics_file import record_key
 from vsa.study.ledger.registry import get_metric
 from vsa.study.ledger.sections import SECTIONS
 
-TRAIN_TWICE = """
-import numpy as np, torch
-from golden.learning import joint_training_once
-from vsa.runtime.fingerprint import state_digest
-net, log = joint_training_once("both")
-print(state_digest(net.state_dict()), log.loss.tolist())
+TRAIN = """
+from test_determinism import trained
+print(trained())
 """
+
+
+def trained() -> str:
+    net, log = joint_training_once("both")
+    return f"{state_digest(net.state_dict())} {log.loss.tolist()}"
 
 
 def test_two_processes_train_equal_weights():
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = os.environ | {"PYTHONPATH": paths}
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", TRAIN_TWICE],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=300,
-        ).stdout
-        for _ in range(2)
-    }
-    assert len(outputs) == 1
-    assert len(outputs.pop().split()[0]) == 12
+    other = subprocess.run(
+        [sys.executable, "-c", TRAIN],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert other.stdout.strip() == trained()
 
 
 @pytest.mark.slow

@@ -6,7 +6,9 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import time
+from multiprocessing import forkserver
 
 import numpy as np
 import pytest
@@ -22,7 +24,16 @@ from vsa.runtime.errors import InputError
 N_KILLS = 200
 ALL = SearchParams(10**6, 10**6)
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["vsa.index.build", "pytest", "random_features"])
+CONTEXT.set_forkserver_preload(["vsa.index.build", "pytest", __name__])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server():
+    """The process that children are copies of, where it finds this file: none has to read it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+        yield
 
 
 @pytest.fixture

@@ -320,9 +320,7 @@ def test_a_relative_path_is_of_the_working_directory_or_else_of_the_checkout(tmp
 
 @pytest.mark.parametrize("named", ["none.py", "~no-such-person/mine.py", "x" * 5000])
 def test_a_path_to_nothing_is_told_when_plug_ins_are_needed(named):
-    code = (
-        "import vsa\ntry:\n    list(vsa.codecs)\nexcept vsa.InputError as error:\n    print(error)"
-    )
+    code = "import vsa\ntry:\n    list(vsa.datasets)\nexcept vsa.InputError as e:\n    print(e)"
     environment = os.environ | {"VSA_PLUGINS": named, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
