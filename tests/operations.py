@@ -279,7 +279,7 @@ def engine(place: Path, state: int) -> None:
     catalogue = pd.DataFrame({"image_id": [f"{state}-{i}" for i in range(n)], "category": ""})
     catalogue = catalogue.assign(**dict.fromkeys((*BOX, *QUALITY), 0.0))
     net: Any = torch.nn.Module()
-    net.head, net.architecture = torch.nn.Linear(1, features.shape[1]), "none"
+    net.dim, net.architecture = features.shape[1], "none"
     models = TrainedModels(_category(state), net, 8)
     write_engine(place / "engine", models, features, catalogue, place, validation=features[:5])
 
