@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -28,10 +29,12 @@ from vsa.category import fusion, search, selection
 from vsa.category import train as category_train
 from vsa.category.model import CategoryNet
 from vsa.category.settings import ClassifierSettings
+from vsa.embedding import adapt as adaptation
 from vsa.embedding import losses, mining, train, triplets
 from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES, PAPER, TripletBatch, evaluate
 from vsa.embedding.mining import FusedDistance, PageViews
+from vsa.embedding.settings import EmbeddingSettings
 from vsa.embedding.train import Images, Stage, train_boxes_supervised, train_stage
 from vsa.ranking import features as ranking_features
 from vsa.ranking import models as rankers
@@ -109,6 +112,19 @@ def joint_training() -> Numbers:
     images = pictures(6, PX, seed=1)
     log = train_boxes_supervised(joint_net(), boxes, images, stage, CPU, 0)
     return found | {"loss, supervised": log.loss}
+
+
+@method("adaptation", adaptation, TRAINING)
+def adapted() -> Numbers:
+    few = EmbeddingSettings(adapted_dim=5, n_adapt_triplets=4, n_adapt_steps=8)
+    source, scores = triplets.from_clicks(_triplets(), 6, 12), itertools.count()
+    views, offered = [unit(6, 8), unit(6, 8, seed=1)], unit(12, 8, seed=2)
+    found = adaptation.adapt(
+        views, offered, source, np.arange(6), few, PAPER, 0, lambda to: next(scores)
+    )
+    queries, catalogue = (adaptation.apply(found.head, f) for f in (views[0], offered))
+    # components have no sign of their own, and what is between two features needs none
+    return {"loss": found.log.loss, "cosines": queries @ catalogue.T, "power": found.power}
 
 
 @method("category training", category_train, TRAINING)

@@ -130,11 +130,15 @@ def pictures(n: int, px: int, seed: int = 0) -> np.ndarray:
     return made
 
 
-def with_weights(net: nn.Module, seed: int = 0) -> nn.Module:
-    """The network with weights of its own: uniform ones that keep the scale of what passes."""
+def with_weights(net: nn.Module, seed: int = 0, first: str = "") -> nn.Module:
+    """The network with weights of its own: uniform ones that keep the scale of what passes.
+
+    Numbers are drawn for the parts whose names begin with `first` before those of others.
+    """
     rng = np.random.default_rng(seed)
     with torch.no_grad():
-        for name, parameter in net.named_parameters():
+        drawn = sorted(net.named_parameters(), key=lambda part: not part[0].startswith(first))
+        for name, parameter in drawn:
             if name.endswith("bias"):
                 parameter.zero_()
             elif parameter.ndim > 1:

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from vsa.category import model as category_model
 from vsa.category.model import CategoryNet, predict
-from vsa.data import decoding, descriptors
+from vsa.data import crops, decoding, descriptors
 from vsa.data import images as squares
 from vsa.embedding import extract, joint
 from vsa.embedding.joint import JointNet, soft_mask
@@ -39,7 +39,7 @@ ARCHITECTURE, PX = "googlenet_4a", 32
 
 def joint_net(seed: int = 0) -> JointNet:
     """A joint network whose boxes differ from image to image."""
-    net = with_weights(JointNet(ARCHITECTURE, 8), seed)
+    net = with_weights(JointNet(ARCHITECTURE, 8), seed, first="localiser")
     with torch.no_grad():
         net.localiser.head[-1].weight.mul_(0.2)
     return net
@@ -75,6 +75,17 @@ def decoded() -> Numbers:
 def squared() -> Numbers:
     files = photographs().items()
     return {name: squares.load_image(file, 8).astype(np.float32) for name, file in files}
+
+
+@method("crops", crops, TRAINING)
+def cropped() -> Numbers:
+    box = crops.with_margin(np.array([[0.2, 0.3, 0.7, 0.9]], np.float32))
+    files = photographs().items()
+    found = {
+        name: crops.crop_square(decoding.decode(file), box[0], 8).astype(np.float32)
+        for name, file in files
+    }
+    return found | {"box": box}
 
 
 @method("descriptors", descriptors, NETWORK)
