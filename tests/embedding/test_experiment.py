@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,9 +66,11 @@ def test_category_features_are_computed_once_for_the_same_weights(make_lab, tmp_
     again = make_lab(tmp_path).category_features
     assert not n_asked
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
-    other = make_lab(tmp_path)
-    name = next(name for name in other.backbone_state if name.endswith("weight"))
-    other.backbone_state[name] = other.backbone_state[name].flip(0)
+    state = make_lab(tmp_path).backbone_state
+    name = next(name for name in state if name.endswith("weight"))
+    other = dataclasses.replace(
+        make_lab(tmp_path), backbone_state=state | {name: state[name].flip(0)}
+    )
     assert not (other.category_features[0] == first[0]).all()
     assert len(n_asked) == 2, "queries and catalogue"
 
