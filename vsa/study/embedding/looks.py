@@ -93,7 +93,7 @@ def reading_of_looks(ledger: Ledger, choice: Choice) -> str:
     """What made the difference, in sentences of Markdown that the intervals bear out."""
     metric = "mAP difference"
     lines = [
-        ledger.compare(WAY_DIFFERENCES, text, metric, f"*{pair[0]}*", f"*{pair[1]}*")
+        ledger.compare(WAY_DIFFERENCES, text, metric, pair[0], pair[1])
         for text, pair in _PAIRS.items()
         if text in ledger.intervals(WAY_DIFFERENCES, metric)
     ]
