@@ -9,6 +9,7 @@ from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.embedding.examples import category_net, domain_sample
 from vsa.study.embedding.finished import gather, judged_test
+from vsa.study.embedding.lengths import reading_of_lengths, record_lengths
 from vsa.study.embedding.looks import reading_of_looks, record_looks
 from vsa.study.embedding.plots import (
     adaptation_figure,
@@ -19,6 +20,7 @@ from vsa.study.embedding.plots import (
     box_training_figure,
     boxes_figure,
     differences_figure,
+    lengths_figure,
     looks_figure,
     mined_page_figure,
     occlusion_figure,
@@ -50,6 +52,7 @@ __all__ = [
     "gather",
     "judged_test",
     "l2",
+    "lengths_figure",
     "looks_figure",
     "mined_page_figure",
     "occlusion_figure",
@@ -61,9 +64,11 @@ __all__ = [
     "prepare_learning",
     "publish_network",
     "reading",
+    "reading_of_lengths",
     "reading_of_looks",
     "recall_figure",
     "record",
+    "record_lengths",
     "record_looks",
     "soft_mask",
     "training_figure",

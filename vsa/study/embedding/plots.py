@@ -29,6 +29,7 @@ from vsa.study.embedding.examples import (
 )
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs
+from vsa.study.embedding.lengths import LEARNING_CURVE
 from vsa.study.embedding.looks import WAYS
 from vsa.study.embedding.results import RECALL
 from vsa.study.embedding.variants import (
@@ -194,6 +195,17 @@ def looks_figure(ledger: Ledger) -> HouseFigure:
         "Mean average precision of three networks, by whole photo, mask, learned and true crop.",
         "mAP over the whole catalogue, test photos, with 95 % intervals. Learned boxes are those "
         "of the joint network.",
+    )
+
+
+def lengths_figure(ledger: Ledger) -> HouseFigure:
+    """What validation photos find after training for so long."""
+    curve = ledger.intervals(LEARNING_CURVE, RECALL)
+    return worded(
+        interval_plot(curve, f"{RECALL}, validation photos", title="How long to train"),
+        "embedding_lengths",
+        "Identical Recall@1 on validation photos after several numbers of steps, with intervals.",
+        "The paper's loss on filtered clicks, each length with a schedule of its own.",
     )
 
 

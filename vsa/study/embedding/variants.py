@@ -49,12 +49,12 @@ class Variant:
     masked: bool = False  # queries are described behind the mask of their own box
     noise_click_rate: float | None = None  # learn from a log simulated with this rate instead
     changes: tuple[tuple[str, Any], ...] = ()  # of EmbeddingSettings
-    times_steps: int = 1  # of the stage "features"
+    times_steps: float = 1  # of the stage "features"
     axis: str = ""  # what a sensitivity variant varies
 
     def adapt(self, settings: EmbeddingStudySettings) -> EmbeddingStudySettings:
         """The settings with this variant's changes."""
-        n_steps = self.times_steps * settings.n_steps
+        n_steps = max(round(self.times_steps * settings.n_steps), 1)
         return dataclasses.replace(settings, n_steps=n_steps, **dict(self.changes))
 
 
@@ -103,6 +103,12 @@ _PUBLISHED = tuple(
     for loss in ("semi-hard", "N-pair", "multi-similarity", "contrastive")
 )
 PUBLISHED_LOSSES = tuple(variant.name for variant in _PUBLISHED)
+# How long to train, by validation photos: see `vsa.study.embedding.lengths`
+_SHORTER = (
+    Variant("a third of the steps", times_steps=1 / 3),
+    Variant("two thirds of the steps", times_steps=2 / 3),
+)
+_LENGTHS = (*_SHORTER, Variant("twice the steps", times_steps=2))
 _SENSITIVITY = (
     *(
         Variant(f"4 × the steps | {short}", source, times_steps=4, axis="training steps")
@@ -166,6 +172,7 @@ LOOKS = (
 )
 _ASKED_OF_OTHERS = (*OTHER_MASKS, SUPERVISED, DETECTOR, *LOOKS)
 NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR, *TRUE_CROPS)
+LENGTHS = {v.name: v.times_steps for v in (*_LENGTHS, Variant(PER_QUERY))}  # name → factor
 AXES = tuple(dict.fromkeys(v.axis for v in _SENSITIVITY))  # of the sensitivity variants
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
 
@@ -177,7 +184,7 @@ def registered() -> tuple[Variant, ...]:
 
 def variants() -> dict[str, Variant]:
     """Name → variant, of all that are trained from triplets."""
-    groups = (_NOTEBOOK, _CONTROLS, _PUBLISHED, registered(), _SENSITIVITY)
+    groups = (_NOTEBOOK, _LENGTHS, _CONTROLS, _PUBLISHED, registered(), _SENSITIVITY)
     return {variant.name: variant for group in groups for variant in group}
 
 
@@ -194,7 +201,7 @@ def untrained() -> tuple[str, ...]:
 
 def in_notebook() -> tuple[str, ...]:
     """What the notebook trains, with the first seed."""
-    trained = (v.name for v in (*_NOTEBOOK, *registered()))
+    trained = (v.name for v in (*_NOTEBOOK, *_SHORTER, *registered()))
     return (*untrained(), *trained, *OTHER_MASKS, *LOOKS, DETECTOR)
 
 
@@ -206,9 +213,10 @@ def may_lack_weights(name: str) -> bool:
 def in_study() -> tuple[str, ...]:
     """What the study trains, with every seed."""
     controls = (v.name for v in _CONTROLS)
-    return (*in_notebook(), *controls, SUPERVISED, *(v.name for v in (*_PUBLISHED, *_SENSITIVITY)))
+    others = (v.name for v in (*_PUBLISHED, *_LENGTHS[len(_SHORTER) :], *_SENSITIVITY))
+    return (*in_notebook(), *controls, SUPERVISED, *others)
 
 
 def is_sensitivity(name: str) -> bool:
     """Whether that variant differs from the recipe in a setting only."""
-    return any(v.name == name for v in _SENSITIVITY)
+    return any(v.name == name for v in (*_LENGTHS, *_SENSITIVITY))
