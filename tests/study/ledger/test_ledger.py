@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 
@@ -70,6 +71,21 @@ def test_a_section_made_again_keeps_the_longest_that_it_took(run):
         section = stored(run)["run"]["sections"][FUSION]
         told.append([round(section[time] / 60) for time in ("run_time_s", "longest_s")])
     assert told == [[9, 9], [4, 9], [11, 11]]
+
+
+def test_a_look_is_another_number_of_a_seed(run):
+    def look(seed, accuracy):
+        ledger = Ledger.open(dataclasses.replace(run, seed=seed), FUSION)
+        ledger.record("accuracy", "fusion", "Accuracy@1", accuracy)
+        ledger.record("speed", "fusion", "run time", np.random.default_rng().random())
+        ledger.save()
+        return stored(run)["run"]["sections"][FUSION]["looks"]
+
+    assert look(3, 0.8) == {"3": 1}
+    assert look(3, 0.8) == {"3": 1}  # the same again shows nothing new
+    assert look(3, 0.9) == {"3": 2}
+    assert look(4, 0.7) == {"3": 2, "4": 1}  # a shop nobody had looked at
+    assert look(3, 0.9) == {"3": 3, "4": 1}
 
 
 def test_own_folder_goes_by_its_name_alone(tmp_path, monkeypatch):

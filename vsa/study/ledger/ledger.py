@@ -37,9 +37,11 @@ from vsa.study.ledger.sections import SECTIONS
 from vsa.study.ledger.sentences import difference_sentence, not_compared
 from vsa.study.run import Run
 
+_OUTCOMES = ("Identical Recall@1", "mAP", "Accuracy@1")  # what a look at test photos shows
 EMPTY: dict[str, Any] = {
     "run": {"sections": {}, "dataset_card": {}},
     "replaced": {},
+    "replaced_records": [],
     "records": [],
     "claims": [],
 }
@@ -233,7 +235,13 @@ class Ledger:
         run_time_s = round(time.monotonic() - self._started, 1)
         # the longest yet: networks were trained then, and not merely read
         longest_s = max(run_time_s, others["replaced"].get("longest_s", 0.0))
-        own = {"seed": self.run.seed, **made, "run_time_s": run_time_s, "longest_s": longest_s}
+        own = {
+            "seed": self.run.seed,
+            **made,
+            "run_time_s": run_time_s,
+            "longest_s": longest_s,
+            "looks": self._looks(others),
+        }
         sections = others["run"]["sections"] | {self.section: own}
         content = {
             "run": {
@@ -259,6 +267,18 @@ class Ledger:
         write_metrics(self.path, content)
         return self.path
 
+    def _looks(self, others: dict[str, Any]) -> dict[str, int]:
+        """How often this section has shown other numbers of a seed's test set: seed → count.
+
+        Whoever looks again after a change chooses by what was seen, if unawares.
+        """
+        looks = dict(others["replaced"].get("looks", {}))
+        seed = str(self.run.seed)
+        is_new = others["replaced"].get("seed") != self.run.seed
+        if is_new or _outcome(others["replaced_records"]) != _outcome(self._records.values()):
+            looks[seed] = looks.get(seed, 0) + 1
+        return looks
+
     def _others(self) -> dict[str, Any]:
         """What the file holds of other sections, and of this one's making."""
         if not self.path.exists():
@@ -277,6 +297,7 @@ class Ledger:
         return {
             "run": run | {"sections": sections},
             "replaced": run["sections"].get(self.section, {}),
+            "replaced_records": [r for r in content["records"] if r["section"] == self.section],
             "records": [r for r in content["records"] if r["section"] != self.section],
             "claims": [c for c in content["claims"] if c["section"] != self.section],
         }
@@ -293,6 +314,11 @@ class Ledger:
                 cure="Record it first, or run the notebook of that section",
             )
         return records[key]
+
+
+def _outcome(records: Iterable[Record]) -> dict[str, float]:
+    """What was found, without what was timed."""
+    return {record_key(r): r["value"] for r in records if r["metric"] in _OUTCOMES}
 
 
 def _interval(record: Record) -> Interval:

@@ -223,7 +223,8 @@ def _made(
     for name, facts in sections.items():
         if (machine := _machine(facts)) not in machines:
             machines.append(machine)
-        made[name] = {**facts, "machine": machines.index(machine) + 1}
+        looks = facts.get("looks", {}).get(str(facts["seed"]), "–")
+        made[name] = {**facts, "looks": looks, "machine": machines.index(machine) + 1}
     return machines, made
 
 
