@@ -82,7 +82,7 @@ def extract(
     window = slice(margin, margin + crop_px)
     features = [np.empty((0, net.head.in_features), np.float32)]
     for start in progress(range(0, len(images), batch_size), description):
-        crop = np.ascontiguousarray(images[start : start + batch_size, window, window])
+        crop = np.array(images[start : start + batch_size, window, window])  # of a map, or a mirror
         with device.autocast():
             _, feature = net(to_tensor(crop, device))
         features.append(feature.float().cpu().numpy())
