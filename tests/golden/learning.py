@@ -169,7 +169,7 @@ def category_softmax() -> Numbers:
         architecture=ARCHITECTURE,
         min_scale=0.4,
         trains="head",
-        head=HeadSettings(input_px=PX, n_crops=2, n_steps=8, batch_size=4),
+        head=HeadSettings(input_px=PX, n_crops=2, n_steps=8, batch_size=4, learning_rate=1e-2),
     )
     net = with_weights(CategoryNet(ARCHITECTURE, 3, pretrained=False))
     with mock.patch.object(category_head, "CategoryNet", return_value=net):

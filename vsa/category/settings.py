@@ -17,7 +17,7 @@ class HeadSettings:
     n_crops: Whole = 3  # views of a training picture, beside the whole and its mirror image
     n_steps: Count = 600
     batch_size: Count = 256
-    learning_rate: Positive = 1e-2
+    learning_rate: Positive = 3e-3
 
 
 @dataclass(frozen=True, kw_only=True)
