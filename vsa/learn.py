@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vsa.category import model
+from vsa.category import batches, head, model
 from vsa.category import task as category_task
 from vsa.category import train as train_category
 from vsa.category.fusion import choose_fusion
@@ -188,7 +188,7 @@ def _learn_categories(
     place: Path,
 ) -> CategoryPredictor:
     reference, val = (
-        load_images(shop.root, table.path.tolist(), settings.store_px)
+        load_images(shop.root, table.path.tolist(), settings.stored_px)
         for table in (task.reference, task.val)
     )
     chosen = np.flatnonzero(task.reference.is_training)
@@ -203,15 +203,15 @@ def _learn_categories(
         "train classifier",
         place / "classifier-checkpoint.pth",
     )
-    _, features = predict(net, reference, settings.crop_px, device, description="references")
+    _, features = predict(net, reference, settings.seen_px, device, description="references")
     probabilities, asked = predict(
-        net, val, settings.crop_px, device, description="validation photos"
+        net, val, settings.seen_px, device, description="validation photos"
     )
     distances, rows = nearest_references(asked, features)
     return CategoryPredictor(
         net,
-        settings.store_px,
-        settings.crop_px,
+        settings.stored_px,
+        settings.seen_px,
         device,
         list(task.categories),
         task.reference[["id", "path", "category"]],
@@ -303,7 +303,7 @@ def _choose_describer(
 def _key(shop: Dataset, settings: LearningSettings, loss: str, seed: int, device: Device) -> str:
     """A folder of checkpoints is that of one shop, settings and code."""
     methods: list[Any] = [decoding, squares, descriptors, backbones, embedder, training, model]
-    methods += [train_category, joint, mining, triplets, train_joint]
+    methods += [batches, train_category, head, joint, mining, triplets, train_joint]
     stages = make_stages(loss, settings.embedding).values()
     category = settings.category
     return key(

@@ -25,10 +25,13 @@ from golden.methods import (
 )
 from golden.networks import ARCHITECTURE, PX, joint_net
 
+from vsa.category import batches as category_batches
 from vsa.category import fusion, search, selection
+from vsa.category import head as category_head
 from vsa.category import train as category_train
+from vsa.category.batches import crop_batches
 from vsa.category.model import CategoryNet
-from vsa.category.settings import ClassifierSettings
+from vsa.category.settings import ClassifierSettings, HeadSettings
 from vsa.embedding import adapt as adaptation
 from vsa.embedding import losses, mining, train, triplets
 from vsa.embedding.joint import JointNet
@@ -139,13 +142,40 @@ def category_training() -> Numbers:
         learning_rate=2e-5,
     )
     images, labels = pictures(6, PX + 4), np.arange(6) % 3
-    crops = [
-        crop.mean(axis=(1, 2, 3)) for crop, _ in category_train.crop_batches(images, labels, few, 0)
-    ]
+    crops = [crop.mean(axis=(1, 2, 3)) for crop, _ in crop_batches(images, labels, few, 0)]
     net = with_weights(CategoryNet(ARCHITECTURE, 3, pretrained=False))
     with mock.patch.object(category_train, "CategoryNet", return_value=net):
         _, log = category_train.train_classifier(images, labels, 3, few, CPU, 0)
     return {"crops": np.array(crops), "loss": log.loss}
+
+
+@method("category batches", category_batches, TRAINING)
+def category_crops() -> Numbers:
+    images, labels = pictures(6, PX + 4), np.arange(6)
+    found: dict[str, np.ndarray] = {}
+    for scale in (1.0, 0.4):
+        few = ClassifierSettings(
+            store_px=PX + 4, crop_px=PX, n_steps=2, batch_size=4, min_scale=scale
+        )
+        crops, shown = zip(*crop_batches(images, labels, few, 0), strict=True)
+        found[f"crops, {scale}"] = np.concatenate(crops)[:, ::12, ::12].astype(np.float32)
+        found[f"shown, {scale}"] = np.concatenate(shown)
+    return found
+
+
+@method("category head", category_head, TRAINING)
+def category_softmax() -> Numbers:
+    few = ClassifierSettings(
+        architecture=ARCHITECTURE,
+        min_scale=0.4,
+        trains="head",
+        head=HeadSettings(input_px=PX, n_crops=2, n_steps=8, batch_size=4, learning_rate=1e-2),
+    )
+    net = with_weights(CategoryNet(ARCHITECTURE, 3, pretrained=False))
+    with mock.patch.object(category_head, "CategoryNet", return_value=net):
+        views = category_head.look(pictures(6, PX), few, CPU)
+        _, log = category_head.train_head(views, np.arange(6) % 3, 3, few, CPU, 0)
+    return {"views": views[:, :, ::64], "loss": log.loss}
 
 
 def _pages() -> PageViews:

@@ -52,7 +52,7 @@ PLAIN = {
     "catalogue": {"quality_figure", "click_rate_figure"},
     "category": {
         *("training_figure", "differences_figure", "categories_figure", "confusion_model_figure"),
-        *("confusion_fusion_figure", "reliability_figure", "growth_figure"),
+        *("confusion_fusion_figure", "reliability_figure", "growth_figure", "looks_figure"),
     },
     "embedding": {
         *("training_figure", "recall_figure", "differences_figure", "box_training_figure"),

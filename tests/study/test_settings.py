@@ -34,6 +34,9 @@ def test_photographs_start_from_imagenet_weights():
     assert drawn.category.architecture == "googlenet_4a"
     assert photographs.category.architecture == "mobilenet_v2"
     assert photographs.category.crop_px == 96
+    assert (drawn.category.trains, photographs.category.trains) == ("all", "head")
+    assert (drawn.category.seen_px, photographs.category.seen_px) == (64, 224)
+    assert make_run("grocery", "full", 0).settings.category.trains == "all"
     assert drawn.category.batch_size == photographs.category.batch_size
 
 

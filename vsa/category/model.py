@@ -45,7 +45,6 @@ class CategoryNet(nn.Module):
         return self
 
 
-@torch.inference_mode()
 def predict(
     net: CategoryNet,
     images: np.ndarray,
@@ -65,17 +64,34 @@ def predict(
     probabilities : float32 (n, C), rows sum to 1.
     features : float32 (n, d), rows of unit length, so that one λ suits every network.
     """
+    return judge(net, extract(net, images, crop_px, device, batch_size, description))
+
+
+@torch.inference_mode()
+def extract(
+    net: CategoryNet,
+    images: np.ndarray,
+    crop_px: int,
+    device: Device,
+    batch_size: int = 128,
+    description: str = "predict",
+) -> np.ndarray:
+    """Features as the backbone gives them, float32 (n, d); arguments as of `predict`."""
     net.eval()
     margin = (images.shape[1] - crop_px) // 2
     window = slice(margin, margin + crop_px)
-    probabilities, features = [], []
+    features = [np.empty((0, net.head.in_features), np.float32)]
     for start in progress(range(0, len(images), batch_size), description):
-        crop = np.ascontiguousarray(images[start : start + batch_size, window, window])
+        crop = np.array(images[start : start + batch_size, window, window])  # of a map, or a mirror
         with device.autocast():
-            logits, feature = net(to_tensor(crop, device))
-        probabilities.append(torch.softmax(logits.float(), dim=1).cpu().numpy())
-        features.append(nn.functional.normalize(feature.float(), dim=1).cpu().numpy())
-    if not features:
-        n_classes, n_features = net.head.weight.shape
-        return np.empty((0, n_classes), np.float32), np.empty((0, n_features), np.float32)
-    return np.concatenate(probabilities), np.concatenate(features)
+            _, feature = net(to_tensor(crop, device))
+        features.append(feature.float().cpu().numpy())
+    return np.concatenate(features)
+
+
+@torch.inference_mode()
+def judge(net: CategoryNet, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `predict` gives, of features (n, d) as of `extract`."""
+    feature = torch.from_numpy(features).to(net.head.weight.device)
+    probabilities = torch.softmax(net.head(feature), dim=1)
+    return probabilities.cpu().numpy(), nn.functional.normalize(feature, dim=1).cpu().numpy()

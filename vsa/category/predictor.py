@@ -67,19 +67,31 @@ class CategoryPredictor:
 
     def predict(self, image: np.ndarray) -> CategoryPrediction:
         """Predict one image, uint8 (S, S, 3) with S = ``store_px``."""
-        model, feature = predict(self.net, image[None], self.crop_px, self.device)
-        k = min(N_NEIGHBOURS, len(self.reference))
-        distances, rows = self._references.search(feature, k)
-        distances, near = np.maximum(distances, 0), self.reference.iloc[rows[0]]
-        voted = vote(distances, self._labels[rows], len(self.categories), self.choice.decay)
-        weights = np.exp(-self.choice.decay * (distances[0] - distances[0].min()))
-        return CategoryPrediction(
-            self.categories,
-            model[0],
-            voted[0],
-            fuse(model, voted, self.choice.weight)[0],
-            near[["id", "path", "category"]].assign(weight=weights / weights.sum()),
-        )
+        return self.predict_batch(image[None])[0]
+
+    def predict_batch(self, images: np.ndarray) -> list[CategoryPrediction]:
+        """Predict images, uint8 (n, S, S, 3) with S = ``store_px``."""
+        if not len(images):
+            return []
+        model, features = predict(self.net, images, self.crop_px, self.device)
+        k, decay = min(N_NEIGHBOURS, len(self.reference)), self.choice.decay
+        distances, rows = self._references.search(features, k)
+        distances = np.maximum(distances, 0)
+        voted = vote(distances, self._labels[rows], len(self.categories), decay)
+        fused = fuse(model, voted, self.choice.weight)
+        weights = np.exp(-decay * (distances - distances.min(axis=1, keepdims=True)))
+        weights /= weights.sum(axis=1, keepdims=True)
+        near = self.reference[["id", "path", "category"]]
+        return [
+            CategoryPrediction(
+                self.categories,
+                model[i],
+                voted[i],
+                fused[i],
+                near.iloc[rows[i]].assign(weight=weights[i]),
+            )
+            for i in range(len(images))
+        ]
 
 
 def save_predictor(folder: Path, predictor: CategoryPredictor) -> None:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from vsa.runtime.errors import InputError
-from vsa.runtime.settings import Count, NotNegative, Positive, Text, Whole
+from vsa.runtime.settings import Count, NotNegative, Positive, Scale, Text, Whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings:
+    """What a softmax over features of a frozen backbone learns from, see `vsa.category.head`."""
+
+    input_px: Count = 224  # pictures are kept and seen at this size: that of ImageNet weights
+    n_crops: Whole = 3  # views of a training picture, beside the whole and its mirror image
+    n_steps: Count = 600
+    batch_size: Count = 256
+    learning_rate: Positive = 3e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +31,32 @@ class ClassifierSettings:
     n_steps: Count = 1000
     batch_size: Count = 128
     learning_rate: Positive = 5e-4
+    min_scale: Scale = 1.0  # least side of a crop, as a share of the picture's; 1: crop_px wide
+    trains: Literal["all", "head"] = "all"  # the network, or a softmax over a pretrained one's
+    head: HeadSettings = field(default_factory=HeadSettings)
 
     def __post_init__(self) -> None:
+        if self.trains == "head" and not self.pretrained:
+            raise InputError(
+                "category.trains = head with category.pretrained = false would learn from features "
+                "of a random network",
+                cure="Set category.trains=all, or start from pretrained weights",
+            )
         if self.crop_px > self.store_px:
             raise InputError(
                 f"category.crop_px = {self.crop_px} is more than store_px = {self.store_px}",
                 cure="Crop to at most the size that images are kept at",
             )
+
+    @property
+    def stored_px(self) -> int:
+        """The size that the stage which is trained takes images at."""
+        return self.head.input_px if self.trains == "head" else self.store_px
+
+    @property
+    def seen_px(self) -> int:
+        """The size that its network sees, of their middle."""
+        return self.head.input_px if self.trains == "head" else self.crop_px
 
 
 @dataclass(frozen=True, kw_only=True)

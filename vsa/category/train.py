@@ -1,4 +1,8 @@
-"""Training of the category classifier (paper section 3.1): softmax, random crops, flips."""
+"""Training of the category classifier (paper section 3.1): softmax, random crops, flips.
+
+Either the whole network learns, as the paper's, or only a softmax over a pretrained one
+(`vsa.category.head`).
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,12 @@ import pandas as pd
 import torch
 from torch import nn
 
+from vsa.category.batches import crop_batches
+from vsa.category.head import look, train_head
 from vsa.category.model import CategoryNet
 from vsa.category.settings import ClassifierSettings
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
-from vsa.runtime.seeds import generator
 from vsa.runtime.training import Group, fit
 
 VERSION = 1  # of the network's training: batches and loss
@@ -35,7 +40,7 @@ def train_classifier(
 
     Parameters
     ----------
-    images : uint8 (n, S, S, 3) with S = ``settings.store_px``.
+    images : uint8 (n, S, S, 3) with S = ``settings.stored_px``.
     labels : int64 (n,) in [0, n_classes).
     checkpoint : as of `vsa.runtime.training.fit`.
 
@@ -43,6 +48,9 @@ def train_classifier(
     -------
     The network, and its log: columns step, loss, wait_ms (the loop waited for data), step_ms.
     """
+    if settings.trains == "head":
+        views = look(images, settings, device)
+        return train_head(views, labels, n_classes, settings, device, seed, description, checkpoint)
     torch.manual_seed(seed)
     net = CategoryNet(settings.architecture, n_classes, pretrained=settings.pretrained)
     net = net.to(device.device, memory_format=device.memory_format)
@@ -63,23 +71,3 @@ def train_classifier(
     groups = [Group(net.parameters(), settings.learning_rate)]
     log = fit(net, groups, batches, loss_of, settings.n_steps, description, checkpoint)
     return net, log
-
-
-def crop_batches(
-    images: np.ndarray, labels: np.ndarray, settings: ClassifierSettings, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """``n_steps`` batches of random crops and mirror images, epoch after shuffled epoch."""
-    rng = generator(seed, "category batches")
-    size, crop = images.shape[1], settings.crop_px
-    order = np.empty(0, np.int64)
-    for _ in range(settings.n_steps):
-        while len(order) < settings.batch_size:
-            order = np.concatenate([order, rng.permutation(len(images))])
-        chosen, order = order[: settings.batch_size], order[settings.batch_size :]
-        corners = rng.integers(0, size - crop + 1, (len(chosen), 2))
-        mirrored = rng.random(len(chosen)) < 0.5
-        batch = np.empty((len(chosen), crop, crop, 3), np.uint8)
-        for slot, (row, (y, x), flip) in enumerate(zip(chosen, corners, mirrored, strict=True)):
-            window = images[row, y : y + crop, x : x + crop]
-            batch[slot] = window[:, ::-1] if flip else window
-        yield batch, labels[chosen]

@@ -22,6 +22,7 @@ Whole = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
 NotNegative = Annotated[float, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Scale = Annotated[float, Field(gt=0, le=1, strict=True)]
 Text = Annotated[str, Field(min_length=1)]
 Some = Annotated[tuple[T, ...], Field(min_length=1)]
 

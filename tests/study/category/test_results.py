@@ -167,6 +167,11 @@ def test_predictor_is_what_was_saved(task, ledger, tmp_path):
         votes.reindex(CATEGORIES, fill_value=0), prediction.search, atol=1e-5
     )
     assert predictor.categories[prediction.fused.argmax()] == prediction.category
+    both = predictor.predict_batch(np.stack([image[:, ::-1], image]))
+    assert len(both) == 2
+    np.testing.assert_allclose(both[1].fused, prediction.fused, atol=1e-5)
+    assert list(both[1].neighbours.id) == list(prediction.neighbours.id)
+    assert predictor.predict_batch(np.empty((0, 72, 72, 3), np.uint8)) == []
     pictures = np.zeros((10, 8, 8, 3), np.uint8)
     assert prediction_plot(image, prediction, pictures, "bag").axes
 

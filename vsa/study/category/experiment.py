@@ -5,17 +5,19 @@ Each seed is kept on disk, so an interrupted experiment continues with the next 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from vsa.category import model, train
+from vsa.category import batches, head, model, train
 from vsa.category.fusion import FusionChoice, choose_fusion, fuse
-from vsa.category.model import CategoryNet, predict
+from vsa.category.head import look, train_head
+from vsa.category.model import CategoryNet, extract, judge
 from vsa.category.predictor import CategoryPredictor
 from vsa.category.search import N_NEIGHBOURS, nearest_references, vote
 from vsa.category.settings import ClassifierSettings
@@ -38,7 +40,9 @@ _VERSIONS: Versions = {
     "backbones": backbones.VERSION,
     "training loop": training.VERSION,
     "category network": model.VERSION,
+    "category batches": batches.VERSION,
     "category training": train.VERSION,
+    "category head": head.VERSION,
     "refitted last layer": VERSION,
 }
 
@@ -63,23 +67,47 @@ class SeedResult:
     state: dict[str, torch.Tensor]  # of the trained CategoryNet
 
 
-def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) -> list[SeedResult]:
-    """Train and query one classifier per seed; seeds already on disk are read back."""
-    settings = run.settings.category
+def supervised(settings: CategorySettings) -> CategorySettings:
+    """The same with the whole network trained, where only a softmax over a frozen one may be.
+
+    Notebook 03 compares with such a network, and its own start from it.
+    """
+    return replace(settings, trains="all")
+
+
+def learned_by(settings: CategorySettings) -> dict[str, Any]:
+    """Settings that the training of a seed's network depends on, by name."""
+    found = {part.name: getattr(settings, part.name) for part in fields(ClassifierSettings)}
+    if settings.trains == "all":
+        found.pop("head")
+    return found
+
+
+def run_seeds(
+    task: CategoryTask,
+    dataset: Dataset,
+    run: Run,
+    device: Device,
+    settings: CategorySettings | None = None,
+) -> list[SeedResult]:
+    """Train and query one classifier per seed; seeds already on disk are read back.
+
+    Settings are those of the run unless given.
+    """
+    settings = settings or run.settings.category
     load = partial(
-        load_images, dataset.root, size_px=settings.store_px, cache=run.artifacts / "images"
+        load_images, dataset.root, size_px=settings.stored_px, cache=run.artifacts / "images"
     )
     tables = {"reference": task.reference, "val": task.val, "test": task.test}
     images = {name: load(table.path.tolist()) for name, table in tables.items()}
+    school = _School(task, images, settings, device)
     results = []
     for seed in range(run.seed, run.seed + settings.n_seeds):
         name = key(
             _VERSIONS
             | libraries("torch", "torchvision", "scikit-learn")
             | {"backbone": BACKBONES.identity(settings.architecture)},
-            settings={
-                field.name: getattr(settings, field.name) for field in fields(ClassifierSettings)
-            },
+            settings=learned_by(settings),
             seed=seed,
             device=repr(device),
             paths={name: table.path.tolist() for name, table in tables.items()},
@@ -93,45 +121,58 @@ def run_seeds(task: CategoryTask, dataset: Dataset, run: Run, device: Device) ->
         if not folder.exists():
             checkpoint = folder.with_name(f".{folder.name}-checkpoint.pth")
             with atomic_dir(folder) as draft:
-                _save(_train_and_query(task, images, settings, device, seed, checkpoint), draft)
+                _save(school.train_and_query(seed, checkpoint), draft)
             checkpoint.unlink(missing_ok=True)
         results.append(_read(folder, seed))
     return results
 
 
-def _train_and_query(
-    task: CategoryTask,
-    images: dict[str, np.ndarray],
-    settings: CategorySettings,
-    device: Device,
-    seed: int,
-    checkpoint: Path,
-) -> SeedResult:
-    chosen = np.flatnonzero(task.reference.is_training)
-    labels = task.labels(task.reference)
-    net, log = train_classifier(
-        images["reference"][chosen],
-        labels[chosen],
-        len(task.categories),
-        settings,
-        device,
-        seed,
-        f"train classifier, seed {seed}",
-        checkpoint,
-    )
-    answers = {
-        name: predict(net, array, settings.crop_px, device, description=f"predict {name}")
-        for name, array in images.items()
-    }
-    features = {name: feature for name, (_, feature) in answers.items()}
-    return SeedResult(
-        seed,
-        {split: answers[split][0] for split in ("val", "test")},
-        _refit_last_layer(features, labels, task.labels(task.val), len(task.categories)),
-        features,
-        log,
-        {name: value.cpu() for name, value in net.state_dict().items()},
-    )
+@dataclass
+class _School:
+    """What all seeds learn from; what a frozen backbone sees is computed once for all of them."""
+
+    task: CategoryTask
+    images: dict[str, np.ndarray]
+    settings: CategorySettings
+    device: Device
+    _frozen: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def train_and_query(self, seed: int, checkpoint: Path) -> SeedResult:
+        task, labels = self.task, self.task.labels(self.task.reference)
+        net, log = self._train(seed, checkpoint)
+        answers = {name: judge(net, seen) for name, seen in self._seen_by(net).items()}
+        features = {name: feature for name, (_, feature) in answers.items()}
+        return SeedResult(
+            seed,
+            {split: answers[split][0] for split in ("val", "test")},
+            _refit_last_layer(features, labels, task.labels(task.val), len(task.categories)),
+            features,
+            log,
+            {name: value.cpu() for name, value in net.state_dict().items()},
+        )
+
+    def _train(self, seed: int, checkpoint: Path) -> tuple[CategoryNet, pd.DataFrame]:
+        chosen = np.flatnonzero(self.task.reference.is_training)
+        images, labels = self.images["reference"], self.task.labels(self.task.reference)[chosen]
+        n_classes, settings, device = len(self.task.categories), self.settings, self.device
+        what = f"train classifier, seed {seed}"
+        if settings.trains == "all":
+            return train_classifier(
+                images[chosen], labels, n_classes, settings, device, seed, what, checkpoint
+            )
+        if "views" not in self._frozen:
+            self._frozen["views"] = look(images[chosen], settings, device, "look at views")
+        views = self._frozen["views"]
+        return train_head(views, labels, n_classes, settings, device, seed, what, checkpoint)
+
+    def _seen_by(self, net: CategoryNet) -> dict[str, np.ndarray]:
+        """Features of all pictures, as the backbone gives them."""
+        found = self._frozen if self.settings.trains == "head" else {}
+        for name, array in self.images.items():
+            if name not in found:
+                px = self.settings.seen_px
+                found[name] = extract(net, array, px, self.device, description=f"look at {name}")
+        return {name: found[name] for name in self.images}
 
 
 def _refit_last_layer(
@@ -213,8 +254,8 @@ def trained_predictor(
     net.load_state_dict(result.state)
     return CategoryPredictor(
         net.to(device.device, memory_format=device.memory_format).eval(),
-        settings.store_px,
-        settings.crop_px,
+        settings.stored_px,
+        settings.seen_px,
         device,
         task.categories,
         task.reference,

@@ -7,6 +7,12 @@ from vsa.category.search import vote
 from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.category.experiment import run_seeds, trained_predictor
+from vsa.study.category.looks import (
+    look_at_crops,
+    looks_figure,
+    reading_of_looks,
+    record_looks,
+)
 from vsa.study.category.plots import (
     categories_figure,
     confusion_fusion_figure,
@@ -31,6 +37,8 @@ __all__ = [
     "fuse",
     "growth_figure",
     "hits",
+    "look_at_crops",
+    "looks_figure",
     "mean_interval",
     "open_published",
     "open_shop",
@@ -38,7 +46,9 @@ __all__ = [
     "prepare_categories",
     "publish_predictor",
     "reading",
+    "reading_of_looks",
     "record",
+    "record_looks",
     "reliability_figure",
     "run_seeds",
     "trained_predictor",

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vsa.category.settings import ClassifierSettings
 from vsa.data import decoding, images
 from vsa.data.datasets import DATASETS
 from vsa.data.images import load_images
@@ -27,7 +25,7 @@ from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop, open_shop, weak_descriptors
-from vsa.study.category.experiment import run_seeds
+from vsa.study.category.experiment import learned_by, run_seeds, supervised
 from vsa.study.category.prepare import prepare_categories
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs
@@ -56,7 +54,10 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
 
 
 def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[EmbeddingLab]:
-    """One lab per seed of the study, each around the category network of that seed."""
+    """One lab per seed of the study, each around the category network of that seed.
+
+    The whole of it is trained, where notebook 02 serves a softmax over a frozen one, too.
+    """
     settings = run.settings.embedding
     labels = prepare_categories(shop)
 
@@ -64,7 +65,14 @@ def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list
         clicks = dataclasses.replace(run.settings.clicks, noise_click_rate=noise_click_rate)
         return simulate_pvlog(task.queries, task.catalogue, *task.local, clicks, run.seed)
 
-    networks = run_seeds(labels, shop.dataset, run, device)[: settings.n_study_seeds]
+    category = supervised(run.settings.category)
+    networks = run_seeds(
+        labels,
+        shop.dataset,
+        run,
+        device,
+        dataclasses.replace(category, n_seeds=min(category.n_seeds, settings.n_study_seeds)),
+    )
     return [
         EmbeddingLab(
             task,
@@ -90,12 +98,12 @@ def _origin(run: Run) -> dict[str, Any] | None:
     """What pictures and category networks are made from; None for data of somebody's own."""
     if run.dataset not in DATASETS or not DATASETS.is_own(run.dataset):
         return None
-    category = run.settings.category
+    category = supervised(run.settings.category)
     versions = (images.VERSION, decoding.VERSION, synthetic.VERSION, signals.VERSION)
     return {
         "dataset": [run.dataset, run.settings.data, run.seed],
         "pictures": versions,
-        "category": {f.name: getattr(category, f.name) for f in fields(ClassifierSettings)},
+        "category": learned_by(category),
         "weights": weights_key(category.architecture) if category.pretrained else "",
     }
 

@@ -22,7 +22,6 @@ from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
 from vsa.offline import write_engine
 from vsa.runtime.device import pick_device
 from vsa.runtime.fingerprint import state_digest
-from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.end_to_end.naive import NaivePipeline
@@ -115,7 +114,7 @@ class EndToEndLab:
             [root / path for path in paths],
             asked.products,
             asked.categories,
-            [engine.category.predict(image) for image in progress(stored, "categories")],
+            engine.category.predict_batch(stored),
             own,
             whole,
             boxes,
