@@ -29,7 +29,7 @@ from vsa.data.decoding import Source, decode
 from vsa.data.images import square
 from vsa.data.schema import QUALITY
 from vsa.embedding.describer import Describer
-from vsa.embedding.extract import FULL_BOX, locate
+from vsa.embedding.extract import FULL_BOX
 from vsa.embedding.joint import JointNet
 from vsa.index.hits import best
 from vsa.index.index import Index
@@ -228,8 +228,12 @@ class VisualSearch:
 
     def _locate(self, photo: Image.Image) -> np.ndarray:
         """The learned box of a photo, float32 (4,)."""
-        picture = square(photo, self.image_px)
-        return locate(self.network, picture[None], self.category.device)[0]
+        return self.describer.boxes(
+            self.network,
+            self.image_px,
+            lambda size_px: square(photo, size_px)[None],
+            self.category.device,
+        )[0]
 
     def _predict(self, image: np.ndarray, clock: _Clock) -> CategoryPrediction:
         with one_core(), clock("category"):
@@ -304,7 +308,10 @@ def _describer(models: TrainedModels, network: JointNet, device: Device) -> Desc
     """What makes features, ready for answering; `network` is the joint one, ready already."""
     serving = models.serving
     own = serving.net is models.network
-    return replace(serving, net=network if own else ready(serving.net, device))
+    localiser = serving.localiser
+    if localiser is not None:
+        localiser = replace(localiser, net=ready(localiser.net, device))
+    return replace(serving, net=network if own else ready(serving.net, device), localiser=localiser)
 
 
 @dataclass

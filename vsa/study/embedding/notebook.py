@@ -9,7 +9,12 @@ from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.embedding.examples import category_net, domain_sample
 from vsa.study.embedding.finished import gather, judged_test
-from vsa.study.embedding.looks import reading_of_looks, record_looks
+from vsa.study.embedding.looks import (
+    reading_of_boxes,
+    reading_of_looks,
+    record_boxes,
+    record_looks,
+)
 from vsa.study.embedding.plots import (
     adaptation_figure,
     after_categories_figure,
@@ -61,9 +66,11 @@ __all__ = [
     "prepare_learning",
     "publish_network",
     "reading",
+    "reading_of_boxes",
     "reading_of_looks",
     "recall_figure",
     "record",
+    "record_boxes",
     "record_looks",
     "soft_mask",
     "training_figure",
