@@ -20,8 +20,9 @@ from small_engine import N_ITEMS, NAMES, shaken, small_catalogue, small_shop
 from torch import nn
 
 from vsa.category.predictor import save_predictor
-from vsa.data.decoding import ImageError
+from vsa.data.decoding import ImageError, decode
 from vsa.data.images import load_image
+from vsa.embedding.boxes import LocalFeatures, Objectness
 from vsa.embedding.describer import Describer
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import FeatureNet, JointNet
@@ -295,6 +296,23 @@ def test_answering_loads_no_plotting_notebook_or_simulation_module(shop):
     )
     assert not [name for name in loaded if name.startswith(strange)]
     assert not [name for name in loaded if name.startswith("vsa.study")]
+
+
+def test_an_engine_locates_by_what_its_describer_was_chosen_with(shop, tmp_path):
+    torch.manual_seed(1)
+    net = shaken(FeatureNet("googlenet_4a", 128))
+    weight = np.random.default_rng(0).normal(size=512).astype(np.float32)
+    goods = Objectness(shaken(LocalFeatures("googlenet_4a")).eval(), weight, 96, 0.25)
+    describer = Describer("another, objectness crop", net, 96, "crop", localiser=goods)
+    models = dataclasses.replace(shop.models, describer=describer)
+    big = np.ascontiguousarray(shop.pictures.repeat(2, 1).repeat(2, 2)[:, :96, :96])
+    features = describe(net, big, pick_device()).features
+    write_engine(tmp_path / "engine", models, features, small_catalogue(), tmp_path)
+    with closing(VisualSearch.open(tmp_path / "engine")) as opened:
+        for number in range(3):
+            asked = photo(shop, number)
+            expected = goods.locate(decode(asked), pick_device())
+            np.testing.assert_allclose(opened.search(asked).box, expected, atol=1e-6)
 
 
 def test_a_box_that_shows_nothing_is_told(engine, shop):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vsa.embedding.boxes import best_boxes, learn_from_clicks
 from vsa.embedding.joint import soft_mask
 from vsa.embedding.losses import l2, per_query
 from vsa.embedding.mining import RawTriplets
@@ -46,6 +47,7 @@ __all__ = [
     "after_categories_figure",
     "after_figure",
     "before_figure",
+    "best_boxes",
     "better_figure",
     "box_training_figure",
     "boxes_figure",
@@ -55,6 +57,7 @@ __all__ = [
     "gather",
     "judged_test",
     "l2",
+    "learn_from_clicks",
     "looks_figure",
     "mined_page_figure",
     "occlusion_figure",
