@@ -34,6 +34,7 @@ TRAINING = {  # settings of `vsa.train`, for as few steps as there can be
     "embedding.n_box_steps": [1, 1],
     "embedding.n_joint_steps": 1,
     "embedding.describer_px": 48,
+    "embedding.objectness_px": 96,
     "embedding.n_adapt_triplets": 4,
     "embedding.n_adapt_steps": 8,
 }

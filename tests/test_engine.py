@@ -20,12 +20,13 @@ from small_engine import N_ITEMS, NAMES, shaken, small_catalogue, small_shop
 from torch import nn
 
 from vsa.category.predictor import save_predictor
-from vsa.data.decoding import ImageError
+from vsa.data.decoding import ImageError, decode
 from vsa.data.images import load_image
+from vsa.embedding.boxes import LocalFeatures, Objectness
 from vsa.embedding.describer import Describer
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import FeatureNet, JointNet
-from vsa.engine import STAGES, Stages, VisualSearch, check_box, likely_categories
+from vsa.engine import STAGES, Stages, VisualSearch, likely_categories
 from vsa.offline import write_engine
 from vsa.ranking.segments import Segments
 from vsa.ranking.serve import Ranked
@@ -297,17 +298,27 @@ def test_answering_loads_no_plotting_notebook_or_simulation_module(shop):
     assert not [name for name in loaded if name.startswith("vsa.study")]
 
 
-@pytest.mark.parametrize("box", [[0, 0, 100, 100], [10, 10, 100, 100]])
-def test_a_box_in_pixels_is_told_from_one_in_shares(box):
-    with pytest.raises(InputError, match="divide pixels by width and height"):
-        check_box(box)
+def test_an_engine_locates_by_what_its_describer_was_chosen_with(shop, tmp_path):
+    torch.manual_seed(1)
+    net = shaken(FeatureNet("googlenet_4a", 128))
+    weight = np.random.default_rng(0).normal(size=512).astype(np.float32)
+    goods = Objectness(shaken(LocalFeatures("googlenet_4a")).eval(), weight, 96, 0.25)
+    describer = Describer("another, objectness crop", net, 96, "crop", localiser=goods)
+    models = dataclasses.replace(shop.models, describer=describer)
+    big = np.ascontiguousarray(shop.pictures.repeat(2, 1).repeat(2, 2)[:, :96, :96])
+    features = describe(net, big, pick_device()).features
+    write_engine(tmp_path / "engine", models, features, small_catalogue(), tmp_path)
+    with closing(VisualSearch.open(tmp_path / "engine")) as opened:
+        for number in range(3):
+            asked = photo(shop, number)
+            expected = goods.locate(decode(asked), pick_device())
+            np.testing.assert_allclose(opened.search(asked).box, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("box", ["abcd", [0, 0, 1], None, [0, 0, "x", 1]])
-def test_what_is_no_box_is_told(box):
-    with pytest.raises(InputError, match="is no box"):
-        check_box(box)
-
-
-def test_a_box_that_reaches_over_the_edge_is_cut():
-    assert check_box([-0.1, 0.2, 0.5, 1.2]).tolist() == [0, pytest.approx(0.2), 0.5, 1]
+def test_a_box_that_shows_nothing_is_told(engine, shop):
+    asked = Image.fromarray(shop.pictures[0]).resize((200, 100))
+    with pytest.raises(InputError, match="smaller than a pixel of the photo, which has 200 × 100"):
+        engine.search(asked, box=[0.5, 0.5, 0.502, 0.9])
+    with pytest.raises(InputError, match=r"the box \[10, 20, 300, 400\] seems to be in pixels"):
+        engine.search(asked, box=[10, 20, 300, 400])
+    assert len(engine.search(asked, 1, box=[0.5, 0.5, 0.505, 0.9]).results) == 1

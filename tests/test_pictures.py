@@ -70,6 +70,39 @@ def test_a_picture_finds_itself(shop, tmp_path):
             assert len(found) == 3
 
 
+def test_a_box_says_what_of_a_photo_is_searched_for(shop, tmp_path, monkeypatch, capsys):
+    build(tmp_path / "index", shop)
+    scene = Image.new("RGB", (400, 200), "grey")
+    scene.paste(Image.open(shop / "05.png").resize((120, 120)), (240, 40))
+    scene.save(tmp_path / "scene.png")
+    box = [0.63, 0.28, 0.87, 0.72]  # its margin reaches the picture's edge, about
+    with Pictures(tmp_path / "index") as own:
+        found = own.search(tmp_path / "scene.png", 1, box=box)
+        whole = own.search(tmp_path / "scene.png", 1)
+    assert found.name.tolist() == ["05.png"]
+    assert found.similarity[0] > whole.similarity[0]
+
+    def search(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vsa", "search", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, capsys.readouterr()
+
+    asked = (tmp_path / "index", tmp_path / "scene.png")
+    assert "05.png" in search(*asked, "-k", 1, "--box", *box)[1].out
+    for wrong, told in (
+        ([10, 20, 300, 400], "the box [10, 20, 300, 400] seems to be in pixels"),
+        ([0.5, 0.5, 0.501, 0.9], "smaller than a pixel"),
+        ([1.2, 0.5, 1.5, 0.9], "lies outside of the photo"),
+    ):
+        code, said = search(*asked, "--box", *wrong)
+        assert code == 2
+        assert told in said.err
+    code, said = search(*asked, asked[1], "--box", *box)
+    assert code == 2
+    assert "one photo at a time" in said.err
+
+
 def test_new_and_changed_pictures_are_added_and_the_same_ones_left(shop, tmp_path):
     build(tmp_path / "index", shop)
     _paint(shop / "12.png", 12)

@@ -118,12 +118,23 @@ def search(
     index: _Index,
     photos: Annotated[list[Path], typer.Argument(help="pictures; many cost hardly more than one")],
     k: Annotated[int, typer.Option("-k", help="how many results")] = 10,
+    box: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(
+            metavar="X_MIN Y_MIN X_MAX Y_MAX",
+            help="search for what this part of one photo shows; shares of its sides, from 0 to 1",
+        ),
+    ] = None,
 ) -> None:
     """The pictures of an index that are most similar to a photo, or to each of several."""
     from vsa.pictures import Pictures
 
+    if box is not None and len(photos) > 1:
+        raise InputError(
+            f"--box was given for {len(photos)} photos", cure="Give it with one photo at a time"
+        )
     with Pictures(index) as own:
-        pages = own.search_batch(photos, k)
+        pages = [own.search(photos[0], k, box=box)] if box else own.search_batch(photos, k)
     for photo, found in zip(photos, pages, strict=True):
         if len(photos) > 1:
             print(f"{_one_line(str(photo))}:")

@@ -24,12 +24,13 @@ import pyarrow as pa
 from PIL import Image
 
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor
+from vsa.data.boxes import check_box, require_pixels
 from vsa.data.crops import crop_square, with_margin
 from vsa.data.decoding import Source, decode
 from vsa.data.images import square
 from vsa.data.schema import QUALITY
 from vsa.embedding.describer import Describer
-from vsa.embedding.extract import FULL_BOX, locate
+from vsa.embedding.extract import FULL_BOX
 from vsa.embedding.joint import JointNet
 from vsa.index.hits import best
 from vsa.index.index import Index
@@ -47,7 +48,6 @@ CARD, FORMAT = "card.json", 2  # of an engine's folder
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 PAGE = 60  # results by appearance that quality re-orders
 STAGES = ("decode", "category", "box and feature", "search", "re-rank")
-_FARTHEST = 2.0  # a box's side from the photo's, in shares; more is a mistake of units
 _N_WARMUP = 2  # TorchScript looks at one pass and makes its code in the next
 
 
@@ -198,6 +198,8 @@ class VisualSearch:
                 needed = self.describer.needed_px(is_given=given is not None)
                 sizes = (self.category.store_px, self.image_px, needed)
                 decoded = decode(photo, min_px=max(sizes))
+                if given is not None:
+                    require_pixels(given, photo, decoded)
                 around = FULL_BOX if given is None else with_margin(given[None])[0]
                 image = crop_square(decoded, around, self.category.store_px)
             predicted = self.predicting.submit(self._predict, image, clock)
@@ -228,8 +230,12 @@ class VisualSearch:
 
     def _locate(self, photo: Image.Image) -> np.ndarray:
         """The learned box of a photo, float32 (4,)."""
-        picture = square(photo, self.image_px)
-        return locate(self.network, picture[None], self.category.device)[0]
+        return self.describer.boxes(
+            self.network,
+            self.image_px,
+            lambda size_px: square(photo, size_px)[None],
+            self.category.device,
+        )[0]
 
     def _predict(self, image: np.ndarray, clock: _Clock) -> CategoryPrediction:
         with one_core(), clock("category"):
@@ -281,30 +287,14 @@ def likely_categories(prediction: CategoryPrediction, known: Sequence[str]) -> l
     return [name for name in chosen if name in known] or None
 
 
-def check_box(box: Sequence[float]) -> np.ndarray:
-    """A box as float32 (4,), cut to the image; raises InputError where nothing of it remains."""
-    try:
-        sides = np.asarray(box, np.float32)
-    except (TypeError, ValueError):
-        sides = np.empty(0, np.float32)
-    if sides.shape != (4,) or not np.isfinite(sides).all():
-        raise InputError(f"{box!r} is no box", cure="Give x_min, y_min, x_max, y_max as shares")
-    if (np.abs(sides) > _FARTHEST).any():
-        raise InputError(
-            f"the box {box!r} lies far outside of the photo",
-            cure="Give shares of its sides, between 0 and 1; divide pixels by width and height",
-        )
-    sides = sides.clip(0, 1)
-    if (sides[2:] <= sides[:2]).any():
-        raise InputError(f"the box {box!r} is empty", cure="Give x_min < x_max and y_min < y_max")
-    return sides
-
-
 def _describer(models: TrainedModels, network: JointNet, device: Device) -> Describer:
     """What makes features, ready for answering; `network` is the joint one, ready already."""
     serving = models.serving
     own = serving.net is models.network
-    return replace(serving, net=network if own else ready(serving.net, device))
+    localiser = serving.localiser
+    if localiser is not None:
+        localiser = replace(localiser, net=ready(localiser.net, device))
+    return replace(serving, net=network if own else ready(serving.net, device), localiser=localiser)
 
 
 @dataclass

@@ -35,13 +35,17 @@ from vsa.embedding import joint, mining, triplets
 from vsa.embedding import task as embedding_task
 from vsa.embedding import train as train_joint
 from vsa.embedding.adapt import adapt, mapping
+from vsa.embedding.boxes import learn_objectness
 from vsa.embedding.candidates import (
     ADAPTED,
     ADAPTED_CROP,
+    ADAPTED_OBJECT,
+    CANDIDATES,
     JOINT_CROP,
     MASKED,
     PLAIN,
     PLAIN_CROP,
+    PLAIN_OBJECT,
     Validation,
     choose,
 )
@@ -275,21 +279,31 @@ def _choose_describer(
         lambda to: judged.score(to(views[PLAIN_CROP][val]), to(catalogue)),
     )
     joint = Describer(MASKED, network, settings.image_px, "mask")
+    px = settings.objectness_px
+    goods = replace(again, localiser=learn_objectness(task, root, settings.describer, px, device))
+    asked = [photos[row] for row in val]
+    boxes_of_goods = goods.boxes(
+        network, settings.image_px, lambda px: load_images(root, asked, px), device
+    )
     candidates = {
         PLAIN: base,
+        PLAIN_OBJECT: replace(goods, name=PLAIN_OBJECT),
         PLAIN_CROP: replace(again, name=PLAIN_CROP),
         ADAPTED: adapted(base, found.head, "whole", ADAPTED),
+        ADAPTED_OBJECT: adapted(goods, found.head, "crop", ADAPTED_OBJECT),
         ADAPTED_CROP: adapted(base, found.head, "crop", ADAPTED_CROP),
         MASKED: joint,
         JOINT_CROP: replace(joint, name=JOINT_CROP, look="crop"),
     }
-    asked = [photos[row] for row in val]
     of_joint = describe(network, task.images.catalogue, device).features
     to = mapping(found.head)
+    of_goods = describe_photos(goods, root, asked, boxes_of_goods, device)
     precisions = {
         PLAIN: judged.precisions(views[PLAIN][val], catalogue),
+        PLAIN_OBJECT: judged.precisions(of_goods, catalogue),
         PLAIN_CROP: judged.precisions(views[PLAIN_CROP][val], catalogue),
         ADAPTED: judged.precisions(to(views[PLAIN][val]), to(catalogue)),
+        ADAPTED_OBJECT: judged.precisions(to(of_goods), to(catalogue)),
         ADAPTED_CROP: judged.precisions(to(views[PLAIN_CROP][val]), to(catalogue)),
     } | {
         name: judged.precisions(
@@ -297,7 +311,8 @@ def _choose_describer(
         )
         for name in (MASKED, JOINT_CROP)
     }
-    return candidates[choose(precisions, judged.products).name]
+    in_order = {name: precisions[name] for name in CANDIDATES}
+    return candidates[choose(in_order, judged.products).name]
 
 
 def _key(shop: Dataset, settings: LearningSettings, loss: str, seed: int, device: Device) -> str:

@@ -22,7 +22,6 @@ from vsa.data.descriptors import DESCRIPTOR_PX
 from vsa.data.images import load_images
 from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.embedding.describer import describe_photos
-from vsa.embedding.extract import locate
 from vsa.engine import CARD, FORMAT, PAGE
 from vsa.index.build import build_index, kept_from_writers
 from vsa.index.index import Index
@@ -102,7 +101,9 @@ def build(
     device = model.category.device
     boxes = None
     if model.serving.locates:
-        boxes = locate(model.network, load_images(shop.root, asking, model.image_px), device)
+        boxes = model.serving.boxes(
+            model.network, model.image_px, lambda px: load_images(shop.root, asking, px), device
+        )
     asked = describe_photos(model.serving, shop.root, asking, boxes, device)
     return write_engine(
         out,

@@ -22,7 +22,9 @@ import numpy as np
 import pandas as pd
 
 from vsa.data import decoding, images
-from vsa.data.decoding import FORMATS, ImageError, Source
+from vsa.data.boxes import check_box, require_pixels
+from vsa.data.crops import crop_square, needed_px, with_margin
+from vsa.data.decoding import FORMATS, ImageError, Source, decode
 from vsa.data.images import load_image
 from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, as_text, list_pictures
 from vsa.index.build import replaced_index, write_index
@@ -112,13 +114,29 @@ class Pictures:
             )
         return found
 
-    def search(self, photo: Source, k: int = 10) -> pd.DataFrame:
-        """The `k` most similar pictures: columns ``name`` and ``similarity``; raises ImageError."""
-        return self.search_batch([photo], k)[0]
+    def search(
+        self, photo: Source, k: int = 10, *, box: Sequence[float] | None = None
+    ) -> pd.DataFrame:
+        """The `k` most similar pictures: columns ``name`` and ``similarity``.
+
+        With `box`, x_min, y_min, x_max, y_max as shares of the photo's sides, those most similar
+        to what the box shows, with a margin. Raises ImageError, and InputError for a box that is
+        none.
+        """
+        if box is None:
+            return self.search_batch([photo], k)[0]
+        checked, size_px = check_box(box), self.embedder.image_px
+        decoded = decode(photo, min_px=needed_px(size_px))
+        require_pixels(checked, photo, decoded)
+        crop = crop_square(decoded, with_margin(checked[None])[0], size_px)
+        return self._pages(self.embedder.embed(crop[None]), k)[0]
 
     def search_batch(self, photos: Sequence[Source], k: int = 10) -> list[pd.DataFrame]:
         """As `search`, for many photos: decoded on all cores, and described together."""
-        similarity, ids = self.index.search(self.embedder(photos), k)
+        return self._pages(self.embedder(photos), k)
+
+    def _pages(self, features: np.ndarray, k: int) -> list[pd.DataFrame]:
+        similarity, ids = self.index.search(features, k)
         name_of = self._table().set_index("id").name  # written before the items
         found = []
         for row, of_photo in zip(ids, similarity, strict=True):

@@ -12,22 +12,44 @@ from coloured_squares import PX
 from PIL import Image
 
 from vsa.data.crops import load_crops, with_margin
-from vsa.embedding.candidates import ADAPTED, ADAPTED_CROP, CANDIDATES, JOINT_CROP, MASKED, PLAIN
+from vsa.data.images import load_images
+from vsa.embedding.candidates import (
+    ADAPTED,
+    ADAPTED_CROP,
+    ADAPTED_OBJECT,
+    CANDIDATES,
+    JOINT_CROP,
+    MASKED,
+    PLAIN,
+    PLAIN_OBJECT,
+)
 from vsa.embedding.describer import describe_photos
 from vsa.embedding.extract import describe
 from vsa.runtime.errors import InputError
 from vsa.study.embedding import looking as looking_module
 from vsa.study.embedding.finished import FinishedJobs, gather
 from vsa.study.embedding.looks import (
+    BOX_DIFFERENCES,
+    BOXES,
     ON_VALIDATION,
     SERVED,
     WAY_DIFFERENCES,
     WAYS,
     choose_candidate,
+    reading_of_boxes,
     reading_of_looks,
+    record_boxes,
     record_looks,
 )
-from vsa.study.embedding.variants import JOINT, LOOKS, TRUE_CROPS, WHOLE_IMAGE
+from vsa.study.embedding.variants import (
+    ACTIVATION_CROP,
+    CONSTANT_CROP,
+    JOINT,
+    LOOKS,
+    SUPERVISED_CROP,
+    TRUE_CROPS,
+    WHOLE_IMAGE,
+)
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
 
@@ -49,7 +71,7 @@ def lab(make_lab, task, tmp_path_factory):
     lab = make_lab(tmp_path_factory.mktemp("jobs"))
     lab.task, lab.files = in_files, (root, root / "cache")
     lab.settings = dataclasses.replace(
-        lab.settings, describer_px=48, n_adapt_triplets=4, n_adapt_steps=8
+        lab.settings, describer_px=48, objectness_px=96, n_adapt_triplets=4, n_adapt_steps=8
     )
     return lab
 
@@ -68,8 +90,14 @@ def test_each_look_is_that_of_its_describer(lab, finished):
         describer = looking.describer(name)
         assert describer.name == name
         who, _, how = name.partition(", ")
-        alone = describe_photos(describer, root, paths, learned, lab.device)
+        boxes = describer.boxes(
+            lab.net(JOINT), PX, lambda px: load_images(root, paths, px), lab.device
+        )
+        assert (describer.localiser is None) == ("objectness" not in name)
+        alone = describe_photos(describer, root, paths, boxes, lab.device)
         np.testing.assert_allclose(looking.photos(who, how)[rows], alone, atol=1e-4)
+    goods = finished.jobs[PLAIN_OBJECT][0].judged["test"].boxes
+    np.testing.assert_array_equal(finished.jobs[ADAPTED_OBJECT][0].judged["test"].boxes, goods)
     for name in (ADAPTED_CROP, JOINT_CROP):
         boxes = finished.jobs[name][0].judged["test"].boxes
         np.testing.assert_allclose(boxes, learned, atol=1e-5)
@@ -108,7 +136,7 @@ def test_the_adaptation_is_one_job_that_others_read(lab, finished, monkeypatch):
     assert lab.key(ADAPTED_CROP) != lab.key(name)
 
 
-@pytest.mark.parametrize("changed", ["describer_px", "n_adapt_steps"])
+@pytest.mark.parametrize("changed", ["describer_px", "objectness_px", "n_adapt_steps"])
 def test_keys_hold_what_a_look_rests_on(lab, changed):
     before = {name: lab.identity(name) for name in (*LOOKS, JOINT)}
     changes = {changed: getattr(lab.settings, changed) + 8}
@@ -117,7 +145,13 @@ def test_keys_hold_what_a_look_rests_on(lab, changed):
     moved = {name for name in before if before[name] != after[name]}
     adapted = {name for name in LOOKS if name.startswith("adapted")}
     plain = {name for name in LOOKS if name.startswith("plain")}
-    assert moved == (adapted if changed == "n_adapt_steps" else adapted | plain)
+    stages = {PLAIN_OBJECT, ACTIVATION_CROP, SUPERVISED_CROP, ADAPTED_OBJECT}
+    expected = {
+        "describer_px": adapted | plain,
+        "objectness_px": stages,
+        "n_adapt_steps": adapted,
+    }
+    assert moved == expected[changed]
 
 
 def test_what_has_no_files_or_no_boxes_or_no_weights_is_left_out(
@@ -127,7 +161,8 @@ def test_what_has_no_files_or_no_boxes_or_no_weights_is_left_out(
     assert not any(arrays.is_possible(name) for name in LOOKS)
     boxless = dataclasses.replace(lab.task, queries=lab.task.queries.assign(x_min=np.nan))
     without = dataclasses.replace(lab, task=boxless, folder=tmp_path / "jobs")
-    assert [name for name in LOOKS if not without.is_possible(name)] == list(TRUE_CROPS)
+    lacking = {name for name in LOOKS if not without.is_possible(name)}
+    assert lacking == {*TRUE_CROPS, CONSTANT_CROP, ACTIVATION_CROP, SUPERVISED_CROP}
 
 
 def test_records_say_who_finds_what_and_which_is_served(finished, tmp_path):
@@ -149,6 +184,34 @@ def test_records_say_who_finds_what_and_which_is_served(finished, tmp_path):
     text = reading_of_looks(ledger, choice)
     assert f"The engine serves *{choice.name}*" in text
     assert "not compared" not in text
+
+
+def test_boxes_are_judged_by_true_ones_and_by_what_their_crops_find(lab, finished):
+    run = make_run("synthetic", "smoke", 0)
+    run.begin()
+    ledger = Ledger.open(run, "03_click_mined_training")
+    record_boxes(ledger, finished, 50, 0)
+    iou = ledger.intervals(BOXES, "mean IoU")
+    assert iou["true box"].value == 1
+    assert iou["whole photo"].value < 0.9
+    expected = finished.iou(CONSTANT_CROP, [0]).mean()
+    assert iou["best constant box"].value == pytest.approx(expected, abs=1e-5)
+    assert set(ledger.intervals(BOXES, "mAP")) == set(iou)
+    assert "objectness, from clicks − best constant box" in ledger.table(BOX_DIFFERENCES).index
+    assert reading_of_boxes(ledger)
+    rows, boxes = lab.task.rows("train"), lab.looking.boxes("activation crop")
+    assert np.isnan(boxes[rows]).all()  # of training photos nobody asks
+
+
+def test_without_true_boxes_none_is_judged(finished):
+    run = make_run("synthetic", "smoke", 1)
+    run.begin()
+    ledger = Ledger.open(run, "03_click_mined_training")
+    task = finished.task
+    boxless = dataclasses.replace(task, queries=task.queries.assign(x_min=np.nan))
+    record_boxes(ledger, dataclasses.replace(finished, task=boxless), 50, 0)
+    assert not ledger.intervals(BOXES, "mean IoU")
+    assert "no box was judged" in reading_of_boxes(ledger)
 
 
 def test_candidates_that_lack_weights_are_no_candidates(finished):

@@ -17,11 +17,22 @@ from vsa.embedding.task import EmbeddingTask
 from vsa.metrics import average_precision
 
 # In the order of simplicity
-PLAIN, PLAIN_CROP = "plain, whole photo", "plain, learned crop"
-ADAPTED, ADAPTED_CROP = "adapted, whole photo", "adapted, learned crop"
+PLAIN, PLAIN_OBJECT = "plain, whole photo", "plain, objectness crop"
+PLAIN_CROP = "plain, learned crop"
+ADAPTED, ADAPTED_OBJECT = "adapted, whole photo", "adapted, objectness crop"
+ADAPTED_CROP = "adapted, learned crop"
 MASKED, JOINT_CROP = "joint, mask", "joint, learned crop"
 N_RANKED = 60  # results that average precision looks at, as everywhere in this package
-CANDIDATES = (PLAIN, PLAIN_CROP, ADAPTED, ADAPTED_CROP, MASKED, JOINT_CROP)
+CANDIDATES = (
+    PLAIN,
+    PLAIN_OBJECT,
+    PLAIN_CROP,
+    ADAPTED,
+    ADAPTED_OBJECT,
+    ADAPTED_CROP,
+    MASKED,
+    JOINT_CROP,
+)
 
 
 @dataclass(frozen=True)

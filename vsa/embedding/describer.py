@@ -9,7 +9,7 @@ validation photos (`vsa.embedding.candidates`).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,14 +20,15 @@ from PIL import Image
 
 from vsa.data.crops import MARGIN, crop_square, load_crops, needed_px, with_margin
 from vsa.data.images import load_images, square
+from vsa.embedding.boxes import Objectness, read_objectness, write_objectness
 from vsa.embedding.candidates import PLAIN
-from vsa.embedding.extract import describe
-from vsa.embedding.joint import Adaptation, FeatureNet
+from vsa.embedding.extract import describe, locate
+from vsa.embedding.joint import Adaptation, FeatureNet, JointNet
 from vsa.models.embedder import Embedder
 from vsa.runtime.device import Device
 
 Look = Literal["whole", "mask", "crop"]
-_CARD = "card.json"
+_CARD, _LOCALISER = "card.json", "localiser"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Describer:
     image_px: int  # of the square pictures that it sees
     look: Look
     margin: float = MARGIN  # of a crop, as a share of the box's sides
+    localiser: Objectness | None = None  # finds the boxes; None: the joint network beside it
 
     @property
     def locates(self) -> bool:
@@ -47,7 +49,27 @@ class Describer:
 
     def needed_px(self, *, is_given: bool = False) -> int:
         """Pixels of the shorter side that a photo has to be decoded with, see `describe`."""
-        return needed_px(self.image_px) if is_given or self.look == "crop" else self.image_px
+        seen = needed_px(self.image_px) if is_given or self.look == "crop" else self.image_px
+        return max(seen, self.localiser.image_px if self.localiser else 0)
+
+    def boxes(
+        self,
+        network: JointNet,
+        network_px: int,
+        squares: Callable[[int], np.ndarray],
+        device: Device,
+    ) -> np.ndarray:
+        """Boxes of photos by what locates for this describer, float32 (n, 4).
+
+        Parameters
+        ----------
+        network, network_px : the joint network, which does where there is no other localiser, and
+            the size of its pictures.
+        squares : function of a size S → the photos as uint8 (n, S, S, 3).
+        """
+        if self.localiser is not None:
+            return self.localiser.boxes(squares(self.localiser.image_px), device)
+        return locate(network, squares(network_px), device)
 
     def embedder(self, device: Device) -> Embedder:
         """The network as an embedder of whole pictures."""
@@ -142,6 +164,9 @@ def write_describer(folder: Path, describer: Describer) -> None:
         "look": describer.look,
         "margin": describer.margin,
     }
+    if describer.localiser is not None:
+        (folder / _LOCALISER).mkdir()
+        write_objectness(folder / _LOCALISER, describer.localiser)
     (folder / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
 
 
@@ -152,4 +177,6 @@ def read_describer(folder: Path, device: Device) -> Describer:
     state = torch.load(folder / "network.pth", weights_only=True, map_location="cpu")
     net.load_state_dict(state)
     net.to(device.device, memory_format=device.memory_format).eval()
-    return Describer(card["name"], net, card["image_px"], card["look"], card["margin"])
+    there = folder / _LOCALISER
+    localiser = read_objectness(there, device) if there.is_dir() else None
+    return Describer(card["name"], net, card["image_px"], card["look"], card["margin"], localiser)

@@ -38,9 +38,11 @@ class EmbeddingSettings:
     # of two box stages and the joint stage
     size_priors: tuple[NotNegative, NotNegative, NotNegative] = (2.0, 4.0, 4.0)
     expected_side: Share = 0.7  # an assumption: the object fills about half of the photo
-    # the plain candidate, and the linear adaptation of its features (vsa.embedding.candidates)
+    # the plain candidate, boxes by its local features (vsa.embedding.boxes), and the linear
+    # adaptation of its features (vsa.embedding.candidates)
     describer: Text = "mobilenet_v2"  # a backbone with ImageNet weights
     describer_px: Count = 224
+    objectness_px: Count = 320  # of the pictures that its boxes are found in
     adapted_dim: Count = 256
     n_adapt_triplets: Count = 128
     n_adapt_steps: Count = 400

@@ -23,7 +23,7 @@ from vsa.category import selection
 from vsa.category import train as category_train
 from vsa.data import descriptors
 from vsa.embedding import extract, joint, mining, train, triplets
-from vsa.embedding.candidates import ADAPTED
+from vsa.embedding.candidates import ADAPTED, PLAIN_OBJECT
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES, PAPER
@@ -408,6 +408,10 @@ class EmbeddingLab:
             found = looking.adapt()
             log, facts = log_of(found), curve_of(found)
             torch.save(on_cpu(found.head.state_dict()), draft / "net.pth")
+        if name == PLAIN_OBJECT:
+            goods = looking.learn_objectness()
+            kept = {"score": torch.from_numpy(goods.weight), "centre": torch.tensor(goods.centre)}
+            torch.save(kept, draft / "net.pth")
         photos, catalogue, boxes = (
             looking.photos(who, how),
             looking.offered(who),

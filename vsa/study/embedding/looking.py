@@ -1,14 +1,16 @@
 """Whole, behind a mask, or at the box again: the ways of looking at a photo, and who looks.
 
 Three describers look: *plain* is a pretrained network as it is, *adapted* a linear adaptation of
-its features, learned from the mined clicks, and *joint* the paper's network. Boxes are those that
-the joint network has learned from clicks; true ones say what better boxes could bring.
+its features, learned from the mined clicks, and *joint* the paper's network. Learned boxes are
+those of the joint network, objectness boxes those of `vsa.embedding.boxes`, both from clicks alone.
+What they are compared with: the best constant box, the most active part of the pretrained network's
+last map, objectness that has learned from true boxes, and the true boxes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +19,18 @@ import numpy as np
 import pandas as pd
 
 from vsa.data import crops
+from vsa.data.images import load_images
 from vsa.embedding import adapt as adaptation
+from vsa.embedding import boxes as objectness
 from vsa.embedding import mining, triplets
 from vsa.embedding.adapt import Adapted, adapt, mapping
+from vsa.embedding.boxes import Objectness, learn_objectness, pretrained_features
 from vsa.embedding.candidates import (
     ADAPTED,
+    ADAPTED_OBJECT,
     MASKED,
     PLAIN,
+    PLAIN_OBJECT,
     Validation,
 )
 from vsa.embedding.describer import Describer, Look, adapted, describe_photos, plain
@@ -34,19 +41,30 @@ from vsa.embedding.triplets import from_clicks
 from vsa.models.backbones import weights_key
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import Versions, checksum, key
+from vsa.study.embedding.activation import activation_boxes
 from vsa.study.embedding.jobs import JUDGED, read_weights
-from vsa.study.embedding.variants import JOINT
+from vsa.study.embedding.variants import (
+    ACTIVATION_CROP,
+    CONSTANT_CROP,
+    JOINT,
+    SUPERVISED_CROP,
+)
 
 if TYPE_CHECKING:
     from vsa.study.embedding.experiment import EmbeddingLab
 
 WHOLE, MASK, CROP, TRUE = "whole photo", "mask", "learned crop", "true crop"
-_LOOK: dict[str, Look] = {WHOLE: "whole", MASK: "mask", CROP: "crop", TRUE: "crop"}
+OBJECT, CONSTANT = "objectness crop", "constant crop"
+ACTIVATION, SUPERVISED = "activation crop", "supervised crop"
+_CROPS = (CROP, TRUE, OBJECT, CONSTANT, ACTIVATION, SUPERVISED)
+_LOOK: dict[str, Look] = {WHOLE: "whole", MASK: "mask", **dict.fromkeys(_CROPS, "crop")}
+_LOCATED_BY_STAGES = (OBJECT, ACTIVATION, SUPERVISED)  # of the pretrained network
+_OF_ITSELF = (PLAIN, PLAIN_OBJECT, CONSTANT_CROP, ACTIVATION_CROP, SUPERVISED_CROP)
 
 
 def start_of_look(name: str) -> str:
     """The job whose network a way of looking asks for features or boxes."""
-    if name == PLAIN:
+    if name in _OF_ITSELF:
         return ""
     is_mapped = name.startswith("adapted") and name != ADAPTED
     return ADAPTED if is_mapped else JOINT
@@ -59,6 +77,9 @@ def rests_on(lab: EmbeddingLab, name: str) -> tuple[Versions, list[Any]]:
     if name.startswith("joint"):
         return versions, []
     known = [s.describer, s.describer_px, weights_key(s.describer)]
+    if name.partition(", ")[2] in _LOCATED_BY_STAGES:
+        versions["objectness"] = objectness.VERSION
+        known.append(s.objectness_px)
     if name.startswith("plain"):
         return versions, known
     versions |= {
@@ -78,6 +99,7 @@ class Looking:
     lab: EmbeddingLab
     root: Path  # of the pictures' files
     cache: Path  # of decoded pictures
+    _found: dict[str, np.ndarray] = field(default_factory=dict)  # how → boxes
 
     @cached_property
     def base(self) -> Describer:
@@ -102,7 +124,46 @@ class Looking:
         if how == TRUE:
             assert self.lab.task.boxes is not None
             return self.lab.task.boxes
-        return self.learned
+        if how == CONSTANT:
+            assert self.lab.task.boxes is not None
+            box = np.median(self.lab.task.boxes[self.lab.task.rows("train")], axis=0)
+            return np.tile(box, (len(self.lab.task.queries), 1))
+        return self._located(how) if how in _LOCATED_BY_STAGES else self.learned
+
+    def _located(self, how: str) -> np.ndarray:
+        """Boxes by stages of the pretrained network, of judged queries; NaN of others."""
+        if how not in self._found:
+            task, s, device = self.lab.task, self.lab.settings, self.lab.device
+            rows = np.concatenate([task.rows(split) for split in JUDGED])
+            paths = task.queries.path.iloc[rows].tolist()
+            squares = load_images(self.root, paths, s.objectness_px, self.cache)
+            boxes = np.full((len(task.queries), 4), np.nan, np.float32)
+            if how == ACTIVATION:
+                boxes[rows] = activation_boxes(s.describer, squares, device)
+            else:
+                by = self.objectness if how == OBJECT else self._learn_objectness(task.boxes)
+                boxes[rows] = by.boxes(squares, device)
+            self._found[how] = boxes
+        return self._found[how]
+
+    def learn_objectness(self) -> Objectness:
+        """Learn it from the clicks, for the job that keeps it."""
+        self.objectness = self._learn_objectness()  # the job is not finished yet
+        return self.objectness
+
+    def _learn_objectness(self, boxes: np.ndarray | None = None) -> Objectness:
+        lab, s = self.lab, self.lab.settings
+        known = (lab.task, self.root, s.describer, s.objectness_px, lab.device, self.cache)
+        return learn_objectness(*known, boxes=boxes)
+
+    @cached_property
+    def objectness(self) -> Objectness:
+        """What clicks have taught, of the finished job."""
+        lab, s = self.lab, self.lab.settings
+        lab.run(PLAIN_OBJECT)
+        kept = read_weights(lab.path(PLAIN_OBJECT))
+        net = pretrained_features(s.describer, lab.device)
+        return Objectness(net, kept["score"].numpy(), s.objectness_px, float(kept["centre"]))
 
     def photos(self, who: str, how: str) -> np.ndarray:
         """Unit features of all queries, float32 (n, d); NaN where nobody asks for them.
@@ -181,7 +242,10 @@ class Looking:
         who, _, how = name.partition(", ")
         look = _LOOK[how]
         if who == "adapted":
-            return adapted(self.base, self.head, look, name)
+            found = adapted(self.base, self.head, look, name)
+            return replace(found, localiser=self.objectness if name == ADAPTED_OBJECT else None)
+        if name == PLAIN_OBJECT:
+            return replace(self.base, look=look, name=name, localiser=self.objectness)
         return replace(self.base if who == "plain" else self.joint, look=look, name=name)
 
     def _kept(

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from vsa.embedding.candidates import CANDIDATES, MASKED, PLAIN, Choice, choose
+from vsa.embedding.candidates import (
+    ADAPTED_OBJECT,
+    CANDIDATES,
+    MASKED,
+    PLAIN,
+    PLAIN_CROP,
+    PLAIN_OBJECT,
+    Choice,
+    choose,
+)
 from vsa.study.embedding.finished import FinishedJobs, precision_of
-from vsa.study.embedding.variants import JOINT, LOOKS, WHOLE_IMAGE
+from vsa.study.embedding.variants import (
+    ACTIVATION_CROP,
+    CONSTANT_CROP,
+    JOINT,
+    LOOKS,
+    SUPERVISED,
+    SUPERVISED_CROP,
+    TRUE_CROPS,
+    WHOLE_IMAGE,
+)
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.sentences import bullets
@@ -14,6 +32,17 @@ from vsa.study.ledger.sentences import bullets
 WAYS, WAY_DIFFERENCES = "ways of looking", "ways of looking: differences"
 ON_VALIDATION, SERVED = "candidates on validation photos", "what the engine serves"
 KS = (1, 5, 20)
+BOXES, BOX_DIFFERENCES = "boxes on photographs", "boxes on photographs: differences"
+_BOXES = {  # what finds the box → the job of the plain network that looks at it again
+    "whole photo": PLAIN,
+    "best constant box": CONSTANT_CROP,
+    "class activation, pretrained": ACTIVATION_CROP,
+    "joint network, from clicks": PLAIN_CROP,
+    "objectness, from clicks": PLAIN_OBJECT,
+    "objectness, from box labels": SUPERVISED_CROP,
+    "localiser, from box labels": SUPERVISED,
+    "true box": TRUE_CROPS[0],
+}
 _OF_JOINT = {"joint, whole photo": WHOLE_IMAGE, MASKED: JOINT}  # variants of other sections
 _PAIRS = {
     **{
@@ -30,8 +59,23 @@ _PAIRS = {
         f"adapted − plain, {how}": (f"adapted, {how}", f"plain, {how}")
         for how in ("whole photo", "learned crop")
     },
+    "plain: objectness crop − whole photo": (PLAIN_OBJECT, PLAIN),
+    "plain: objectness crop − learned crop": (PLAIN_OBJECT, PLAIN_CROP),
+    "plain: objectness crop − constant crop": (PLAIN_OBJECT, CONSTANT_CROP),
+    "plain: true crop − objectness crop": (TRUE_CROPS[0], PLAIN_OBJECT),
+    "adapted: objectness crop − whole photo": (ADAPTED_OBJECT, "adapted, whole photo"),
     "joint, mask − plain, whole photo": (MASKED, PLAIN),
     "adapted, learned crop − plain, whole photo": ("adapted, learned crop", PLAIN),
+}
+
+_BOX_PAIRS = {
+    f"{first} − {second}": (first, second)
+    for first, second in (
+        ("objectness, from clicks", "best constant box"),
+        ("objectness, from clicks", "class activation, pretrained"),
+        ("objectness, from clicks", "joint network, from clicks"),
+        ("objectness, from box labels", "objectness, from clicks"),
+    )
 }
 
 
@@ -89,6 +133,46 @@ def record_looks(ledger: Ledger, finished: FinishedJobs, n_resamples: int, seed:
     return choice
 
 
+def record_boxes(ledger: Ledger, finished: FinishedJobs, n_resamples: int, seed: int) -> None:
+    """Record which boxes are how good, and what the plain network finds by looking at them again.
+
+    Nothing is recorded where true boxes are not known.
+    """
+    if finished.task.boxes is None:
+        return
+    groups, iou = finished.groups, {}
+    for name, job in _BOXES.items():
+        if job not in finished:
+            continue
+        seeds = finished.seeds(job)
+        iou[name] = finished.iou(job, seeds)
+        values = {"mean IoU": iou[name], "IoU@0.5": (iou[name] > 0.5).astype(float)}
+        if job != SUPERVISED:  # whose feature is another network's
+            values["Identical Recall@1"] = finished.recall(job, seeds)
+            values["mAP"] = finished.average_precision(job, seeds)
+        for metric, found in values.items():
+            interval = mean_interval(found, n_resamples, seed, groups=groups)
+            ledger.record(BOXES, name, metric, interval, seeds=seeds)
+    for text, (first, second) in _BOX_PAIRS.items():
+        if first in iou and second in iou:
+            seeds = finished.seeds(_BOXES[first], _BOXES[second])
+            a, b = (finished.iou(_BOXES[name], seeds) for name in (first, second))
+            effect = paired_difference(a, b, n_resamples, seed, groups=groups)
+            ledger.record(BOX_DIFFERENCES, text, "mean IoU difference", effect, seeds=seeds)
+
+
+def reading_of_boxes(ledger: Ledger) -> str:
+    """Which boxes are better than which, in sentences of Markdown."""
+    metric = "mean IoU difference"
+    known = ledger.intervals(BOX_DIFFERENCES, metric)
+    lines = [
+        ledger.compare(BOX_DIFFERENCES, text, metric, *pair)
+        for text, pair in _BOX_PAIRS.items()
+        if text in known
+    ]
+    return bullets(lines or ["True boxes are not known here, so that no box was judged."])
+
+
 def reading_of_looks(ledger: Ledger, choice: Choice) -> str:
     """What made the difference, in sentences of Markdown that the intervals bear out."""
     metric = "mAP difference"
@@ -108,5 +192,14 @@ def _job(name: str) -> str:
 
 def _order(name: str) -> tuple[int, int]:
     who, _, how = name.partition(", ")
-    ways = ("whole photo", "mask", "learned crop", "true crop")
+    ways = (
+        "whole photo",
+        "mask",
+        "constant crop",
+        "activation crop",
+        "learned crop",
+        "objectness crop",
+        "supervised crop",
+        "true crop",
+    )
     return ("plain", "adapted", "joint").index(who), ways.index(how)

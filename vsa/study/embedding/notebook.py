@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vsa.embedding.boxes import best_boxes, learn_from_clicks
 from vsa.embedding.joint import soft_mask
 from vsa.embedding.losses import l2, per_query
 from vsa.embedding.mining import RawTriplets
@@ -10,7 +11,12 @@ from vsa.study.catalogue.prepare import open_shop
 from vsa.study.embedding.examples import category_net, domain_sample
 from vsa.study.embedding.finished import gather, judged_test
 from vsa.study.embedding.lengths import reading_of_lengths, record_lengths
-from vsa.study.embedding.looks import reading_of_looks, record_looks
+from vsa.study.embedding.looks import (
+    reading_of_boxes,
+    reading_of_looks,
+    record_boxes,
+    record_looks,
+)
 from vsa.study.embedding.plots import (
     adaptation_figure,
     after_categories_figure,
@@ -43,6 +49,7 @@ __all__ = [
     "after_categories_figure",
     "after_figure",
     "before_figure",
+    "best_boxes",
     "better_figure",
     "box_training_figure",
     "boxes_figure",
@@ -52,6 +59,7 @@ __all__ = [
     "gather",
     "judged_test",
     "l2",
+    "learn_from_clicks",
     "lengths_figure",
     "looks_figure",
     "mined_page_figure",
@@ -64,10 +72,12 @@ __all__ = [
     "prepare_learning",
     "publish_network",
     "reading",
+    "reading_of_boxes",
     "reading_of_lengths",
     "reading_of_looks",
     "recall_figure",
     "record",
+    "record_boxes",
     "record_lengths",
     "record_looks",
     "soft_mask",

@@ -6,7 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from vsa.embedding.candidates import ADAPTED, ADAPTED_CROP, JOINT_CROP, PLAIN, PLAIN_CROP
+from vsa.embedding.candidates import (
+    ADAPTED,
+    ADAPTED_CROP,
+    ADAPTED_OBJECT,
+    JOINT_CROP,
+    PLAIN,
+    PLAIN_CROP,
+    PLAIN_OBJECT,
+)
 from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.recipe import FEATURES, SOFT_BOXES, STEEP_BOXES, make_stages
 from vsa.embedding.train import Stage
@@ -157,21 +165,38 @@ _SENSITIVITY = (
 )
 OTHER_MASKS = (WHOLE_IMAGE, CONSTANT_BOX, TRUE_BOXES)
 # Who looks at a photo, and how: see `vsa.study.embedding.looking`
+# Boxes that objectness is compared with, all looked at by the plain network
+CONSTANT_CROP, ACTIVATION_CROP = "plain, constant crop", "plain, activation crop"
+SUPERVISED_CROP = "plain, supervised crop"
 TRUE_CROPS = ("plain, true crop", "adapted, true crop", "joint, true crop")
 LOOKS = (
     PLAIN,
     "plain, mask",
     PLAIN_CROP,
+    CONSTANT_CROP,
+    ACTIVATION_CROP,
+    PLAIN_OBJECT,
+    SUPERVISED_CROP,
     TRUE_CROPS[0],
     ADAPTED,
     "adapted, mask",
     ADAPTED_CROP,
+    ADAPTED_OBJECT,
     TRUE_CROPS[1],
     JOINT_CROP,
     TRUE_CROPS[2],
 )
 _ASKED_OF_OTHERS = (*OTHER_MASKS, SUPERVISED, DETECTOR, *LOOKS)
-NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR, *TRUE_CROPS)
+NEED_BOXES = (
+    CONSTANT_BOX,
+    TRUE_BOXES,
+    SUPERVISED,
+    DETECTOR,
+    CONSTANT_CROP,
+    ACTIVATION_CROP,
+    SUPERVISED_CROP,
+    *TRUE_CROPS,
+)  # to learn from, or to be judged by alone
 LENGTHS = {v.name: v.times_steps for v in (*_LENGTHS, Variant(PER_QUERY))}  # name → factor
 AXES = tuple(dict.fromkeys(v.axis for v in _SENSITIVITY))  # of the sensitivity variants
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)

@@ -17,7 +17,7 @@ import torch
 from vsa.category.predictor import CategoryPrediction
 from vsa.data.images import load_images
 from vsa.embedding.describer import describe_photos
-from vsa.embedding.extract import FULL_BOX, locate
+from vsa.embedding.extract import FULL_BOX
 from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
 from vsa.offline import write_engine
 from vsa.runtime.device import pick_device
@@ -104,8 +104,12 @@ class EndToEndLab:
         device, describer = engine.category.device, engine.describer
         boxes = np.tile(FULL_BOX, (len(paths), 1))
         if describer.locates:
-            squares = load_images(root, paths, engine.image_px, cache)
-            boxes = locate(engine.network, squares, device)
+            boxes = describer.boxes(
+                engine.network,
+                engine.image_px,
+                lambda size_px: load_images(root, paths, size_px, cache),
+                device,
+            )
         own, whole = (
             describe_photos(one, root, paths, boxes, device, cache)
             for one in (describer, replace(describer, look="whole"))

@@ -11,7 +11,6 @@ import torch
 from vsa.data.decoding import Source, decode
 from vsa.data.images import square
 from vsa.data.schema import QUALITY
-from vsa.embedding.extract import locate
 from vsa.engine import likely_categories
 from vsa.trained import TrainedModels
 
@@ -33,8 +32,12 @@ class NaivePipeline:
         prediction = predictor.predict(square(whole, predictor.store_px))
         box = None
         if models.serving.locates:
-            picture = square(whole, models.image_px)
-            box = locate(models.network, picture[None], predictor.device)[0]
+            box = models.serving.boxes(
+                models.network,
+                models.image_px,
+                lambda size_px: square(whole, size_px)[None],
+                predictor.device,
+            )[0]
         feature = models.serving.describe(whole, box, predictor.device)
         similarity = self.features @ torch.from_numpy(feature)
         if wanted := likely_categories(prediction, self.names):

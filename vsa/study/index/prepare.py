@@ -10,8 +10,9 @@ import pandas as pd
 from vsa.data import crops
 from vsa.data.crops import load_crops, with_margin
 from vsa.data.images import load_images
+from vsa.embedding import boxes as objectness
 from vsa.embedding import extract, joint
-from vsa.embedding.extract import describe_catalogue, locate
+from vsa.embedding.extract import describe_catalogue
 from vsa.embedding.task import rows_of
 from vsa.models import backbones
 from vsa.models.backbones import BACKBONES
@@ -88,6 +89,7 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
         "joint network": joint.VERSION,
         "extraction": extract.VERSION,
         "crops": crops.VERSION,
+        "objectness": objectness.VERSION,
         **libraries("torch", "torchvision"),
     }
     known_by = key(
@@ -95,6 +97,7 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
         network=state_digest(net.state_dict()),
         locator=state_digest(locator.state_dict()),
         looks=[describer.look, describer.margin, size_px, locator_px],
+        objectness=describer.localiser.digest if describer.localiser else "",
         device=repr(device),
     )
     folder = run.artifacts / "index" / f"features-{known_by}"
@@ -112,8 +115,10 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
     def boxes_of(table: pd.DataFrame) -> np.ndarray | None:
         if not describer.locates:
             return None
-        squares = load_images(dataset.root, table.path.tolist(), locator_px, cache)
-        return locate(locator, squares, device)
+        paths = table.path.tolist()
+        return describer.boxes(
+            locator, locator_px, lambda px: load_images(dataset.root, paths, px, cache), device
+        )
 
     codes = pd.factorize(pd.concat([queries.product_id, catalogue.product_id]))[0]
     asking, offered = np.split(codes.astype(np.int64), [len(queries)])

@@ -1,0 +1,347 @@
+"""Boxes from clicks, by a network that stays as it was pretrained (paper section 3.2).
+
+The paper's boxes come from the triplet loss through a mask. On photographs, with some hundred
+products to learn from, that pull is too weak. Clicks say something simpler: what a clicked
+catalogue picture shows before its plain ground are goods. Three linear steps follow from it.
+
+1. *Goods or anything*: cells of clicked pictures that differ from the picture's edge, against all
+   cells of training photos, which hold goods and surroundings alike (learning from positive and
+   unlabelled examples).
+2. Each training photo's box by that score is its pseudo-box.
+3. *Within or without*: cells within the pseudo-boxes against those without. Now both sides are
+   photos, so that nothing is left of what tells a studio from a street.
+
+Both scores are Fisher's linear discriminants of local features, the last map of stride 16 of a
+pretrained network. A photo's box is the rectangle of cells whose scores exceed the photo's mean
+by the most in sum. Nothing is tuned, and a photo asked later needs no click.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from vsa.data.images import load_images, square
+from vsa.embedding.task import EmbeddingTask
+from vsa.models.backbones import make_backbone
+from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD
+from vsa.runtime.batches import to_tensor
+from vsa.runtime.device import Device
+from vsa.runtime.errors import InputError
+from vsa.runtime.fingerprint import key, state_digest
+from vsa.runtime.progress import progress
+
+VERSION = 1
+STRIDE = 16  # pixels per cell of the map
+MAX_PHOTOS, MAX_CLICKED = 1000, 500  # that are learned from: more cells change nothing
+_SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
+_GROUND = 0.4  # of the way from a picture's ground to its most different cell: from there, goods
+_TRIED_PX = 128
+
+
+class LocalFeatures(nn.Module):
+    """Images → local features, by the stages of a pretrained backbone down to one stride."""
+
+    def __init__(self, architecture: str, *, pretrained: bool = False, stride: int = STRIDE):
+        super().__init__()
+        backbone, _ = make_backbone(architecture, pretrained=pretrained)
+        backbone.eval()
+        path = _last_stage(backbone, architecture, stride)
+        self.architecture = architecture
+        self.trunk = _OneOutput(create_feature_extractor(backbone, {path: "map"}))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 255] → maps (B, c, H/stride, W/stride)."""
+        found: Tensor = self.trunk((images.float() - self.mean) / self.std)
+        return found
+
+
+class _OneOutput(nn.Module):
+    def __init__(self, stages: nn.Module) -> None:
+        super().__init__()
+        self.stages = stages
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.stages(images)["map"]
+        return found
+
+
+def _last_stage(network: nn.Module, architecture: str, stride: int) -> str:
+    """Path of the last whole stage whose map has that stride; InputError if there is none."""
+    wanted = (_TRIED_PX // stride,) * 2
+    seen: list[str] = []
+    hooks = []
+    for path, module in network.named_modules():
+
+        def look(_: nn.Module, __: object, out: object, path: str = path) -> None:
+            if isinstance(out, Tensor) and out.ndim == 4 and out.shape[2:] == wanted and path:
+                seen.append(path)
+
+        hooks.append(module.register_forward_hook(look))
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, _TRIED_PX, _TRIED_PX))
+    for hook in hooks:
+        hook.remove()
+    if not seen:
+        raise InputError(
+            f"the backbone {architecture!r} has no map of stride {stride}",
+            cure="Locate by another one: embedding.describer=mobilenet_v2, say",
+        )
+    least = min(path.count(".") for path in seen)
+    return [path for path in seen if path.count(".") == least][-1]
+
+
+@dataclass(frozen=True)
+class Objectness:
+    """A linear score of local features, high on goods, and the boxes that it gives."""
+
+    net: LocalFeatures
+    weight: np.ndarray  # float32 (c,)
+    image_px: int  # of the square pictures that it sees
+    centre: float  # of the first cell, in cells from the picture's edge; see `first_centre`
+
+    def boxes(self, images: np.ndarray, device: Device) -> np.ndarray:
+        """Boxes of images, uint8 (n, S, S, 3): float32 (n, 4), shares of the sides."""
+        found = [np.empty((0, 4), np.float32)]
+        for part in _in_batches(images, "locate goods"):
+            scores = local_features(self.net, part, device) @ self.weight
+            found.append(best_boxes(scores, self.centre))
+        return np.concatenate(found)
+
+    @property
+    def digest(self) -> str:
+        """What tells it from others, for caches."""
+        state = dict(self.net.state_dict()) | {"score": torch.from_numpy(self.weight)}
+        return key({"objectness": VERSION}, state=state_digest(state), px=self.image_px)
+
+    def locate(self, photo: Image.Image, device: Device) -> np.ndarray:
+        """The box of a decoded photo, float32 (4,)."""
+        return self.boxes(square(photo, self.image_px)[None], device)[0]
+
+
+@torch.inference_mode()
+def local_features(net: LocalFeatures, images: np.ndarray, device: Device) -> np.ndarray:
+    """Local features of images, uint8 (n, S, S, 3): float32 (n, G, G, c)."""
+    found = []
+    for part in _in_batches(images, ""):
+        with device.autocast():
+            maps = net(to_tensor(np.array(part), device))
+        found.append(maps.float().permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(found)
+
+
+def first_centre(net: LocalFeatures, device: Device, stride: int = STRIDE) -> float:
+    """Where the first cell looks, in cells from the picture's edge.
+
+    A convolution of stride 2 that pads both sides looks at every other pixel from the first on, so
+    cells lie half a cell farther up and left than a grid over the picture has them (0.5). Measured
+    by the gradient of the middle cell with respect to the pixels, to the nearest pixel.
+    """
+    n = _TRIED_PX // stride
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (4, 3, _TRIED_PX, _TRIED_PX)).astype(np.float32)
+    images = torch.from_numpy(noise).to(device.device).requires_grad_()
+    maps = net(images)
+    maps[:, :, n // 2, n // 2].sum().backward()
+    pull = cast("Tensor", images.grad).abs().sum(dim=(0, 1)).cpu().numpy()  # (H, W)
+    pixels = np.arange(_TRIED_PX) + 0.5
+    at = [float(np.average(pixels, weights=pull.sum(axis=axis))) for axis in (0, 1)]
+    return round(float(np.mean(at)) - (n // 2) * stride) / stride
+
+
+def learn_objectness(
+    task: EmbeddingTask,
+    root: Path,
+    architecture: str,
+    image_px: int,
+    device: Device,
+    cache: Path | None = None,
+    *,
+    boxes: np.ndarray | None = None,
+) -> Objectness:
+    """Learn from the clicks of training photos; their boxes and products are not looked at.
+
+    With `boxes`, float32 (n, 4) of all queries, it learns from these in place of the clicks.
+
+    Of many photos, `MAX_PHOTOS` evenly over the table are taken, and of pictures the `MAX_CLICKED`
+    that were clicked most. Raises InputError for a backbone that has no map of this stride, or
+    whose ImageNet weights cannot be had.
+
+    Parameters
+    ----------
+    root, cache : of the pictures' files, as of `vsa.data.images.load_images`.
+    image_px : of the squares that local features are taken from.
+    """
+    net = pretrained_features(architecture, device)
+    rows = task.rows("train")
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_PHOTOS)).astype(int))]
+    centre = first_centre(net, device)
+
+    def features(table: pd.DataFrame, chosen: np.ndarray) -> np.ndarray:
+        squares = load_images(root, table.path.iloc[chosen].tolist(), image_px, cache)
+        return local_features(net, squares, device)
+
+    photos = features(task.queries, rows)
+    if boxes is not None:
+        return Objectness(net, learn_from_boxes(photos, boxes[rows], centre), image_px, centre)
+    n_clicks = count_clicks(task)
+    clicked = np.argsort(-n_clicks, kind="stable")[: min(MAX_CLICKED, int((n_clicks > 0).sum()))]
+    pictures = features(task.catalogue, clicked)
+    weight = learn_from_clicks(photos, pictures, n_clicks[clicked], centre)
+    return Objectness(net, weight, image_px, centre)
+
+
+def count_clicks(task: EmbeddingTask) -> np.ndarray:
+    """How often each catalogue picture was clicked for training photos, int64 (m,)."""
+    pages = task.pages.of(task.rows("train"))
+    return np.bincount(pages.image[pages.clicked], minlength=len(task.catalogue))
+
+
+def learn_from_clicks(
+    photos: np.ndarray, clicked: np.ndarray, n_clicks: np.ndarray, centre: float = 0.5
+) -> np.ndarray:
+    """The score that clicks teach, float32 (c,): the three steps above.
+
+    Parameters
+    ----------
+    photos : local features of training photos, float32 (n, G, G, c).
+    clicked : of catalogue pictures that were clicked for them, float32 (m, G, G, c).
+    n_clicks : how often each was, (m,).
+    centre : as of `Objectness`.
+    """
+    scale = _spread(photos)
+    photos, clicked = photos / scale, clicked / scale
+    goods = before_ground(clicked)
+    weights = np.broadcast_to(np.asarray(n_clicks, float)[:, None, None], goods.shape)[goods]
+    cells = photos.reshape(-1, photos.shape[-1])
+    first = _discriminant(clicked[goods], cells, weights)
+    pseudo = best_boxes(photos @ first, centre)
+    return (_within_or_without(photos, pseudo, centre) / scale).astype(np.float32)
+
+
+def learn_from_boxes(photos: np.ndarray, boxes: np.ndarray, centre: float = 0.5) -> np.ndarray:
+    """The score that drawn boxes, float32 (n, 4), would teach: what clicks are compared with."""
+    scale = _spread(photos)
+    return (_within_or_without(photos / scale, boxes, centre) / scale).astype(np.float32)
+
+
+def before_ground(maps: np.ndarray) -> np.ndarray:
+    """Which cells of pictures (n, G, G, c) differ from the picture's edge, bool (n, G, G)."""
+    edge = np.ones(maps.shape[1:3], bool)
+    edge[1:-1, 1:-1] = False
+    ground = maps[:, edge].mean(axis=1)
+    distance = np.linalg.norm(maps - ground[:, None, None], axis=-1)
+    flat = distance.reshape(len(maps), -1)
+    low, high = np.quantile(flat, 0.1, axis=1), flat.max(axis=1)
+    return distance > (low + _GROUND * (high - low))[:, None, None]
+
+
+def best_boxes(scores: np.ndarray, centre: float = 0.5) -> np.ndarray:
+    """The rectangle of cells whose scores exceed their picture's mean by the most in sum.
+
+    Parameters
+    ----------
+    scores : (n, G, G), rows from the top.
+    centre : as of `Objectness`; the outermost cells reach to the picture's edge.
+
+    Returns
+    -------
+    float32 (n, 4), shares of the sides.
+    """
+    n, g, _ = scores.shape
+    excess = scores - scores.mean(axis=(1, 2), keepdims=True)
+    sums = np.zeros((n, g + 1, g + 1))
+    sums[:, 1:, 1:] = excess.cumsum(axis=1).cumsum(axis=2)
+    low, high = np.triu_indices(g + 1, 1)
+    sides = _edges(g, centre)
+    boxes = np.empty((n, 4), np.float32)
+    for row, table in enumerate(sums):
+        strips = table[high] - table[low]  # (pairs, G + 1): rows low to high, summed from the left
+        y, x = np.divmod((strips[:, high] - strips[:, low]).argmax(), len(low))
+        boxes[row] = sides[low[x]], sides[low[y]], sides[high[x]], sides[high[y]]
+    return boxes
+
+
+def write_objectness(folder: Path, found: Objectness) -> None:
+    """Write it into an empty folder, in one file."""
+    state = {k: v.cpu() for k, v in found.net.state_dict().items()}
+    about = {
+        "architecture": found.net.architecture,
+        "image_px": found.image_px,
+        "centre": found.centre,
+        "weight": torch.from_numpy(found.weight),
+    }
+    torch.save({"network": state} | about, folder / "objectness.pth")
+
+
+def read_objectness(folder: Path, device: Device) -> Objectness:
+    """What `write_objectness` wrote, with its network on a device."""
+    told = torch.load(folder / "objectness.pth", weights_only=True, map_location="cpu")
+    net = LocalFeatures(told["architecture"])
+    net.load_state_dict(told["network"])
+    net.to(device.device, memory_format=device.memory_format).eval()
+    return Objectness(net, told["weight"].numpy(), told["image_px"], told["centre"])
+
+
+def pretrained_features(architecture: str, device: Device, stride: int = STRIDE) -> LocalFeatures:
+    """Local features by ImageNet weights; raises InputError where they cannot be had."""
+    net = LocalFeatures(architecture, pretrained=True, stride=stride).requires_grad_(False)
+    return net.to(device.device, memory_format=device.memory_format).eval()
+
+
+def _edges(g: int, centre: float) -> np.ndarray:
+    """Where cells begin and end, as shares of the side: (g + 1,)."""
+    edges = (np.arange(g + 1) + centre - 0.5) / g
+    edges[0], edges[-1] = 0, 1
+    return edges.clip(0, 1)
+
+
+def _within_or_without(photos: np.ndarray, boxes: np.ndarray, centre: float) -> np.ndarray:
+    at = (np.arange(photos.shape[1]) + centre) / photos.shape[1]
+    columns, rows = (
+        (at >= boxes[:, None, i]) & (at <= boxes[:, None, i + 2]) for i in (0, 1)
+    )  # (n, G) each
+    within = rows[:, :, None] & columns[:, None, :]
+    return _discriminant(photos[within], photos[~within])
+
+
+def _discriminant(
+    first: np.ndarray, second: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Fisher's linear discriminant of two sets of cells, (n, c) and (m, c), shrunk: (c,)."""
+    mean = np.average(first, axis=0, weights=weights)
+    other = second.mean(axis=0)
+    within = (_covariance(first, mean, weights) + _covariance(second, other)) / 2
+    ridge = _SHRINKAGE * np.trace(within) / len(within) * np.eye(len(within))
+    return np.linalg.solve(within + ridge, mean - other)
+
+
+def _covariance(
+    cells: np.ndarray, mean: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    off = cells - mean.astype(cells.dtype)
+    if weights is None:
+        return (off.T @ off / len(off)).astype(float)
+    return ((off * (weights / weights.sum())[:, None].astype(off.dtype)).T @ off).astype(float)
+
+
+def _spread(maps: np.ndarray) -> np.ndarray:
+    spread = maps.reshape(-1, maps.shape[-1]).std(axis=0)
+    return np.where(spread > 0, spread, 1).astype(np.float32)
+
+
+def _in_batches(images: np.ndarray, description: str, size: int = 32) -> list[np.ndarray]:
+    starts = range(0, len(images), size)
+    return [
+        images[s : s + size] for s in (progress(starts, description) if description else starts)
+    ]
