@@ -26,6 +26,7 @@ from small_engine import N_ITEMS, small_shop
 
 from vsa import app
 from vsa.app import SearchPage, open_page
+from vsa.embedding.describer import Lead
 from vsa.engine import VisualSearch
 from vsa.ranking.segments import Segments
 
@@ -55,6 +56,19 @@ def page(tmp_path_factory):
     page = page_over(tmp_path_factory.mktemp("page"))
     yield page
     page.engine.close()
+
+
+def test_the_page_says_who_describes_photos_and_what_that_brings(page):
+    lead = Lead("mAP", 0.05, 0.01, 0.09, 60)
+    before = page.engine
+    page.engine = dataclasses.replace(
+        before, describer=dataclasses.replace(before.describer, name="mine", lead=lead)
+    )
+    try:
+        page.search(before.root / "1.png")
+    finally:
+        page.engine = before
+    assert "described by: mine (mAP +0.050 [+0.010, +0.090] against the plain" in page.message.value
 
 
 def upload(page: SearchPage, content: bytes, kind: str = "", name: str = "a") -> None:

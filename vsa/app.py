@@ -22,6 +22,7 @@ import pandas as pd
 
 from vsa.category.predictor import CategoryPrediction
 from vsa.data.decoding import ImageError, Source, decode
+from vsa.embedding.describer import Describer
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.runtime.errors import InputError
 
@@ -230,7 +231,7 @@ class SearchPage:
         self.message.value = (
             f'<p role="status">{len(answer.results)} results in {answer.total_ms:.0f} ms '
             f"among {len(self.engine.index):,} pictures; described by: "
-            f"{html.escape(self.engine.describer.name)}</p>"
+            f"{html.escape(_described(self.engine.describer))}</p>"
         )
         self.photo.value = picture
         self.facts.value = facts
@@ -343,6 +344,11 @@ def _thumbnail(file: Path, words: str) -> str:
         words = html.escape(f"{words}; {why}")
         return f'<div class="vsa-gone" role="img" aria-label="{words}">{why}</div>'
     return f'<img src="{picture}" alt="{html.escape(words)}">'
+
+
+def _described(describer: Describer) -> str:
+    """Who describes photos, and what that brings, where it is known."""
+    return describer.name if describer.lead is None else f"{describer.name} ({describer.lead})"
 
 
 def _photo(photo: Source, box: np.ndarray) -> str:

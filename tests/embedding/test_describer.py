@@ -9,7 +9,13 @@ from PIL import Image
 
 from vsa.data.crops import crop_square, with_margin
 from vsa.data.images import load_images, square
-from vsa.embedding.describer import Describer, describe_photos, read_describer, write_describer
+from vsa.embedding.describer import (
+    Describer,
+    Lead,
+    describe_photos,
+    read_describer,
+    write_describer,
+)
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import FeatureNet, JointNet
 from vsa.runtime.device import pick_device
@@ -72,7 +78,8 @@ def test_a_describer_is_read_as_it_was_written(dim, adapted, photo, tmp_path):
     torch.manual_seed(0)
     net = FeatureNet("googlenet_4a", dim, adapted=adapted).eval()
     assert net.dim == (dim or 512)
-    before = Describer("mine", net, PX, "crop", margin=0.2)
+    lead = Lead("mAP", 0.05, 0.01, 0.09, 60) if dim else None
+    before = Describer("mine", net, PX, "crop", margin=0.2, lead=lead)
     write_describer(tmp_path, before)
     after = read_describer(tmp_path, pick_device())
     assert replace(after, net=net) == before

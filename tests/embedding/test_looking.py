@@ -36,6 +36,7 @@ from vsa.study.embedding.looks import (
     WAY_DIFFERENCES,
     WAYS,
     choose_candidate,
+    lead_of,
     reading_of_boxes,
     reading_of_looks,
     record_boxes,
@@ -103,6 +104,16 @@ def test_each_look_is_that_of_its_describer(lab, finished):
         np.testing.assert_allclose(boxes, learned, atol=1e-5)
     whole = finished.jobs[PLAIN][0].judged["test"].boxes
     assert (whole == [0, 0, 1, 1]).all()
+
+
+def test_the_lead_over_the_plain_network_is_that_of_test_photos(finished):
+    lead = lead_of(finished, MASKED, 200, 0)
+    ahead = finished.average_precision(JOINT, [0]) - finished.average_precision(PLAIN, [0])
+    assert lead.value == pytest.approx(ahead.mean())
+    assert lead.low <= lead.value <= lead.high
+    assert lead.n == len(finished.rows)
+    assert f"{lead.value:+.3f}" in str(lead)
+    assert lead_of(finished, PLAIN, 200, 0) is None
 
 
 def test_true_crops_are_those_of_the_true_boxes(lab, finished):

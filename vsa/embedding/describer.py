@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,23 @@ _CARD, _LOCALISER = "card.json", "localiser"
 
 
 @dataclass(frozen=True)
+class Lead:
+    """How far a describer is ahead of the plain one on test photos: a paired difference."""
+
+    metric: str
+    value: float
+    low: float  # of the 95 % interval
+    high: float
+    n: int  # test photos
+
+    def __str__(self) -> str:
+        return (
+            f"{self.metric} {self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}] against the "
+            f"plain network, on {self.n:,} test photos"
+        )
+
+
+@dataclass(frozen=True)
 class Describer:
     """A network, and how it looks at a shopper's photo; catalogue pictures it sees whole."""
 
@@ -41,6 +58,7 @@ class Describer:
     look: Look
     margin: float = MARGIN  # of a crop, as a share of the box's sides
     localiser: Objectness | None = None  # finds the boxes; None: the joint network beside it
+    lead: Lead | None = None  # None: it is the plain one, or nobody has compared them
 
     @property
     def locates(self) -> bool:
@@ -163,6 +181,7 @@ def write_describer(folder: Path, describer: Describer) -> None:
         "image_px": describer.image_px,
         "look": describer.look,
         "margin": describer.margin,
+        "lead": None if describer.lead is None else asdict(describer.lead),
     }
     if describer.localiser is not None:
         (folder / _LOCALISER).mkdir()
@@ -179,4 +198,6 @@ def read_describer(folder: Path, device: Device) -> Describer:
     net.to(device.device, memory_format=device.memory_format).eval()
     there = folder / _LOCALISER
     localiser = read_objectness(there, device) if there.is_dir() else None
-    return Describer(card["name"], net, card["image_px"], card["look"], card["margin"], localiser)
+    lead = Lead(**card["lead"]) if card.get("lead") else None
+    shape = card["image_px"], card["look"], card["margin"]
+    return Describer(card["name"], net, *shape, localiser, lead)

@@ -14,6 +14,7 @@ from vsa.embedding.candidates import (
     Choice,
     choose,
 )
+from vsa.embedding.describer import Lead
 from vsa.study.embedding.finished import FinishedJobs, precision_of
 from vsa.study.embedding.variants import (
     ACTIVATION_CROP,
@@ -171,6 +172,17 @@ def reading_of_boxes(ledger: Ledger) -> str:
         if text in known
     ]
     return bullets(lines or ["True boxes are not known here, so that no box was judged."])
+
+
+def lead_of(finished: FinishedJobs, name: str, n_resamples: int, seed: int) -> Lead | None:
+    """By how much a candidate's mAP on test photos beats the plain one's; None for that itself."""
+    if name == PLAIN or PLAIN not in finished:
+        return None
+    job = _job(name)
+    seeds = finished.seeds(job, PLAIN)
+    first, second = (finished.average_precision(one, seeds) for one in (job, PLAIN))
+    found = paired_difference(first, second, n_resamples, seed, groups=finished.groups)
+    return Lead("mAP", found.value, found.low, found.high, found.n)
 
 
 def reading_of_looks(ledger: Ledger, choice: Choice) -> str:

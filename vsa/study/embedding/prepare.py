@@ -29,7 +29,7 @@ from vsa.study.category.experiment import learned_by, run_seeds, supervised
 from vsa.study.category.prepare import prepare_categories
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs
-from vsa.study.embedding.looks import choose_candidate
+from vsa.study.embedding.looks import choose_candidate, lead_of
 from vsa.study.embedding.published import FOLDER
 from vsa.study.embedding.slices import StudyJob, pick, plan
 from vsa.study.embedding.variants import JOINT
@@ -119,6 +119,7 @@ def network_folder(run: Run) -> Path:
 def publish_network(run: Run, lab: EmbeddingLab, finished: FinishedJobs) -> Path:
     """Publish the first seed's joint network and the describer that validation photos choose.
 
+    The describer's card says how far it is ahead of the plain one on test photos.
     Beside them lies what the plain describer found for test photos, to be compared with. Replaces
     what was published before.
     """
@@ -126,7 +127,9 @@ def publish_network(run: Run, lab: EmbeddingLab, finished: FinishedJobs) -> Path
     with atomic_dir(network_folder(run), marker="card.json") as draft:
         write_network(draft, lab.net(JOINT), lab.settings.image_px)
         (draft / "describer").mkdir()
-        write_describer(draft / "describer", lab.looking.describer(name))
+        lead = lead_of(finished, name, run.settings.n_bootstrap, run.seed)
+        served = dataclasses.replace(lab.looking.describer(name), lead=lead)
+        write_describer(draft / "describer", served)
         if PLAIN in finished:
             np.save(draft / _PLAIN_HITS, finished.jobs[PLAIN][lab.seed].judged["test"].hits)
     return leave(run, network_folder(run))
