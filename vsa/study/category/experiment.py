@@ -5,6 +5,7 @@ Each seed is kept on disk, so an interrupted experiment continues with the next 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -89,12 +90,14 @@ def run_seeds(
     run: Run,
     device: Device,
     settings: CategorySettings | None = None,
+    seeds: Sequence[int] = (),
 ) -> list[SeedResult]:
     """Train and query one classifier per seed; seeds already on disk are read back.
 
-    Settings are those of the run unless given.
+    Settings and seeds are those of the run unless given.
     """
     settings = settings or run.settings.category
+    seeds = seeds or range(run.seed, run.seed + settings.n_seeds)
     load = partial(
         load_images, dataset.root, size_px=settings.stored_px, cache=run.artifacts / "images"
     )
@@ -102,7 +105,7 @@ def run_seeds(
     images = {name: load(table.path.tolist()) for name, table in tables.items()}
     school = _School(task, images, settings, device)
     results = []
-    for seed in range(run.seed, run.seed + settings.n_seeds):
+    for seed in seeds:
         name = key(
             _VERSIONS
             | libraries("torch", "torchvision", "scikit-learn")

@@ -53,10 +53,13 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
     return embedding_task.make_task(queries, shop.kept, shop.pvlog, Images(*squares), pair)
 
 
-def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list[EmbeddingLab]:
+def open_labs(
+    run: Run, shop: Shop, task: EmbeddingTask, device: Device, *, every_seed: bool = False
+) -> list[EmbeddingLab]:
     """One lab per seed of the study, each around the category network of that seed.
 
-    The whole of it is trained, where notebook 02 serves a softmax over a frozen one, too.
+    The whole of it is trained, where notebook 02 serves a softmax over a frozen one, too. Unless
+    every seed is asked for, those after the first are left out of which no job has been made.
     """
     settings = run.settings.embedding
     labels = prepare_categories(shop)
@@ -66,20 +69,17 @@ def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list
         return simulate_pvlog(task.queries, task.catalogue, *task.local, clicks, run.seed)
 
     category = supervised(run.settings.category)
-    networks = run_seeds(
-        labels,
-        shop.dataset,
-        run,
-        device,
-        dataclasses.replace(category, n_seeds=min(category.n_seeds, settings.n_study_seeds)),
-    )
+    n_seeds = min(category.n_seeds, settings.n_study_seeds)
+    first, *later = range(run.seed, run.seed + n_seeds)
+    seeds = [first, *(seed for seed in later if every_seed or _has_jobs(run, seed))]
+    networks = run_seeds(labels, shop.dataset, run, device, category, seeds)
     return [
         EmbeddingLab(
             task,
             settings,
             device,
             network.seed,
-            run.artifacts / "embedding",
+            run.artifacts / _JOBS,
             {
                 name.removeprefix("backbone."): value
                 for name, value in network.state.items()
@@ -92,6 +92,13 @@ def open_labs(run: Run, shop: Shop, task: EmbeddingTask, device: Device) -> list
         )
         for network in networks
     ]
+
+
+def _has_jobs(run: Run, seed: int) -> bool:
+    """Whether a study has begun or published a job of that seed."""
+    made = (run.artifacts / _JOBS).glob(f"*-seed-{seed}-*")
+    published = (run.reports / FOLDER).glob(f"*-seed-{seed}.npz")
+    return any(made) or any(published)
 
 
 def _origin(run: Run) -> dict[str, Any] | None:
@@ -108,12 +115,13 @@ def _origin(run: Run) -> dict[str, Any] | None:
     }
 
 
+_JOBS = "embedding"  # folder of working files, of the run's artefacts
 _PLAIN_HITS = "plain.npy"
 
 
 def network_folder(run: Run) -> Path:
     """Where notebook 03 publishes the joint network that later ones read."""
-    return run.artifacts / "embedding" / "network"
+    return run.artifacts / _JOBS / "network"
 
 
 def publish_network(run: Run, lab: EmbeddingLab, finished: FinishedJobs) -> Path:
@@ -176,4 +184,5 @@ def open_study(run: Run, patterns: Sequence[str] = ()) -> list[StudyJob]:
     """
     pick(patterns)
     shop = open_shop(run)
-    return plan(open_labs(run, shop, prepare_learning(run, shop), pick_device()), patterns)
+    labs = open_labs(run, shop, prepare_learning(run, shop), pick_device(), every_seed=True)
+    return plan(labs, patterns)
