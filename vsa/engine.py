@@ -204,7 +204,7 @@ class VisualSearch:
                 image = crop_square(decoded, around, self.category.store_px)
             predicted = self.predicting.submit(self._predict, image, clock)
             with clock("box and feature"):
-                seen = self._locate(decoded) if isinstance(box, str) else box
+                seen = self.locate(decoded) if isinstance(box, str) else box
                 feature = self.describer.describe(
                     decoded, seen, self.category.device, is_given=given is not None
                 )
@@ -228,8 +228,8 @@ class VisualSearch:
         self.predicting.shutdown()
         self.index.close()
 
-    def _locate(self, photo: Image.Image) -> np.ndarray:
-        """The learned box of a photo, float32 (4,)."""
+    def locate(self, photo: Image.Image) -> np.ndarray:
+        """The learned box of a decoded photo, float32 (4,), shares of the sides."""
         return self.describer.boxes(
             self.network,
             self.image_px,

@@ -16,7 +16,7 @@ import torch
 
 from vsa.category.predictor import CategoryPrediction
 from vsa.data.images import load_images
-from vsa.embedding.describer import describe_photos
+from vsa.embedding.describer import Describer, describe_photos
 from vsa.embedding.extract import FULL_BOX
 from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
 from vsa.offline import write_engine
@@ -104,12 +104,7 @@ class EndToEndLab:
         device, describer = engine.category.device, engine.describer
         boxes = np.tile(FULL_BOX, (len(paths), 1))
         if describer.locates:
-            boxes = describer.boxes(
-                engine.network,
-                engine.image_px,
-                lambda size_px: load_images(root, paths, size_px, cache),
-                device,
-            )
+            boxes = self.locate(describer)
         own, whole = (
             describe_photos(one, root, paths, boxes, device, cache)
             for one in (describer, replace(describer, look="whole"))
@@ -122,6 +117,17 @@ class EndToEndLab:
             own,
             whole,
             boxes,
+        )
+
+    def locate(self, describer: Describer) -> np.ndarray:
+        """Boxes of the test photos by what locates for a describer, float32 (n, 4)."""
+        root, cache = self.shop.dataset.root, self.run.artifacts / "images"
+        paths, engine = list(self.task.test.paths), self.engine
+        return describer.boxes(
+            engine.network,
+            engine.image_px,
+            lambda size_px: load_images(root, paths, size_px, cache),
+            engine.category.device,
         )
 
     # What each stage is worth --------------------------------------------------------------
@@ -155,7 +161,7 @@ class EndToEndLab:
                 for n in (len(index), max(K, params.n_candidates))
             )
             ids, similarity = engine.retrieve(feature, prediction, K, ALL_STAGES)
-            page = self._codes(engine.page(ids, similarity, ALL_STAGES, None))
+            page = self.codes(engine.page(ids, similarity, ALL_STAGES, None))
             first = offered[ids]
             same = (offered[searched], visited, near, first, first[:20], page[:20], page[:1])
             kept[row] = [True, *(bool((products == product).any()) for products in same)]
@@ -213,7 +219,7 @@ class EndToEndLab:
                 spent = time.perf_counter() - start
                 if number >= _N_WARMUP:
                     seconds[name].append(spent)
-                    found[name].append(_padded(self._codes(page)[None])[0])
+                    found[name].append(_padded(self.codes(page)[None])[0])
         return pd.DataFrame(seconds), {name: np.stack(rows) for name, rows in found.items()}
 
     def clients(
@@ -286,7 +292,7 @@ class EndToEndLab:
         rows = np.full((len(features), K), -2)
         for row, feature in enumerate(features):
             ids, similarity = engine.retrieve(feature, photos.predictions[row], K, stages)
-            codes = self._codes(engine.page(ids, similarity, stages, None))
+            codes = self.codes(engine.page(ids, similarity, stages, None))
             rows[row, : len(codes)] = codes
         return rows
 
@@ -295,7 +301,7 @@ class EndToEndLab:
         catalogue = self.shop.dataset.catalogue.product_id
         return dict(zip(catalogue, self.task.products.tolist(), strict=True))
 
-    def _codes(self, page: pd.DataFrame) -> np.ndarray:
+    def codes(self, page: pd.DataFrame) -> np.ndarray:
         """Product codes of a page; −1 for a grown item, which is nobody's product."""
         return np.array([self._code_of.get(product, -1) for product in page.product_id], np.int64)
 

@@ -45,13 +45,13 @@ class EndToEndResults:
             n_identical = (offered[None] == wanted[:, None]).sum(axis=1)
             for k in KS:
                 hit = identical_recall_at_k(ranked, wanted, k)
-                self._note("stages", name, f"Identical Recall@{k}", self._mean(hit))
-            precision = self._mean(average_precision(ranked, wanted, n_identical))
-            self._note("stages", name, "mAP", precision)
+                self.note("stages", name, f"Identical Recall@{k}", self.mean(hit))
+            precision = self.mean(average_precision(ranked, wanted, n_identical))
+            self.note("stages", name, "mAP", precision)
         for name in found:
             if name != WHOLE:
                 effect = self._lost(found[name], found[WHOLE])
-                self._note(_CHANGES, f"{name} − {WHOLE}", _CHANGE, effect)
+                self.note(_CHANGES, f"{name} − {WHOLE}", _CHANGE, effect)
 
     def against_plain(self, found: dict[str, np.ndarray], plain_hits: np.ndarray | None) -> str:
         """The engine, its page in the order of appearance, and a plain pretrained network.
@@ -73,11 +73,11 @@ class EndToEndResults:
         for metric, measure in measures.items():
             values = {name: measure(page) for name, page in hits.items()}
             for name, of_photos in values.items():
-                self._note(AGAINST_PLAIN, name, metric, self._mean(of_photos))
+                self.note(AGAINST_PLAIN, name, metric, self.mean(of_photos))
             effect = paired_difference(
                 values[ENGINE], values[PLAIN], self.n_resamples, self.seed, groups=wanted
             )
-            self._note(AGAINST_PLAIN, f"{ENGINE} − {PLAIN}", f"{metric} difference", effect)
+            self.note(AGAINST_PLAIN, f"{ENGINE} − {PLAIN}", f"{metric} difference", effect)
         return bullets(
             self.ledger.compare(
                 AGAINST_PLAIN, f"{ENGINE} − {PLAIN}", f"{metric} difference", "the engine", PLAIN
@@ -97,8 +97,8 @@ class EndToEndResults:
     def funnel(self, kept: dict[str, np.ndarray]) -> None:
         """The share of photos whose product is still there after each stage."""
         for stage, there in kept.items():
-            share = self._mean(there.astype(float))
-            self._note("where identical items are lost", stage, "share of queries", share)
+            share = self.mean(there.astype(float))
+            self.note("where identical items are lost", stage, "share of queries", share)
 
     def latency(self, n_items: int, times: pd.DataFrame, opened: float) -> None:
         """Milliseconds by stage, one photo at a time, each on one thread."""
@@ -116,14 +116,14 @@ class EndToEndResults:
         for name in seconds:
             self._quantiles(experiment, str(name), 1e3 * seconds[name].to_numpy())
             recall = mean_interval(hits[str(name)], self.n_resamples, self.seed, groups=wanted)
-            self._note(experiment, str(name), "Identical Recall@20", recall)
+            self.note(experiment, str(name), "Identical Recall@20", recall)
         medians = seconds.median()
         ratio = float(medians.engine / medians.naive)
         self.ledger.record(experiment, "engine over naive", "time ratio", ratio)
         lost = paired_difference(
             hits["engine"], hits["naive"], self.n_resamples, self.seed, groups=wanted
         )
-        self._note(experiment, "engine − naive", "Identical Recall@20 difference", lost)
+        self.note(experiment, "engine − naive", "Identical Recall@20 difference", lost)
 
     def clients(self, loads: Sequence[Clients]) -> None:
         """Throughput, and what one of several clients waits."""
@@ -174,9 +174,11 @@ class EndToEndResults:
         a, b = (identical_recall_at_k(ranked, wanted, 20) for ranked in (first, second))
         return paired_difference(a, b, self.n_resamples, self.seed, groups=wanted)
 
-    def _mean(self, values: np.ndarray) -> Interval:
+    def mean(self, values: np.ndarray) -> Interval:
+        """Over the test photos; the bootstrap resamples their products."""
         groups = self.photos.products
         return mean_interval(values, self.n_resamples, self.seed, groups=groups)
 
-    def _note(self, experiment: str, variant: str, metric: str, value: Interval) -> None:
+    def note(self, experiment: str, variant: str, metric: str, value: Interval) -> None:
+        """Record what one engine, trained with one seed, was measured to do."""
         self.ledger.record(experiment, variant, metric, value, seeds=1)
