@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vsa.embedding import describer as describer_module
 from vsa.embedding import extract
 from vsa.embedding.candidates import MASKED
 from vsa.embedding.extract import describe
@@ -108,7 +109,9 @@ def test_features_are_described_again_when_a_method_changes(
     monkeypatch.setattr(
         index_prepare, "load_images", lambda root, paths, *_: np.zeros((len(paths), 1))
     )
-    monkeypatch.setattr(index_prepare, "locate", lambda net, images, _: np.zeros((len(images), 4)))
+    monkeypatch.setattr(
+        describer_module, "locate", lambda net, images, _: np.zeros((len(images), 4))
+    )
     shop.dataset = SimpleNamespace(catalogue=shop.kept, root=tmp_path)
     kept = np.ones(len(shop.kept), bool)
     shop.selection = pd.DataFrame({"kept": kept, "group": -1})

@@ -41,7 +41,7 @@ from vsa.runtime.progress import progress
 
 VERSION = 1
 STRIDE = 16  # pixels per cell of the map
-MAX_PHOTOS, MAX_CLICKED = 1000, 500  # that are learned from: more cells change nothing
+MAX_PHOTOS, MAX_CLICKED = 500, 300  # that are learned from: more change next to nothing
 _SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 _GROUND = 0.4  # of the way from a picture's ground to its most different cell: from there, goods
 _TRIED_PX = 128
