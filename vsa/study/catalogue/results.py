@@ -34,6 +34,12 @@ def record_shop(ledger: Ledger, shop: Shop) -> None:
         )
     else:
         _record_clicks(ledger, shop)
+        known = dataset.queries[dataset.queries.split == "val"].product_id
+        if not known.isin(dataset.catalogue.product_id).any():
+            left_out.append(
+                "Choices by products, which are not known of validation photos: held-out clicks "
+                "choose what is served, and no click is filtered."
+            )
         if shop.pvlog_is_simulated:
             simulated.append(
                 "The click log: a weak engine lists results and a click model picks among them."

@@ -29,10 +29,12 @@ _DECISIONS = {
 
 def mined_page_plot(page: MinedPage) -> Figure:
     """A query and the decisions of the filter; titles say too which images are identical."""
-    titles = [
-        f"{decision}\n{'identical' if same else 'another product'}"
-        for decision, same in zip(page.decisions, page.identical, strict=True)
-    ]
+    titles = page.decisions
+    if page.identical is not None:
+        titles = [
+            f"{decision}\n{'identical' if same else 'another product'}"
+            for decision, same in zip(page.decisions, page.identical, strict=True)
+        ]
     return image_grid(
         [page.query, *page.images],
         ["query", *titles],

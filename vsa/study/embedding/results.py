@@ -213,6 +213,8 @@ class _Results:
             statistics = pd.DataFrame([mining_statistics(t, *products) for t in found]).mean()
             for key, metric in names.items():
                 value = statistics[key]
+                if not np.isfinite(value):
+                    continue  # products of training photos are not known
                 whole = round(value) if metric in ("queries", "triplets") else float(value)
                 self.ledger.record("mining", kind, metric, whole, seeds=len(mined))
         for lab, m in zip(labs, mined, strict=True):

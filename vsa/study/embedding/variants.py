@@ -167,6 +167,9 @@ LOOKS = (
 _ASKED_OF_OTHERS = (*OTHER_MASKS, SUPERVISED, DETECTOR, *LOOKS)
 NEED_BOXES = (CONSTANT_BOX, TRUE_BOXES, SUPERVISED, DETECTOR, *TRUE_CROPS)
 AXES = tuple(dict.fromkeys(v.axis for v in _SENSITIVITY))  # of the sensitivity variants
+NEED_PRODUCTS = tuple(
+    v.name for v in (*_NOTEBOOK, *_SENSITIVITY) if v.source == "identities"
+)  # of training photos
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
 
 
