@@ -17,7 +17,12 @@ from vsa.engine import Stages
 from vsa.study.simulate.clicks import with_clicks
 
 N_PICTURES = 1000
-STEPS = {
+STEPS = {  # and pictures as large as those of the laptop profile
+    "category.store_px": 112,
+    "category.crop_px": 96,
+    "category.batch_size": 32,
+    "embedding.image_px": 96,
+    "embedding.n_triplets": 16,
     "category.n_steps": 10,
     "embedding.n_steps": 3,
     "embedding.n_box_steps": [2, 2],

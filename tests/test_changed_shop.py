@@ -55,11 +55,12 @@ def test_only_new_pictures_are_described(shop, tmp_path, described):
     vsa.build(
         grown, vsa.TrainedModels.open(tmp_path / "models"), tmp_path / "whole", selection=None
     )
-    with closing(vsa.Index.open(tmp_path / "engine" / "index")) as cached:
-        with closing(vsa.Index.open(tmp_path / "whole" / "index")) as whole:
-            queries = np.random.default_rng(0).standard_normal((5, cached.dim), np.float32)
-            for one, other in zip(cached.search(queries, 9), whole.search(queries, 9), strict=True):
-                np.testing.assert_allclose(one, other, atol=1e-5)
+    folders = (tmp_path / name / "index" for name in ("engine", "whole"))
+    cached, whole = map(vsa.Index.open, folders)
+    with cached, whole:
+        queries = np.random.default_rng(0).standard_normal((5, cached.dim), np.float32)
+        for one, other in zip(cached.search(queries, 9), whole.search(queries, 9), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_another_picture_of_the_same_name_is_described_again(shop, tmp_path, described):

@@ -63,9 +63,8 @@ def test_what_is_written_for_python_works(tmp_path, monkeypatch, capsys):
     paths = [Path(f"{number}.png") for number in range(300)]
     for number, path in enumerate(paths):
         photo(16, 16, seed=number).save(path)
-    listing = dict(
-        image_id="new", product_id="new", category="shirt", path=str(paths[0].absolute())
-    )
+    listing = {"image_id": "new", "product_id": "new", "category": "shirt"}
+    listing["path"] = str(paths[0].absolute())
     names = {"photos": paths, "rows": pd.DataFrame([listing])}
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)
