@@ -11,15 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from vsa.category.model import predict
-from vsa.category.predictor import CategoryPredictor
-from vsa.data.images import load_images
-from vsa.data.schema import BOX
-from vsa.embedding.describer import Describer
-from vsa.index.index import Index
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.checked import CURE, file_checksum, flush
 from vsa.runtime.errors import InputError
@@ -35,42 +28,6 @@ class Addition:
     rows: pa.Table  # n, with the columns of the engine's catalogue
     features: np.ndarray  # float32 (n, d): by what describes; empty once they are in the index
     references: np.ndarray  # float32 (n, d'): by the category network
-
-
-def require_new(table: pd.DataFrame, catalogue: pa.Table, index: Index) -> None:
-    """Raise InputError for rows that an engine has already, or whose category it cannot have."""
-    strange = sorted(set(table.category) - set(index.categories))
-    if strange:
-        raise InputError(
-            f"the engine was built without the category {strange[0]!r}",
-            cure="Build it again, of a shop that has it and models trained on that",
-        )
-    known = pd.Series(catalogue["image_id"].to_pylist())
-    rows = np.flatnonzero(known.isin(table.image_id))
-    there = known[rows[index.current().contains(rows)]]
-    if len(there):
-        raise InputError(
-            f"image_id {there.iloc[0]!r} is in the catalogue already ({len(there)} such)",
-            cure="Give it another one, or leave the row out",
-        )
-
-
-def describe_rows(
-    table: pd.DataFrame,
-    root: Path,
-    describer: Describer,
-    category: CategoryPredictor,
-    catalogue: pa.Table,
-) -> Addition:
-    """Rows (schema CATALOGUE) as an engine that holds `catalogue` sees their pictures."""
-    paths, device = table.path.tolist(), category.device
-    pictures = load_images(root, paths, describer.image_px)
-    features = describer.embedder(device).embed(pictures)
-    pictures = load_images(root, paths, category.store_px)
-    _, references = predict(category.net, pictures, category.crop_px, device)
-    rows = pa.Table.from_pandas(table.drop(columns=BOX), preserve_index=False)
-    rows = rows.select(catalogue.column_names).cast(catalogue.schema)
-    return Addition(rows, features, references)
 
 
 def write_addition(engine: Path, number: int, addition: Addition) -> None:

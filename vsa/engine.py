@@ -24,19 +24,13 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
-from vsa.additions import (
-    Addition,
-    count_additions,
-    describe_rows,
-    read_additions,
-    require_new,
-    write_addition,
-)
+from vsa.additions import Addition, count_additions, read_additions, write_addition
+from vsa.category.model import predict
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor
 from vsa.data.crops import crop_square, with_margin
 from vsa.data.decoding import Source, decode
-from vsa.data.images import square
-from vsa.data.schema import CATALOGUE, QUALITY, check, complete
+from vsa.data.images import load_images, square
+from vsa.data.schema import BOX, CATALOGUE, QUALITY, check, complete
 from vsa.embedding.describer import Describer
 from vsa.embedding.extract import FULL_BOX, locate
 from vsa.embedding.joint import JointNet
@@ -263,11 +257,11 @@ class VisualSearch:
                 "this engine lies in no folder", cure="Open one: vsa.VisualSearch.open(folder)"
             )
         table = check(complete(table, CATALOGUE), CATALOGUE, "rows to add")
-        require_new(table, self.catalogue, self.index)
-        addition = describe_rows(table, self.root, self.describer, self.category, self.catalogue)
+        _require_new(table, self.catalogue, self.index)
+        addition = _describe_rows(table, self.root, self.describer, self.category, self.catalogue)
         with self._joining.lock, Index.open(self.folder / "index", writable=True) as index:
             self._catch_up()
-            require_new(table, self.catalogue, self.index)
+            _require_new(table, self.catalogue, self.index)
             first = len(self.catalogue)
             ids = np.arange(first, first + len(table))
             write_addition(self.folder, self._joining.n_read + 1, addition)
@@ -385,6 +379,42 @@ def check_box(box: Sequence[float]) -> np.ndarray:
     if (sides[2:] <= sides[:2]).any():
         raise InputError(f"the box {box!r} is empty", cure="Give x_min < x_max and y_min < y_max")
     return sides
+
+
+def _require_new(table: pd.DataFrame, catalogue: pa.Table, index: Index) -> None:
+    """Raise InputError for rows that an engine has already, or whose category it cannot have."""
+    strange = sorted(set(table.category) - set(index.categories))
+    if strange:
+        raise InputError(
+            f"the engine was built without the category {strange[0]!r}",
+            cure="Build it again, of a shop that has it and models trained on that",
+        )
+    known = pd.Series(catalogue["image_id"].to_pylist())
+    rows = np.flatnonzero(known.isin(table.image_id))
+    there = known[rows[index.current().contains(rows)]]
+    if len(there):
+        raise InputError(
+            f"image_id {there.iloc[0]!r} is in the catalogue already ({len(there)} such)",
+            cure="Give it another one, or leave the row out",
+        )
+
+
+def _describe_rows(
+    table: pd.DataFrame,
+    root: Path,
+    describer: Describer,
+    category: CategoryPredictor,
+    catalogue: pa.Table,
+) -> Addition:
+    """Rows (schema CATALOGUE) as an engine that holds `catalogue` sees their pictures."""
+    paths, device = table.path.tolist(), category.device
+    pictures = load_images(root, paths, describer.image_px)
+    features = describer.embedder(device).embed(pictures)
+    pictures = load_images(root, paths, category.store_px)
+    _, references = predict(category.net, pictures, category.crop_px, device)
+    rows = pa.Table.from_pandas(table.drop(columns=BOX), preserve_index=False)
+    rows = rows.select(catalogue.column_names).cast(catalogue.schema)
+    return Addition(rows, features, references)
 
 
 def _describer(models: TrainedModels, network: JointNet, device: Device) -> Describer:
