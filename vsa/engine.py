@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +24,14 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
+from vsa.additions import Addition, count_additions, read_additions, write_addition
+from vsa.category.model import predict
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor
 from vsa.data.boxes import check_box, require_pixels
 from vsa.data.crops import crop_square, with_margin
 from vsa.data.decoding import Source, decode
-from vsa.data.images import square
-from vsa.data.schema import QUALITY
+from vsa.data.images import load_images, square
+from vsa.data.schema import BOX, CATALOGUE, QUALITY, check, complete
 from vsa.embedding.describer import Describer
 from vsa.embedding.extract import FULL_BOX
 from vsa.embedding.joint import JointNet
@@ -94,9 +97,11 @@ class VisualSearch:
     ranker: QualityRanker | None  # None where nothing is known of quality
     root: Path  # what the catalogue's paths are relative to; searching needs none of its pictures
     describer: Describer  # makes features; of the network's boxes, or in a way of its own
+    folder: Path | None = None  # of the engine; None where nothing can be added
     # first come, first served; more searches at once than there are cores would slow all of them
     searching: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
     predicting: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
+    _joining: _Joining = field(default_factory=lambda: _Joining(), repr=False)
 
     @classmethod
     def open(cls, folder: str | Path, *, root: str | Path | None = None) -> VisualSearch:
@@ -143,7 +148,9 @@ class VisualSearch:
             models.ranker,
             Path(card["root"] if root is None else root),
             _describer(models, network, device),
+            folder,
         )
+        engine._catch_up()
         for _ in range(_N_WARMUP):
             engine.search(Image.new("RGB", (engine.image_px, engine.image_px)))
         return engine
@@ -177,6 +184,8 @@ class VisualSearch:
         check_request(k, self.index.params)
         if segment is not None:
             (self.ranker.segments if self.ranker else Segments()).number(segment)
+        if self.folder is not None and count_additions(self.folder) > self._joining.n_read:
+            self._catch_up()
         given: _Box = check_box(box) if box is not None else "own" if stages.box else None
         if isinstance(given, str) and not self.describer.locates:
             given = None  # nobody would look at that box
@@ -222,6 +231,76 @@ class VisualSearch:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda photo: self.search(photo, k), photos))
 
+    def add(self, table: pd.DataFrame) -> np.ndarray:
+        """Let rows join the catalogue: the next search finds them, here and in other processes.
+
+        They join the index, the table of results and, with the category that a row names, the
+        reference set of the category vote; trained weights, and what was chosen with them, stay.
+        All of them join or none, and they are on the disk when this returns. Nothing is selected:
+        pictures that `vsa.build` would leave out as blurred or duplicate are taken.
+
+        Parameters
+        ----------
+        table : schema CATALOGUE, of which what may be empty may be left out; ``path`` is relative
+            to ``root``. Many rows at once cost far less than one after the other.
+
+        Returns
+        -------
+        Numbers of the new rows in ``catalogue``, int64 (n,).
+
+        Raises
+        ------
+        InputError for a table with a mistake, an ``image_id`` that is there already, a category
+        that the engine was not built with, and while another process writes; ImageError for a
+        picture that cannot be decoded.
+        """
+        if self.folder is None:
+            raise InputError(
+                "this engine lies in no folder", cure="Open one: vsa.VisualSearch.open(folder)"
+            )
+        table = check(complete(table, CATALOGUE), CATALOGUE, "rows to add")
+        _require_new(table, self.catalogue, self.index)
+        addition = _describe_rows(table, self.root, self.describer, self.category, self.catalogue)
+        with self._joining.lock, Index.open(self.folder / "index", writable=True) as index:
+            self._catch_up()
+            _require_new(table, self.catalogue, self.index)
+            first = len(self.catalogue)
+            ids = np.arange(first, first + len(table))
+            write_addition(self.folder, self._joining.n_read + 1, addition)
+            self._take_rows([addition])
+            index.add(addition.features, ids, table.category.to_numpy(str))
+            self._take_references([addition], [ids])
+        return ids
+
+    def _catch_up(self) -> None:
+        """Take over what has been added since, by this process or another."""
+        if self.folder is None:
+            return
+        with self._joining.lock:
+            new = read_additions(self.folder, after=self._joining.n_read)
+            if not new:
+                return
+            ends = len(self.catalogue) + np.cumsum([len(one.rows) for one in new])
+            ids = [np.arange(end - len(one.rows), end) for end, one in zip(ends, new, strict=True)]
+            self._take_rows(new)
+            self._take_references(new, ids)
+
+    def _take_rows(self, new: Sequence[Addition]) -> None:
+        rows = [one.rows.cast(self.catalogue.schema) for one in new]
+        object.__setattr__(self, "catalogue", pa.concat_tables([self.catalogue, *rows]))
+        self._joining.n_read += len(new)
+
+    def _take_references(self, new: Sequence[Addition], ids: Sequence[np.ndarray]) -> None:
+        """Of those rows that came into the index: others were interrupted on their way."""
+        tables, features = [], []
+        for one, numbers in zip(new, ids, strict=True):
+            is_there = self.index.current().contains(numbers)
+            table = one.rows.select(["image_id", "path", "category"]).to_pandas()[is_there]
+            tables.append(table.rename(columns={"image_id": "id"}))
+            features.append(one.references[is_there])
+        more = pd.concat(tables, ignore_index=True), np.concatenate(features)
+        object.__setattr__(self, "category", self.category.extended(*more))
+
     def close(self) -> None:
         """Let go of threads and of the index's files."""
         self.searching.shutdown()
@@ -263,6 +342,8 @@ class VisualSearch:
         self, ids: np.ndarray, similarity: np.ndarray, stages: Stages, segment: str | None
     ) -> pd.DataFrame:
         """The results as a table; re-ordered by quality if that is known, and wanted."""
+        if len(ids) and ids.max() >= len(self.catalogue):
+            self._catch_up()  # another process has added since this search began
         rows, order = self.catalogue.take(ids), np.arange(len(ids))
         score = np.full(len(ids), np.nan)
         if self.ranker is not None and stages.rerank and len(ids):
@@ -287,6 +368,42 @@ def likely_categories(prediction: CategoryPrediction, known: Sequence[str]) -> l
     return [name for name in chosen if name in known] or None
 
 
+def _require_new(table: pd.DataFrame, catalogue: pa.Table, index: Index) -> None:
+    """Raise InputError for rows that an engine has already, or whose category it cannot have."""
+    strange = sorted(set(table.category) - set(index.categories))
+    if strange:
+        raise InputError(
+            f"the engine was built without the category {strange[0]!r}",
+            cure="Build it again, of a shop that has it and models trained on that",
+        )
+    known = pd.Series(catalogue["image_id"].to_pylist())
+    rows = np.flatnonzero(known.isin(table.image_id))
+    there = known[rows[index.current().contains(rows)]]
+    if len(there):
+        raise InputError(
+            f"image_id {there.iloc[0]!r} is in the catalogue already ({len(there)} such)",
+            cure="Give it another one, or leave the row out",
+        )
+
+
+def _describe_rows(
+    table: pd.DataFrame,
+    root: Path,
+    describer: Describer,
+    category: CategoryPredictor,
+    catalogue: pa.Table,
+) -> Addition:
+    """Rows (schema CATALOGUE) as an engine that holds `catalogue` sees their pictures."""
+    paths, device = table.path.tolist(), category.device
+    pictures = load_images(root, paths, describer.image_px)
+    features = describer.embedder(device).embed(pictures)
+    pictures = load_images(root, paths, category.store_px)
+    _, references = predict(category.net, pictures, category.crop_px, device)
+    rows = pa.Table.from_pandas(table.drop(columns=BOX), preserve_index=False)
+    rows = rows.select(catalogue.column_names).cast(catalogue.schema)
+    return Addition(rows, features, references)
+
+
 def _describer(models: TrainedModels, network: JointNet, device: Device) -> Describer:
     """What makes features, ready for answering; `network` is the joint one, ready already."""
     serving = models.serving
@@ -295,6 +412,14 @@ def _describer(models: TrainedModels, network: JointNet, device: Device) -> Desc
     if localiser is not None:
         localiser = replace(localiser, net=ready(localiser.net, device))
     return replace(serving, net=network if own else ready(serving.net, device), localiser=localiser)
+
+
+@dataclass
+class _Joining:
+    """What has joined the engine since it was built, as far as it was read."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    n_read: int = 0
 
 
 @dataclass

@@ -6,6 +6,7 @@ pictures with categories → classifier → page views → triplets → joint ne
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +44,7 @@ from vsa.embedding.candidates import (
     CANDIDATES,
     JOINT_CROP,
     MASKED,
+    NO_PRODUCTS,
     PLAIN,
     PLAIN_CROP,
     PLAIN_OBJECT,
@@ -94,11 +96,14 @@ def train(
     adaptation of its features; which of them describes, and whether photos are looked at whole,
     behind a mask or at their box again, is chosen by `vsa.embedding.candidates`. That, λ, the
     fusion's weight, ε and γ are chosen on ``val`` queries; photos of ``test`` are never looked at.
-    No ranker is trained, which would need a log of purchases.
+    Photos need no product to be learned from: clicks are enough. Where no ``val`` photo has one
+    either, their clicks, which nothing learned from, choose what is served, and no click is
+    filtered; a warning and the models' ``notes`` say so. No ranker is trained, which would need a
+    log of purchases.
 
     Parameters
     ----------
-    shop : with categories, products of the ``val`` queries, and page views (``shop.pvlog``).
+    shop : with categories, page views (``shop.pvlog``), and products of ``val`` queries if known.
     loss : a name of `vsa.losses`.
     backbone : a name of `vsa.backbones`, of both networks.
     pretrained : start from ImageNet weights, as photographs ask for.
@@ -155,7 +160,11 @@ def train(
             raise InputError(
                 str(reason), cure="Add what is lacking, or train on another shop", file=shop.root
             ) from None
-    return TrainedModels(category, network, chosen.embedding.image_px, describer=describer)
+    notes = () if task.knows_validation else (NO_PRODUCTS,)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    px = chosen.embedding.image_px
+    return TrainedModels(category, network, px, describer=describer, notes=notes)
 
 
 def _settings(backbone: str, pretrained: bool, changes: Mapping[str, Any]) -> LearningSettings:
@@ -172,8 +181,7 @@ def _settings(backbone: str, pretrained: bool, changes: Mapping[str, Any]) -> Le
 
 
 def _embedding_task(shop: Dataset, size_px: int) -> EmbeddingTask:
-    known = shop.queries[shop.queries.split != "test"].dropna(subset="product_id")
-    queries = known.reset_index(drop=True)
+    queries = shop.queries[shop.queries.split != "test"].reset_index(drop=True)
     catalogue = shop.catalogue.reset_index(drop=True)
     paths = [table.path.tolist() for table in (queries, catalogue)]
     images = Images(*(load_images(shop.root, some, size_px) for some in paths))
@@ -266,8 +274,8 @@ def _choose_describer(
         PLAIN_CROP: describe_photos(again, root, photos, boxes, device),
     }
     catalogue = describe_photos(base, root, offered, None, device)
-    val, learn = task.rows("val"), task.rows("train")
-    judged = Validation(task, val)
+    judged, learn = Validation.of(task), task.rows("train")
+    val = judged.rows
     found = adapt(
         [*views.values()],
         catalogue,
@@ -312,7 +320,7 @@ def _choose_describer(
         for name in (MASKED, JOINT_CROP)
     }
     in_order = {name: precisions[name] for name in CANDIDATES}
-    return candidates[choose(in_order, judged.products).name]
+    return candidates[choose(in_order, judged.groups).name]
 
 
 def _key(shop: Dataset, settings: LearningSettings, loss: str, seed: int, device: Device) -> str:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -18,7 +19,10 @@ import pyarrow as pa
 
 from vsa.category.selection import select
 from vsa.category.settings import USUAL_SELECTION, SelectionSettings
+from vsa.data import decoding
+from vsa.data import images as squares
 from vsa.data.descriptors import DESCRIPTOR_PX
+from vsa.data.files import absolute, in_threads
 from vsa.data.images import load_images
 from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.embedding.describer import describe_photos
@@ -28,8 +32,11 @@ from vsa.index.index import Index
 from vsa.index.model import change_facts
 from vsa.index.settings import CodeSettings
 from vsa.index.tuning import choose_params
-from vsa.runtime.atomic import atomic_dir, require_replaceable
+from vsa.models import backbones, embedder
+from vsa.models.backbones import BACKBONES
+from vsa.runtime.atomic import atomic_dir, atomic_file, require_replaceable
 from vsa.runtime.errors import InputError
+from vsa.runtime.fingerprint import key, libraries, state_digest
 from vsa.trained import TrainedModels, write_models
 
 USUAL_CODES = CodeSettings()
@@ -46,6 +53,7 @@ def build(
     selection: SelectionSettings | None = USUAL_SELECTION,
     codes: CodeSettings = USUAL_CODES,
     seed: int = 0,
+    cache: str | Path | None = None,
 ) -> Path:
     """Build an engine of a shop's catalogue; an earlier one in the folder is replaced as a whole.
 
@@ -61,6 +69,9 @@ def build(
     selection : thresholds of selection (paper section 3.1); None indexes all pictures.
     codes : codec and bits of the index (section 3.3).
     seed : of the index's codes and lists.
+    cache : a folder that keeps features, by what is in a picture's file and what describes it: of
+        a shop that has changed, only pictures that are new are described. Nothing is trained here;
+        ``vsa.TrainedModels.open`` reads the models of an earlier engine.
 
     Returns
     -------
@@ -108,7 +119,7 @@ def build(
     return write_engine(
         out,
         model,
-        _features(model, shop.root, catalogue.path.tolist()),
+        _features(model, shop.root, catalogue.path.tolist(), cache),
         catalogue,
         shop.root,
         validation=asked,
@@ -155,19 +166,61 @@ def write_engine(
         table = pa.Table.from_pandas(catalogue.drop(columns=BOX), preserve_index=False)
         with pa.ipc.new_file(draft / "catalogue.arrow", table.schema) as stream:
             stream.write_table(table.combine_chunks(), max_chunksize=max(1, len(table)))
-        card = {"format": FORMAT, "root": str(Path(root).absolute())}
+        card = {"format": FORMAT, "root": str(Path(root).absolute()), "notes": list(model.notes)}
         (draft / CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
     return out
 
 
-def _features(model: TrainedModels, root: Path, paths: Sequence[str]) -> np.ndarray:
+def _features(
+    model: TrainedModels, root: Path, paths: Sequence[str], cache: str | Path | None
+) -> np.ndarray:
     """Features of pictures, float32 (n, d), some pictures in memory at a time."""
-    embedder = model.embedder
-    parts = [np.empty((0, embedder.dim), np.float32)]
-    for start in range(0, len(paths), _CHUNK):
-        images = load_images(root, paths[start : start + _CHUNK], embedder.image_px)
-        parts.append(embedder.embed(images))
-    return np.concatenate(parts)
+
+    def embed(some: Sequence[str]) -> np.ndarray:
+        parts = [np.empty((0, network.dim), np.float32)]
+        for start in range(0, len(some), _CHUNK):
+            images = load_images(root, some[start : start + _CHUNK], network.image_px)
+            parts.append(network.embed(images))
+        return np.concatenate(parts)
+
+    network = model.embedder
+    if cache is None or not paths:
+        return embed(paths)
+    digests = list(in_threads(_digest, absolute(root, paths), "read pictures"))
+    target = Path(cache) / f"features-{_known_by(model)}.npz"
+    known: dict[str, np.ndarray] = {}
+    if target.is_file():
+        with np.load(target) as kept:
+            known = dict(zip(kept["digests"].tolist(), kept["features"], strict=True))
+    by_content = dict(zip(digests, paths, strict=True))
+    missing = {digest: path for digest, path in by_content.items() if digest not in known}
+    if missing:
+        known |= dict(zip(missing, embed(list(missing.values())), strict=True))
+        with atomic_file(target) as draft, draft.open("wb") as stream:
+            np.savez(stream, digests=list(known), features=np.stack(list(known.values())))
+    return np.stack([known[digest] for digest in digests])
+
+
+def _digest(file: str) -> str:
+    """Of what is in a file; of its name where it cannot be read, which decoding will tell."""
+    try:
+        return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return file
+
+
+def _known_by(model: TrainedModels) -> str:
+    """What describes pictures, for caches."""
+    serving = model.serving
+    methods = {part.__name__: part.VERSION for part in (decoding, squares, backbones, embedder)}
+    return key(
+        methods
+        | {"backbone": BACKBONES.identity(serving.net.architecture)}
+        | libraries("torch", "torchvision", "pillow"),
+        network=state_digest(serving.net.state_dict()),
+        image_px=serving.image_px,
+        device=repr(model.category.device),
+    )
 
 
 def _require_known(catalogue: pd.DataFrame, model: TrainedModels) -> None:

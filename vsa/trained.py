@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,10 +14,12 @@ from vsa.embedding.describer import Describer, read_describer, write_describer
 from vsa.embedding.joint import JointNet
 from vsa.models.embedder import Embedder
 from vsa.ranking.serve import QualityRanker, read_ranker, write_ranker
-from vsa.runtime.device import Device
+from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.checked import check_manifest
+from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
 
-_CARD = "card.json"
+_CARD, _MODELS = "card.json", "models.json"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,34 @@ class TrainedModels:
     ranker: QualityRanker | None = None  # 3.3; None: pages stay in the order of appearance
     # what makes features, and how it looks at photos; None: the network, behind its own mask
     describer: Describer | None = None
+    notes: tuple[str, ...] = ()  # what whoever trusts them should know of how they were made
+
+    def save(self, folder: str | Path) -> Path:
+        """Keep the models in a folder, complete or not at all, in place of earlier ones.
+
+        Raises InputError for a folder that holds anything else, and networks of an open engine.
+        """
+        with atomic_dir(Path(folder), marker=_MODELS) as draft:
+            write_models(draft, self)
+            text = json.dumps({"notes": list(self.notes)}, indent=1)
+            (draft / _MODELS).write_text(text, encoding="utf-8")
+        return Path(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> TrainedModels:
+        """Models that were saved, or those of an engine; raises InputError where there are none."""
+        folder = settled(Path(folder))
+        if not (folder / "network").is_dir() or not (folder / "category").is_dir():
+            raise InputError(
+                "there are no trained models here",
+                cure="Name the folder of an engine, or one that model.save(...) made",
+                file=folder,
+            )
+        check_manifest(folder)
+        models = read_models(folder, pick_device())
+        card = next(folder / name for name in (_MODELS, _CARD) if (folder / name).is_file())
+        notes = json.loads(card.read_text(encoding="utf-8")).get("notes", [])
+        return replace(models, notes=tuple(notes))
 
     @property
     def serving(self) -> Describer:

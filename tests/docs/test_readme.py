@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from made_pictures import photo
@@ -62,10 +63,12 @@ def test_what_is_written_for_python_works(tmp_path, monkeypatch, capsys):
     paths = [Path(f"{number}.png") for number in range(300)]
     for number, path in enumerate(paths):
         photo(16, 16, seed=number).save(path)
-    names = {"photos": paths}
+    listing = {"image_id": "new", "product_id": "new", "category": "shirt"}
+    listing["path"] = str(paths[0].absolute())
+    names = {"photos": paths, "rows": pd.DataFrame([listing])}
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)
-    assert len(PYTHON) == 3
+    assert len(PYTHON) == 4
     assert names["answer"].results.shape[0] > 0
     assert names["ids"][:, 0].tolist() == [0, 1]
     assert len(names["index"]) == 299

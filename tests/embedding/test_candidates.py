@@ -1,5 +1,7 @@
 """Which describer is served."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -56,3 +58,40 @@ def test_a_jury_counts_identical_items_of_the_whole_catalogue(task):
     wrong = one_hot[(products[rows] + 1) % (offered.max() + 1)]
     assert jury.score(wrong, one_hot[offered]) < 0.5
     assert Validation(task, rows[:0]).score(one_hot[:0], one_hot[offered]) == 0
+
+
+def without_products(task):
+    known = task.queries.product_id.where(task.queries.split == "test")
+    return dataclasses.replace(task, queries=task.queries.assign(product_id=known))
+
+
+def test_where_products_are_not_known_held_out_clicks_judge(task):
+    hidden = without_products(task)
+    assert not hidden.knows_validation
+    assert not hidden.knows_training
+    assert len(hidden.rows("test")) == len(task.rows("test"))
+    jury = Validation.of(hidden)
+    assert jury.by_clicks
+    query, image = task.clicks
+    assert jury.rows.tolist() == [r for r in task.rows("val") if r in query]
+    assert jury.groups.tolist() == jury.rows.tolist()
+    clicked = {row: image[query == row] for row in jury.rows}
+    found = np.full((len(jury.rows), 5), -1)
+    for line, row in zip(found, jury.rows, strict=True):
+        line[: len(clicked[row])] = clicked[row][:5]
+    assert (jury.hits(found) == (found >= 0)).all()
+    assert jury.n_right.tolist() == [len(clicked[row]) for row in jury.rows]
+    np.testing.assert_allclose(jury.of_ranking(found), 1)
+
+
+def test_clicks_can_judge_beside_products(task):
+    products, clicks = Validation.of(task), Validation.of(task, by_clicks=True)
+    assert (products.by_clicks, clicks.by_clicks) == (False, True)
+    catalogue = np.eye(len(task.catalogue), dtype=np.float32)
+    query, image = task.clicks
+    photos = np.stack([catalogue[image[query == row]].sum(axis=0) for row in clicks.rows])
+    photos /= np.linalg.norm(photos, axis=1, keepdims=True)
+    assert clicks.score(photos, catalogue) == pytest.approx(1)
+    # the stray clicks that are in the log are wrong by products
+    judged = Validation(task, clicks.rows)
+    assert judged.score(photos, catalogue) < 1

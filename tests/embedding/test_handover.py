@@ -30,7 +30,8 @@ def run():
 @pytest.fixture
 def shop(task, monkeypatch):
     monkeypatch.setattr(prepare.embedding_task, "require_clicks", lambda *_: task.pages)
-    return SimpleNamespace(known_queries=task.queries, kept=task.catalogue, pvlog=None)
+    tables = dict.fromkeys(("known_queries", "clicked_queries"), task.queries)
+    return SimpleNamespace(**tables, kept=task.catalogue, pvlog=None)
 
 
 def publish(run, lab, tmp_path):

@@ -22,6 +22,7 @@ from vsa.embedding.candidates import (
     MASKED,
     PLAIN,
     PLAIN_OBJECT,
+    Validation,
 )
 from vsa.embedding.describer import describe_photos
 from vsa.embedding.extract import describe
@@ -31,6 +32,8 @@ from vsa.study.embedding.finished import FinishedJobs, gather
 from vsa.study.embedding.looks import (
     BOX_DIFFERENCES,
     BOXES,
+    BY_CLICKS,
+    CHOSEN,
     ON_VALIDATION,
     SERVED,
     WAY_DIFFERENCES,
@@ -195,6 +198,32 @@ def test_records_say_who_finds_what_and_which_is_served(finished, tmp_path):
     text = reading_of_looks(ledger, choice)
     assert f"The engine serves *{choice.name}*" in text
     assert "not compared" not in text
+    # beside it stands what the clicks of the same photos would have served
+    assert set(ledger.table(BY_CLICKS).index) == set(CANDIDATES)
+    by_products, by_clicks = ledger.table(CHOSEN).index
+    assert by_products == f"by products: {choice.name}"
+    name = by_clicks.removeprefix("by held-out clicks alone: ")
+    assert ledger.intervals(CHOSEN, "mAP")[by_clicks].value == pytest.approx(known[name].value)
+    assert f"Held-out clicks alone choose *{name}*" in text
+
+
+def test_where_no_product_is_known_clicks_serve(finished):
+    products = finished.task.queries.product_id.where(finished.task.queries.split == "test")
+    hidden = dataclasses.replace(
+        finished.task, queries=finished.task.queries.assign(product_id=products)
+    )
+    clicks = Validation.of(hidden)
+    assert clicks.by_clicks
+    assert clicks.rows.tolist() == finished.task.rows("val").tolist()  # so their answers fit
+    blind = FinishedJobs(hidden, finished.jobs, {})
+    ledger = Ledger.open(make_run("synthetic", "smoke", 0), "03_click_mined_training")
+    choice = record_looks(ledger, blind, 50, 0)
+    for name in CANDIDATES:
+        ranks = finished.jobs[name if name != MASKED else JOINT][0].judged["val"].ranks
+        expected = clicks.of_ranking(ranks[:, :20]).mean()
+        assert choice.table.loc[name, "mAP"] == pytest.approx(expected)
+    assert list(ledger.table(CHOSEN).index) == [f"by held-out clicks alone: {choice.name}"]
+    assert "products of validation photos are not known" in reading_of_looks(ledger, choice)
 
 
 def test_boxes_are_judged_by_true_ones_and_by_what_their_crops_find(lab, finished):

@@ -56,7 +56,7 @@ PLAIN = {
     },
     "embedding": {
         *("training_figure", "recall_figure", "differences_figure", "box_training_figure"),
-        *("looks_figure", "adaptation_figure", "lengths_figure"),
+        *("looks_figure", "adaptation_figure", "lengths_figure", "stray_clicks_figure"),
     },
     "end_to_end": {"funnel_plot", "waterfall_plot", "ablation_plot"},
     "index": {"recall_plot", "growth_plot", "similarity_plot", "codec_plot"},

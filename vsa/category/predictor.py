@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -64,6 +64,14 @@ class CategoryPredictor:
         """Category codes of the reference set, int64 (m,)."""
         named = pd.Categorical(self.reference.category, categories=self.categories)
         return named.codes.astype(np.int64)
+
+    def extended(self, reference: pd.DataFrame, features: np.ndarray) -> CategoryPredictor:
+        """The same with more references: id, path, category; features, float32 (n, d)."""
+        return replace(
+            self,
+            reference=pd.concat([self.reference, reference], ignore_index=True),
+            reference_features=np.concatenate([self.reference_features, features]),
+        )
 
     def predict(self, image: np.ndarray) -> CategoryPrediction:
         """Predict one image, uint8 (S, S, 3) with S = ``store_px``."""

@@ -9,7 +9,8 @@ weights. Power and number of steps are those that are best on validation photos.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,8 @@ def adapt(
     loss: str,
     seed: int,
     judge: Judge,
+    *,
+    starts: Mapping[float, Adaptation] | None = None,
 ) -> Adapted:
     """Learn a linear map of unit features from triplets; minutes of training become seconds.
 
@@ -65,13 +68,15 @@ def adapt(
     source : triplets, in rows of both.
     rows : of the queries that may be learned from, for the principal components.
     judge : function that maps features → the score of it on validation photos, higher is better.
+    starts : power → where to start, as of `principal_components`, of those rows of all views and
+        the whole catalogue by default.
     """
-    starts = _starts(
-        np.concatenate([*(view[rows] for view in views), catalogue]), settings.adapted_dim
-    )
+    if starts is None:
+        some = np.concatenate([*(view[rows] for view in views), catalogue])
+        starts = principal_components(some, settings.adapted_dim)
     scores = {power: judge(mapping(head)) for power, head in starts.items()}
     power = max(scores, key=lambda power: scores[power])
-    head, steps = starts[power], _Steps(views, catalogue, source, settings, seed)
+    head, steps = copy.deepcopy(starts[power]), _Steps(views, catalogue, source, settings, seed)
     average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(_DECAY))
     curve = [(p, 0, score) for p, score in scores.items()]
     best = (scores[power], 0, {k: v.clone() for k, v in head.state_dict().items()})
@@ -143,7 +148,7 @@ class _Steps:
             )
 
 
-def _starts(features: np.ndarray, dim: int) -> dict[float, Adaptation]:
+def principal_components(features: np.ndarray, dim: int) -> dict[float, Adaptation]:
     """Principal components of unit features (n, d), divided by their spread to each power."""
     dim = min(dim, *features.shape)
     middle = features.mean(axis=0)

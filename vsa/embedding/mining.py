@@ -213,17 +213,21 @@ class Mining:
 def mining_statistics(
     triplets: Triplets, query_products: np.ndarray, image_products: np.ndarray
 ) -> dict[str, float]:
-    """What the triplets are worth, judged by identities: counts, and shares in [0, 1]."""
+    """What the triplets are worth, judged by identities: counts, and shares in [0, 1].
+
+    Queries of unknown product (−1) count in no share; one of nothing is NaN.
+    """
     wanted = query_products[triplets.query]
-    row, column = np.nonzero(triplets.negatives >= 0)
+    row, column = np.nonzero((triplets.negatives >= 0) & (wanted >= 0)[:, None])
     hidden = image_products[triplets.negatives[row, column]] == wanted[row]
+    right = (image_products[triplets.positive] == wanted)[wanted >= 0]
     n_queries = len(np.unique(triplets.query))
     return {
         "queries": n_queries,
         "triplets": len(triplets),
         "triplets_per_query": len(triplets) / max(n_queries, 1),
-        "click_precision": float(np.mean(image_products[triplets.positive] == wanted)),
-        "false_negatives": float(np.mean(hidden)),
+        "click_precision": float(right.mean()) if len(right) else np.nan,
+        "false_negatives": float(hidden.mean()) if len(hidden) else np.nan,
     }
 
 

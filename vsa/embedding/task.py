@@ -30,19 +30,43 @@ from vsa.runtime.fingerprint import checksum
 class EmbeddingTask:
     """Tables, images and page views, all in rows of the same two tables."""
 
-    queries: pd.DataFrame  # schema QUERIES; every product known
+    queries: pd.DataFrame  # schema QUERIES; products may be known for test photos only
     catalogue: pd.DataFrame  # schema CATALOGUE, the images that selection kept
     images: Images
     pages: PageViews  # of the log, simulated or observed
     local: FeaturePair  # classical descriptors, for the distance that filters clicks
 
     def rows(self, split: str) -> np.ndarray:
-        """Query rows of a split; of val and test those only whose product is for sale."""
+        """Query rows of a split; of val and test those only whose product is for sale.
+
+        Where that is known of no validation photo, those of val that somebody clicked for.
+        """
+        if split == "val" and not self.knows_validation:
+            return _clicked_for("val", self.queries, self.pages)
         return rows_of(split, self.queries, self.catalogue)
 
     @cached_property
+    def knows_validation(self) -> bool:
+        """Whether products tell what is right for validation photos; clicks do otherwise."""
+        return bool(len(rows_of("val", self.queries, self.catalogue)))
+
+    @cached_property
+    def knows_training(self) -> bool:
+        """Whether any training photo shows a product of the catalogue that is known."""
+        train = self.queries.product_id[self.queries.split == "train"]
+        return bool(train.isin(self.catalogue.product_id).any())
+
+    @cached_property
+    def clicks(self) -> tuple[np.ndarray, np.ndarray]:
+        """What was clicked for whom, each pair once: rows of queries and of the catalogue."""
+        page, position = np.nonzero(self.pages.clicked)
+        pairs = np.stack([self.pages.query[page], self.pages.image[page, position]], axis=1)
+        query, image = np.unique(pairs, axis=0).T
+        return query, image
+
+    @cached_property
     def products(self) -> tuple[np.ndarray, np.ndarray]:
-        """Product codes, int64, of queries and of catalogue images."""
+        """Product codes, int64, of queries (−1: unknown) and of catalogue images."""
         return self._codes("product_id")
 
     @cached_property
@@ -104,8 +128,8 @@ def make_task(
 ) -> EmbeddingTask:
     """Check that there is something to learn and to judge; raises NotApplicable with the reason.
 
-    `queries` hold known products only, in the order of the images and of `local`; `splits` are
-    those that must have some.
+    `queries` are in the order of the images and of `local`, those without a known product among
+    them where the log was observed; `splits` are those that must have some.
     """
     pages = require_clicks(queries, catalogue, pvlog, splits)
     return EmbeddingTask(queries, catalogue, images, pages, local)
@@ -122,7 +146,10 @@ def require_clicks(
         raise NotApplicable("Click-mined training: products are not known.")
     pages = make_pages(pvlog, queries, catalogue)
     for split in splits:
-        if not len(rows_of(split, queries, catalogue)):
+        found = rows_of(split, queries, catalogue)
+        if split == "val" and not len(found):
+            found = _clicked_for(split, queries, pages)
+        if not len(found):
             raise NotApplicable(f"Click-mined training: no {split} query shows a product for sale.")
     if not pages.of(rows_of("train", queries, catalogue)).clicked.any():
         raise NotApplicable("Click-mined training: no training query was ever clicked for.")
@@ -137,10 +164,20 @@ def rows_of(split: str, queries: pd.DataFrame, catalogue: pd.DataFrame) -> np.nd
     return np.flatnonzero(chosen)
 
 
+def _clicked_for(split: str, queries: pd.DataFrame, pages: PageViews) -> np.ndarray:
+    """Query rows of a split with a click on some page."""
+    clicked = np.zeros(len(queries), bool)
+    clicked[pages.query[pages.clicked.any(axis=1)]] = True
+    return np.flatnonzero(clicked & (queries.split == split).to_numpy())
+
+
 def mine_clicks(
     task: EmbeddingTask, features: FeaturePair, seed: int, pages: PageViews | None = None
 ) -> Mining:
     """Triplets of the training clicks, filtered by thresholds that validation clicks choose.
+
+    Where products of validation photos are not known, nothing says which clicks are right, and
+    nothing is filtered.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ import pytest
 
 from vsa.runtime.errors import InputError
 from vsa.study.ledger.bootstrap import Interval
-from vsa.study.ledger.claims import judge, judge_all, load_claims
+from vsa.study.ledger.claims import judge, judge_all, load_claims, sentence
 from vsa.study.ledger.registry import METRICS, get_metric
 
 
@@ -94,3 +94,10 @@ def test_metrics_are_described_and_print():
         assert metric.direction in ("higher", "lower", "none")
         assert math.isclose(float(metric.text(3.0).replace(",", "")), 3.0)
     assert get_metric("images").text(1204) == "1,204"
+
+
+def test_what_stands_beside_a_claim_ends_its_sentence():
+    judged = judge("C2", Interval(0.2, 0.1, 0.3, 9), "Recall")
+    clean = "Of all clicks 80.0% show the identical item."
+    assert sentence(judged | {"beside": clean}, "laptop").endswith(f"Recall). {clean}")
+    assert sentence(judged | {"beside": ""}, "laptop") == sentence(judged, "laptop")

@@ -10,12 +10,14 @@ from vsa.study.catalogue.plots import (
 )
 from vsa.study.catalogue.prepare import open_shop, prepare_shop
 from vsa.study.catalogue.results import record_shop
+from vsa.study.catalogue.splits import declaration
 
 __all__ = [
     "CATALOGUE",
     "QUERIES",
     "check",
     "click_rate_figure",
+    "declaration",
     "duplicates_figure",
     "open_shop",
     "pairs_figure",

@@ -43,6 +43,18 @@ class Shop:
         return self.dataset.queries.dropna(subset="product_id").reset_index(drop=True)
 
     @cached_property
+    def clicked_queries(self) -> pd.DataFrame:
+        """The queries that click-mined training uses: those whose product is known.
+
+        And where clicks were observed, all that are not for testing: a click tells what it needs.
+        """
+        queries = self.dataset.queries
+        chosen = queries.product_id.notna()
+        if self.pvlog is not None and not self.pvlog_is_simulated:
+            chosen |= queries.split != "test"
+        return queries[chosen].reset_index(drop=True)
+
+    @cached_property
     def kept(self) -> pd.DataFrame:
         """The catalogue rows that selection kept."""
         ids = self.selection.image_id[self.selection.kept]

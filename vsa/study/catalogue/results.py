@@ -8,6 +8,7 @@ from vsa.category.task import make_task, require_labels
 from vsa.data.schema import SPLITS, Dataset
 from vsa.runtime.errors import NotApplicable
 from vsa.study.catalogue.prepare import Shop
+from vsa.study.catalogue.splits import count_splits, record_splits
 from vsa.study.figures.pictures import MAY_NOT
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.simulate.clicks import pvlog_statistics
@@ -34,6 +35,12 @@ def record_shop(ledger: Ledger, shop: Shop) -> None:
         )
     else:
         _record_clicks(ledger, shop)
+        known = dataset.queries[dataset.queries.split == "val"].product_id
+        if not known.isin(dataset.catalogue.product_id).any():
+            left_out.append(
+                "Choices by products, which are not known of validation photos: held-out clicks "
+                "choose what is served, and no click is filtered."
+            )
         if shop.pvlog_is_simulated:
             simulated.append(
                 "The click log: a weak engine lists results and a click model picks among them."
@@ -47,8 +54,12 @@ def record_shop(ledger: Ledger, shop: Shop) -> None:
         )
     if not dataset.may_show_pictures:
         left_out.append(f"Figures that hold pictures: {MAY_NOT}.")
+    splits = count_splits(shop)
+    record_splits(ledger, splits)
     ledger.dataset_card(
         {
+            "splits": splits.declared,
+            "shared": splits.shared,
             "title": dataset.title,
             "source": dataset.source,
             "licence": dataset.licence,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -17,6 +17,7 @@ from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.variants import registered, variants
 from vsa.study.figures.grids import DrawnBox, image_grid, image_rows
 from vsa.study.figures.style import GREY, PALETTE, STYLE, class_style, new_figure
+from vsa.study.ledger.bootstrap import Interval
 
 _LEARNED, _TRUE = PALETTE[1], PALETTE[5]
 _DECISIONS = {
@@ -29,10 +30,12 @@ _DECISIONS = {
 
 def mined_page_plot(page: MinedPage) -> Figure:
     """A query and the decisions of the filter; titles say too which images are identical."""
-    titles = [
-        f"{decision}\n{'identical' if same else 'another product'}"
-        for decision, same in zip(page.decisions, page.identical, strict=True)
-    ]
+    titles = page.decisions
+    if page.identical is not None:
+        titles = [
+            f"{decision}\n{'identical' if same else 'another product'}"
+            for decision, same in zip(page.decisions, page.identical, strict=True)
+        ]
     return image_grid(
         [page.query, *page.images],
         ["query", *titles],
@@ -181,4 +184,35 @@ def occlusion_plot(
     axes[0, 0].set_title("photo", fontsize=10, loc="left")
     figure.colorbar(colours, ax=axes, label="effect of covering, of the map's largest", shrink=0.7)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def stray_clicks_plot(
+    recall: Mapping[str, Mapping[float, Interval]],
+    precision: Mapping[str, Mapping[float, float]],
+    label: str,
+    title: str = "",
+) -> Figure:
+    """What is found after learning from more and more stray clicks, and how many are right.
+
+    `recall` and `precision` hold, by kind of clicks, a value for each rate of stray ones. Without
+    any it says so.
+    """
+    figure, (above, below) = new_figure(6.8, 5.6, 2, 1, sharex=True, height_ratios=[3, 2])
+    above.set(ylabel=label, title=title)
+    below.set(xlabel="rate of stray clicks", ylabel="click precision")
+    if not any(recall.values()):
+        text = "The clicks of this log cannot be simulated, or weights were not to be had."
+        above.text(0.5, 0.5, text, ha="center", transform=above.transAxes)
+        return figure
+    for i, (kind, curve) in enumerate(recall.items()):
+        rates, style = list(curve), class_style(i)
+        above.plot(rates, [at.value for at in curve.values()], label=kind, markersize=7, **style)
+        low, high = ([getattr(at, end) for at in curve.values()] for end in ("low", "high"))
+        above.fill_between(rates, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        shares = precision[kind]
+        below.plot(list(shares), list(shares.values()), label=kind, markersize=7, **style)
+    below.set_ylim(None, 1.02)
+    above.legend()
     return figure

@@ -30,7 +30,7 @@ class MinedPage:
     query: np.ndarray  # uint8 (S, S, 3)
     images: np.ndarray  # uint8 (n, S, S, 3)
     decisions: list[str]  # click kept, click dropped, non-click removed, negative
-    identical: np.ndarray  # bool (n,)
+    identical: np.ndarray | None  # bool (n,); None where the query's product is not known
 
 
 def mined_page(lab: EmbeddingLab, n_each: int = 3) -> MinedPage:
@@ -57,7 +57,7 @@ def mined_page(lab: EmbeddingLab, n_each: int = 3) -> MinedPage:
         np.array(task.images.queries[query]),
         np.array(task.images.catalogue[rows]),
         list(images.values()),
-        offered[rows] == products[query],
+        offered[rows] == products[query] if products[query] >= 0 else None,
     )
 
 

@@ -77,6 +77,7 @@ from vsa.study.embedding.variants import (
     JOINT,
     LOOKS,
     NEED_BOXES,
+    NEED_PRODUCTS,
     NEED_SIMULATION,
     OTHER_MASKS,
     SUPERVISED,
@@ -239,10 +240,13 @@ class EmbeddingLab:
         return bool(start) and self.is_done(start) and HALF in read_card(self.path(start))
 
     def is_possible(self, name: str) -> bool:
-        """Whether the data allow that job: some need true boxes, some a simulated log."""
+        """Whether the data allow that job: it may need true boxes, products, a simulated log."""
         lacks_boxes = name in NEED_BOXES and self.task.boxes is None
         lacks_log = name in NEED_SIMULATION and self.relog is None
-        return not (lacks_boxes or lacks_log or (name in LOOKS and self.files is None))
+        lacks_products = name in NEED_PRODUCTS and not self.task.knows_training
+        return not (
+            lacks_boxes or lacks_log or lacks_products or (name in LOOKS and self.files is None)
+        )
 
     def is_done(self, name: str) -> bool:
         """Whether that job is on disk."""

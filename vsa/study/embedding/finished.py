@@ -111,7 +111,10 @@ def gather(labs: list[EmbeddingLab]) -> FinishedJobs:
     for name in in_study():
         for lab in labs:
             if not lab.is_possible(name):
-                left_out[name] = "the data have no true boxes, or their log cannot be simulated"
+                left_out[name] = (
+                    "the data have no true boxes or no products of training photos, or their log "
+                    "cannot be simulated"
+                )
                 continue
             try:
                 if (found := _read(lab, name)) is not None:

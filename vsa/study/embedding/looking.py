@@ -216,8 +216,8 @@ class Looking:
         task, s = lab.task, lab.settings
         views = [self.photos("plain", how) for how in (WHOLE, CROP)]
         source = from_clicks(lab.mining().filtered, len(task.queries), len(task.catalogue))
-        val, offered = task.rows("val"), self.catalogue
-        jury = Validation(task, val)
+        jury, offered = Validation.of(task), self.catalogue
+        val = jury.rows
 
         def judge(to: Callable[[np.ndarray], np.ndarray]) -> float:
             return float(np.mean([jury.score(to(view[val]), to(offered)) for view in views]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from vsa.embedding.candidates import (
@@ -12,6 +14,7 @@ from vsa.embedding.candidates import (
     PLAIN_CROP,
     PLAIN_OBJECT,
     Choice,
+    Validation,
     choose,
 )
 from vsa.embedding.describer import Lead
@@ -32,6 +35,8 @@ from vsa.study.ledger.sentences import bullets
 
 WAYS, WAY_DIFFERENCES = "ways of looking", "ways of looking: differences"
 ON_VALIDATION, SERVED = "candidates on validation photos", "what the engine serves"
+BY_CLICKS, CHOSEN = "candidates by held-out clicks", "chosen by whom, on test photos"
+_IDENTITIES, _CLICKS = "by products", "by held-out clicks alone"
 KS = (1, 5, 20)
 BOXES, BOX_DIFFERENCES = "boxes on photographs", "boxes on photographs: differences"
 _BOXES = {  # what finds the box → the job of the plain network that looks at it again
@@ -44,6 +49,8 @@ _BOXES = {  # what finds the box → the job of the plain network that looks at 
     "localiser, from box labels": SUPERVISED,
     "true box": TRUE_CROPS[0],
 }
+_N_PUBLISHED = 20  # rows that a published job keeps of what was found, as a rule
+RECALL = "Identical Recall@1"
 _OF_JOINT = {"joint, whole photo": WHOLE_IMAGE, MASKED: JOINT}  # variants of other sections
 _PAIRS = {
     **{
@@ -82,15 +89,29 @@ _BOX_PAIRS = {
 
 def choose_candidate(finished: FinishedJobs, seed: int) -> Choice:
     """The describer to serve, by validation photos, of those candidates that are there."""
-    wanted, offered = finished.task.products
-    rows = finished.task.rows("val")
-    n_identical = (offered[None] == wanted[rows][:, None]).sum(axis=1)
-    precisions = {
-        name: precision_of(finished.jobs[_job(name)][seed].judged["val"], n_identical)
+    return _choose(finished, seed, Validation.of(finished.task))
+
+
+def _choose(finished: FinishedJobs, seed: int, jury: Validation) -> Choice:
+    """The describer that a jury chooses, of what the jobs of a seed found for its photos.
+
+    Published jobs keep all hits, and the first rows that were found only.
+    """
+    of_jury = np.isin(finished.task.rows("val"), jury.rows)
+    judged = {
+        name: finished.jobs[_job(name)][seed].judged["val"]
         for name in CANDIDATES
         if _job(name) in finished
     }
-    return choose(precisions, wanted[rows])
+    n_found = min((one.ranks.shape[1] for one in judged.values()), default=0)
+    n_found = min(n_found, _N_PUBLISHED)
+    precisions = {
+        name: jury.of_ranking(one.ranks[of_jury, :n_found])
+        if jury.by_clicks
+        else precision_of(one, jury.n_right)
+        for name, one in judged.items()
+    }
+    return choose(precisions, jury.groups)
 
 
 def record_looks(ledger: Ledger, finished: FinishedJobs, n_resamples: int, seed: int) -> Choice:
@@ -131,6 +152,7 @@ def record_looks(ledger: Ledger, finished: FinishedJobs, n_resamples: int, seed:
         ledger.record(ON_VALIDATION, str(name), "standard error", float(row["standard error"]))
         if name == choice.name:
             ledger.record(SERVED, choice.name, "mAP", float(row["mAP"]))
+    _record_choices(ledger, finished, choice, mean, difference)
     return choice
 
 
@@ -185,6 +207,39 @@ def lead_of(finished: FinishedJobs, name: str, n_resamples: int, seed: int) -> L
     return Lead("mAP", found.value, found.low, found.high, found.n)
 
 
+def _record_choices(
+    ledger: Ledger,
+    finished: FinishedJobs,
+    choice: Choice,
+    mean: Callable[[np.ndarray], Interval],
+    difference: Callable[[np.ndarray, np.ndarray], Interval],
+) -> None:
+    """What held-out clicks of the same validation photos would have served, and how it does."""
+    jury = Validation.of(finished.task, by_clicks=True)
+    by_clicks = _choose(finished, min(finished.seeds(JOINT)), jury)
+    for name, row in by_clicks.table.iterrows():
+        for metric in ("mAP", "behind the best", "standard error"):
+            ledger.record(BY_CLICKS, str(name), metric, float(row[metric]))
+    chosen = {_CLICKS: by_clicks.name}
+    if finished.task.knows_validation:
+        chosen = {_IDENTITIES: choice.name} | chosen
+    found = {}
+    for who, name in chosen.items():
+        job = _job(name)
+        if job not in finished:
+            return  # no candidate was there to choose
+        seeds, variant = finished.seeds(job), f"{who}: {name}"
+        found[who] = finished.recall(job, seeds), finished.average_precision(job, seeds), seeds
+        ledger.record(CHOSEN, variant, RECALL, mean(found[who][0]), seeds=seeds)
+        ledger.record(CHOSEN, variant, "mAP", mean(found[who][1]), seeds=seeds)
+    if len(set(chosen.values())) == 2:
+        jobs = [_job(name) for name in chosen.values()]
+        seeds = finished.seeds(*jobs)
+        a, b = (finished.average_precision(job, seeds) for job in reversed(jobs))
+        text = f"{_CLICKS} − {_IDENTITIES}"
+        ledger.record(WAY_DIFFERENCES, text, "mAP difference", difference(a, b), seeds=seeds)
+
+
 def reading_of_looks(ledger: Ledger, choice: Choice) -> str:
     """What made the difference, in sentences of Markdown that the intervals bear out."""
     metric = "mAP difference"
@@ -194,8 +249,27 @@ def reading_of_looks(ledger: Ledger, choice: Choice) -> str:
         if text in ledger.intervals(WAY_DIFFERENCES, metric)
     ]
     return bullets(
-        [*lines, f"The engine serves *{choice.name}*: the simplest within one standard error."]
+        [
+            *lines,
+            f"The engine serves *{choice.name}*: the simplest within one standard error.",
+            _reading_of_choices(ledger),
+        ]
     )
+
+
+def _reading_of_choices(ledger: Ledger) -> str:
+    """What a shop would have served that knows no product of its photos, but its own clicks."""
+    chosen = dict(name.split(": ", 1) for name in ledger.intervals(CHOSEN, "mAP"))
+    if _CLICKS not in chosen:
+        return "No click of a validation photo was there to choose by."
+    told = f"Held-out clicks alone choose *{chosen[_CLICKS]}*"
+    if _IDENTITIES not in chosen:
+        return f"{told}, which is what is served: products of validation photos are not known."
+    if chosen[_IDENTITIES] == chosen[_CLICKS]:
+        return f"{told}, as products do."
+    text = f"{_CLICKS} − {_IDENTITIES}"
+    who = f"{chosen[_CLICKS]}, chosen by clicks", f"{chosen[_IDENTITIES]}, chosen by products"
+    return f"{told}. " + ledger.compare(WAY_DIFFERENCES, text, "mAP difference", *who)
 
 
 def _job(name: str) -> str:

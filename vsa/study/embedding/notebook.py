@@ -8,9 +8,11 @@ from vsa.embedding.losses import l2, per_query
 from vsa.embedding.mining import RawTriplets
 from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
+from vsa.study.catalogue.splits import declaration
 from vsa.study.embedding.examples import category_net, domain_sample
 from vsa.study.embedding.finished import gather, judged_test
 from vsa.study.embedding.lengths import reading_of_lengths, record_lengths
+from vsa.study.embedding.linear_results import record_linear
 from vsa.study.embedding.looks import (
     reading_of_boxes,
     reading_of_looks,
@@ -32,6 +34,7 @@ from vsa.study.embedding.plots import (
     occlusion_figure,
     plane_of,
     recall_figure,
+    stray_clicks_figure,
     training_figure,
     worse_figure,
 )
@@ -54,6 +57,7 @@ __all__ = [
     "box_training_figure",
     "boxes_figure",
     "category_net",
+    "declaration",
     "differences_figure",
     "domain_sample",
     "gather",
@@ -79,8 +83,10 @@ __all__ = [
     "record",
     "record_boxes",
     "record_lengths",
+    "record_linear",
     "record_looks",
     "soft_mask",
+    "stray_clicks_figure",
     "training_figure",
     "worse_figure",
 ]

@@ -17,6 +17,7 @@ from vsa.study.embedding.drawing import (
     mined_page_plot,
     occlusion_plot,
     result_plot,
+    stray_clicks_plot,
     training_plot,
 )
 from vsa.study.embedding.examples import (
@@ -30,8 +31,9 @@ from vsa.study.embedding.examples import (
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.lengths import LEARNING_CURVE
+from vsa.study.embedding.linear_results import sweep_curves
 from vsa.study.embedding.looks import WAYS
-from vsa.study.embedding.results import RECALL
+from vsa.study.embedding.results import RECALL, click_precision
 from vsa.study.embedding.variants import (
     CATEGORY,
     CATEGORY_TRIPLETS,
@@ -81,7 +83,7 @@ def recall_figure(ledger: Ledger) -> HouseFigure:
         interval_plot(recall, RECALL, title=title),
         "embedding_recall",
         "Identical Recall@1 of every variant with 95 % intervals.",
-        "Identical Recall@1 over the whole catalogue.",
+        f"Identical Recall@1 over the whole catalogue. {click_precision(ledger)}".strip(),
     )
 
 
@@ -92,7 +94,8 @@ def differences_figure(ledger: Ledger) -> HouseFigure:
         interval_plot(differences, f"difference in {RECALL}", 0, "What each idea adds"),
         "embedding_differences",
         "Paired differences in Identical Recall@1 between variants, with 95 % intervals.",
-        "Paired differences in Identical Recall@1; the bootstrap resamples products and seeds.",
+        "Paired differences in Identical Recall@1; the bootstrap resamples products and seeds. "
+        f"{click_precision(ledger)}".strip(),
     )
 
 
@@ -217,6 +220,19 @@ def adaptation_figure(finished: FinishedJobs) -> HouseFigure:
         "mAP on validation photos against steps of the linear adaptation, one line per seed.",
         "mAP on validation photos, mean of whole photos and learned crops. At step 0: principal "
         "components by their power; the ring marks what was kept.",
+    )
+
+
+def stray_clicks_figure(ledger: Ledger) -> HouseFigure:
+    """From how much noise on the filter pays."""
+    title = "From how much noise on does the filter pay?"
+    return worded(
+        stray_clicks_plot(*sweep_curves(ledger, "mAP"), "mAP", title),
+        "stray_clicks",
+        "mAP after learning from raw and from filtered clicks, and the share of clicks that are "
+        "right, against the rate of stray clicks.",
+        "Above: mAP on test photos of a linear map learned from raw and from filtered clicks, with "
+        "95 % intervals. Below: the share of these clicks that show the identical item.",
     )
 
 

@@ -43,7 +43,7 @@ from vsa.trained import read_network, write_network
 def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
     """What click-mined training learns from; raises NotApplicable where there is nothing."""
     dataset, size_px = shop.dataset, run.settings.embedding.image_px
-    queries = shop.known_queries
+    queries = shop.clicked_queries
     cache = run.artifacts / "images"
     squares, local = [], []
     for table in (queries, shop.kept):
@@ -167,7 +167,7 @@ def open_plain_hits(run: Run, shop: Shop) -> np.ndarray | None:
 
 
 def _published(run: Run, shop: Shop) -> Path:
-    embedding_task.require_clicks(shop.known_queries, shop.kept, shop.pvlog)
+    embedding_task.require_clicks(shop.clicked_queries, shop.kept, shop.pvlog)
     executed = run.artifacts / "notebooks" / "03_click_mined_training.ipynb"
     if executed.is_file() and not settled(network_folder(run)).is_dir():
         raise NotApplicable("There are no features: click-mined training was left out.")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from vsa.embedding.extract import describe
 from vsa.embedding.mining import Triplets, mining_statistics
+from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
 from vsa.study.embedding.baselines import HISTOGRAM, IMAGENET
 from vsa.study.embedding.detector import detect
@@ -154,6 +155,20 @@ def record(
     writer.speed(labs[0])
 
 
+def click_precision(ledger: Ledger) -> str:
+    """How clean the clicks are that claims on clicks rest on, in a sentence; "" if unknown."""
+    shares = {}
+    for kind in ("raw clicks", "after the filter"):
+        try:
+            shares[kind] = ledger.value(ledger.section, "mining", kind, "click precision")
+        except InputError:
+            return ""
+    return (
+        f"Of all clicks {shares['raw clicks']:.1%} show the identical item, of those after the "
+        f"filter {shares['after the filter']:.1%}."
+    )
+
+
 def comparisons() -> dict[str, tuple[str, str]]:
     mine = {f"{v.name} − the paper's loss": (v.name, PER_QUERY) for v in registered()}
     return COMPARISONS | mine
@@ -181,7 +196,9 @@ class _Results:
     ) -> None:
         """Judge a claim; one without a single effect is left open, as in a run without its data."""
         if effects:
-            self.ledger.claim(judge_all(claim, effects, unit, evidence, lacks=lacks))
+            judged = judge_all(claim, effects, unit, evidence, lacks=lacks)
+            beside = click_precision(self.ledger) if claim in _CLAIMS else ""
+            self.ledger.claim(judged | {"beside": beside})
 
     def mean(self, values: np.ndarray) -> Interval:
         return mean_interval(values, self.n_resamples, self.seed, groups=self.finished.groups)
@@ -213,6 +230,8 @@ class _Results:
             statistics = pd.DataFrame([mining_statistics(t, *products) for t in found]).mean()
             for key, metric in names.items():
                 value = statistics[key]
+                if not np.isfinite(value):
+                    continue  # products of training photos are not known
                 whole = round(value) if metric in ("queries", "triplets") else float(value)
                 self.ledger.record("mining", kind, metric, whole, seeds=len(mined))
         for lab, m in zip(labs, mined, strict=True):

@@ -199,6 +199,9 @@ NEED_BOXES = (
 )  # to learn from, or to be judged by alone
 LENGTHS = {v.name: v.times_steps for v in (*_LENGTHS, Variant(PER_QUERY))}  # name → factor
 AXES = tuple(dict.fromkeys(v.axis for v in _SENSITIVITY))  # of the sensitivity variants
+NEED_PRODUCTS = tuple(
+    v.name for v in (*_NOTEBOOK, *_SENSITIVITY) if v.source == "identities"
+)  # of training photos
 NEED_SIMULATION = tuple(v.name for v in _SENSITIVITY if v.noise_click_rate is not None)
 
 

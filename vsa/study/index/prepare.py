@@ -82,7 +82,7 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
     net, size_px = describer.net, describer.image_px
     locator, locator_px = open_network(run, shop)
     dataset, cache, device = shop.dataset, run.artifacts / "images", pick_device()
-    catalogue, queries = dataset.catalogue, shop.known_queries
+    catalogue, queries = dataset.catalogue, shop.clicked_queries
     rests_on = {
         "backbones": backbones.VERSION,
         "backbone": BACKBONES.identity(net.architecture),
@@ -124,6 +124,8 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
     asking, offered = np.split(codes.astype(np.int64), [len(queries)])
     before = (queries.split == "test") & queries.product_id.isin(catalogue.product_id)
     chosen = {split: rows_of(split, queries, shop.kept) for split in ("val", "test")}
+    if not len(chosen["val"]):  # their products are not known: they still say what is asked
+        chosen["val"] = np.flatnonzero(queries.split == "val")
     asked = {}
     for split, rows in (chosen | {"unselected": np.flatnonzero(before)}).items():
         photos = queries.iloc[rows]

@@ -115,7 +115,10 @@ def shown_verdict(claim: Mapping[str, Any], profile: str) -> str:
 
 
 def sentence(claim: Mapping[str, Any], profile: str) -> str:
-    """A claim in a sentence of Markdown: `shown_verdict`, effects with intervals, what it lacks."""
+    """A claim in a sentence of Markdown: `shown_verdict`, effects with intervals, what it lacks.
+
+    And what stands beside it, such as how clean the clicks are.
+    """
     effects = "; ".join(
         f"{name or 'effect'} {part['effect']:+.3f} [{part['ci_low']:+.3f}, {part['ci_high']:+.3f}]"
         for name, part in claim["effects"].items()
@@ -123,7 +126,8 @@ def sentence(claim: Mapping[str, Any], profile: str) -> str:
     statement = claim["statement"].rstrip(".")
     lacks = f" Lacking: {', '.join(claim['lacks'])}." if claim["lacks"] else ""
     verdict = shown_verdict(claim, profile)
-    return f"**{claim['id']} {verdict}**: {statement} ({effects} {claim['unit']}).{lacks}"
+    beside = f" {claim['beside']}" if claim.get("beside") else ""
+    return f"**{claim['id']} {verdict}**: {statement} ({effects} {claim['unit']}).{lacks}{beside}"
 
 
 def verdict_of(

@@ -159,10 +159,13 @@ class Ledger:
         """Facts of the data set for the report, kept with the run.
 
         Keys: ``title``, ``source``, ``licence`` (texts), ``simulated`` and ``left_out``
-        (sentences: what was not observed, which experiments the data do not allow), and
-        ``rejected`` (number of images by reason); each may be missing.
+        (sentences: what was not observed, which experiments the data do not allow), ``splits``
+        and ``shared`` (texts: what training sees of test products, and that products are in
+        several splits, if they are), and ``rejected`` (number of images by reason); each may be
+        missing.
         """
         unknown = set(card) - {"title", "source", "licence", "simulated", "left_out", "rejected"}
+        unknown -= {"splits", "shared"}
         if unknown:
             raise ValueError(f"unknown facts {sorted(unknown)}")
         self._card = {
@@ -171,6 +174,12 @@ class Ledger:
             "left_out": list(card.get("left_out", ())),
             "rejected": {str(k): int(v) for k, v in dict(card.get("rejected", {})).items()},
         }
+
+    @property
+    def shared_products(self) -> str:
+        """That training and test photos show the same products; "" where they do not."""
+        card = self._card or self._others()["run"].get("dataset_card", {})
+        return str(card.get("shared", ""))
 
     def value(self, section: str, experiment: str, variant: str, metric: str) -> float:
         """A recorded number, of this section or of one saved before."""

@@ -12,6 +12,7 @@ from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.registry import get_metric
 
 _ABSENT = "(not measured in this run)"
+_OF_PRODUCTS = ("Identical Recall", "mAP")  # metrics that ask for the very product
 _SCROLLS = '<div style="overflow-x: auto">'
 _TABLE = '<table style="margin-left: 0">'
 _ONE_LINE = "white-space: nowrap"  # per cell: Jupyter's own style of cells lets them wrap
@@ -58,13 +59,16 @@ class Tables:
     """One table below the other; a notebook shows them as HTML, a terminal as text."""
 
     parts: tuple[Table, ...]
+    declared: str = ""  # a sentence that stands above them
 
     def __repr__(self) -> str:
-        text = "\n\n".join(map(str, self.parts))
+        text = "\n\n".join([self.declared, *map(str, self.parts)][not self.declared :])
         return f"{text}\n\n* the best of its metric" if self._are_marked else text
 
     def _repr_html_(self) -> str:
         html = "\n".join(part.html() for part in self.parts)
+        if self.declared:
+            html = f"<p><small>{escape(self.declared)}</small></p>\n{html}"
         note = "<p><small><b>Bold</b>: the best of its metric.</small></p>"
         return f"{html}\n{note}" if self._are_marked else html
 
@@ -83,9 +87,13 @@ def tables(ledger: Ledger, *experiments: str, mark: bool = True) -> Tables:
 
     The best value of each metric, by the registry's direction and as printed, is marked: bold, or
     by a star. Rows that are differences or ratios of two methods are not ranked; `mark` is False
-    where rows are no rivals either, such as stages or seeds.
+    where rows are no rivals either, such as stages or seeds. Where recall is among them, and
+    products of training photos are tested, that is declared above them.
     """
-    return Tables(tuple(_table(ledger, experiment, mark) for experiment in experiments))
+    parts = tuple(_table(ledger, experiment, mark) for experiment in experiments)
+    headings = [f"{part.title} {' '.join(map(str, part.cells.columns))}" for part in parts]
+    shows_recall = any(name in heading for heading in headings for name in _OF_PRODUCTS)
+    return Tables(parts, ledger.shared_products if shows_recall else "")
 
 
 def _table(ledger: Ledger, experiment: str, mark: bool) -> Table:

@@ -32,6 +32,7 @@ from vsa.study.settings import Change, write_changes
 
 SYMBOLS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "○", NOT_JUDGED: "–"}
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
+_TELLS_SPLITS = ("03_click_mined_training",)  # sections whose method says what training sees
 _CURE = "Run `make reproduce` first"
 
 
@@ -92,6 +93,7 @@ def claim_content(claim: dict[str, Any], profile: str) -> dict[str, Any]:
         **claim,
         "verdict": verdict,
         "symbol": SYMBOLS[verdict],
+        "beside": claim.get("beside", ""),
         "effect_text": effect_text(claim),
         "effect_texts": {name: effect_text(effect) for name, effect in claim["effects"].items()},
         "threshold_text": f"{claim['threshold']:+g}" if claim["threshold"] else "",
@@ -147,6 +149,7 @@ def _section(
         "title": SECTIONS[name].title,
         "paper_section": SECTIONS[name].paper_section,
         "method": SECTIONS[name].method,
+        "tells_splits": name in _TELLS_SPLITS,
         "tables": [
             _table(experiment, [r for r in records if r["experiment"] == experiment])
             for experiment in experiments
