@@ -22,10 +22,11 @@ from torch import nn
 from vsa.category.predictor import save_predictor
 from vsa.data.decoding import ImageError, decode
 from vsa.data.images import load_image
-from vsa.embedding.boxes import LocalFeatures, Objectness
+from vsa.embedding.boxes import Objectness
 from vsa.embedding.describer import Describer
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import FeatureNet, JointNet
+from vsa.embedding.local import LocalFeatures
 from vsa.engine import STAGES, Stages, VisualSearch, likely_categories
 from vsa.offline import write_engine
 from vsa.ranking.segments import Segments

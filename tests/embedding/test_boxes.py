@@ -8,16 +8,15 @@ import torch
 from PIL import Image
 
 from vsa.embedding.boxes import (
-    LocalFeatures,
     Objectness,
     before_ground,
     best_boxes,
-    first_centre,
     learn_from_boxes,
     learn_from_clicks,
     read_objectness,
     write_objectness,
 )
+from vsa.embedding.local import LocalFeatures, first_centre
 from vsa.metrics import box_iou
 from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError

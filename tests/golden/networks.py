@@ -26,7 +26,7 @@ from vsa.category.model import CategoryNet, predict
 from vsa.data import crops, decoding, descriptors
 from vsa.data import images as squares
 from vsa.embedding import boxes as located
-from vsa.embedding import extract, joint
+from vsa.embedding import extract, joint, local
 from vsa.embedding.joint import JointNet, soft_mask
 from vsa.models import backbones, embedder
 from vsa.models.backbones import make_backbone, make_trunk
@@ -68,8 +68,8 @@ def photographs() -> dict[str, bytes]:
 
 @method("objectness", located, TRAINING)
 def objectness() -> Numbers:
-    net = with_weights(located.LocalFeatures(ARCHITECTURE)).eval()
-    maps = located.local_features(net, pictures(2, 64), CPU)
+    net = with_weights(local.LocalFeatures(ARCHITECTURE)).eval()
+    maps = local.local_features(net, pictures(2, 64), CPU)
     photos, clicked = np.abs(uniform(6, 8, 8, 5)), np.abs(uniform(4, 8, 8, 5, seed=1))
     clicked[:, 2:6, 2:6, 0] += 1
     photos[:, 1:5, 2:7, 0] += 0.5
@@ -77,7 +77,7 @@ def objectness() -> Numbers:
     by_clicks = located.learn_from_clicks(photos, clicked, np.arange(4) + 1, 0.25)
     return {
         "maps": maps.mean(axis=(1, 2))[:, ::16],
-        "first centre": located.first_centre(net, CPU),
+        "first centre": local.first_centre(net, CPU),
         "goods": located.before_ground(clicked).mean(axis=(1, 2)),
         "score by clicks": by_clicks,
         "score by boxes": located.learn_from_boxes(photos, drawn, 0.25),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vsa.embedding.boxes import best_boxes, first_centre, local_features, pretrained_features
+from vsa.embedding.boxes import best_boxes
+from vsa.embedding.local import first_centre, local_features, pretrained_features
 from vsa.runtime.device import Device
 
 _STRIDE = 32  # of the last map, which the feature is the mean of

@@ -24,7 +24,7 @@ from vsa.embedding import adapt as adaptation
 from vsa.embedding import boxes as objectness
 from vsa.embedding import mining, triplets
 from vsa.embedding.adapt import Adapted, adapt, mapping
-from vsa.embedding.boxes import Objectness, learn_objectness, pretrained_features
+from vsa.embedding.boxes import Objectness, learn_objectness
 from vsa.embedding.candidates import (
     ADAPTED,
     ADAPTED_OBJECT,
@@ -36,6 +36,7 @@ from vsa.embedding.candidates import (
 from vsa.embedding.describer import Describer, Look, adapted, describe_photos, plain
 from vsa.embedding.extract import FULL_BOX, describe, locate
 from vsa.embedding.joint import Adaptation
+from vsa.embedding.local import pretrained_features
 from vsa.embedding.losses import LOSSES, PAPER
 from vsa.embedding.triplets import from_clicks
 from vsa.models.backbones import weights_key
