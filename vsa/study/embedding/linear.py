@@ -36,7 +36,7 @@ from vsa.study.embedding.looking import WHOLE
 from vsa.study.settings import EmbeddingStudySettings
 
 VERSION = 1
-STRAY_RATES = (0.0, 0.02, 0.06, 0.12, 0.2, 0.5)  # P(click | examined, another product)
+STRAY_RATES = (0.0, 0.02, 0.06, 0.12, 0.2)  # P(click | examined, another product)
 _LEAST_STEPS = 8  # else half of those of the adaptation that may be served
 
 
