@@ -41,7 +41,7 @@ def record_folds(ledger: Ledger, lab: EmbeddingLab, n_resamples: int) -> str:
     groups = products[study.rows]
     n_identical = (offered[None] == groups[:, None]).sum(axis=1)
     same = np.ones(len(groups), bool)
-    values = {
+    values: dict[str, dict[str, np.ndarray]] = {
         name: {
             RECALL: identical_recall_at_k(found, same, 1),
             "mAP": average_precision(found, same, n_identical),

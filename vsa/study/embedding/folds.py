@@ -47,6 +47,7 @@ from vsa.study.embedding.variants import TRUE_CROPS
 
 VERSION = 1
 N_FOLDS = 5
+_LEAST_PRODUCTS = 50
 
 
 @dataclass
@@ -61,10 +62,11 @@ class FoldStudy:
 
     @cached_property
     def is_possible(self) -> bool:
-        """Whether products part the splits already, so that folds ask the same question."""
-        queries = self.task.queries
-        known = queries.product_id.notna().all()
-        return bool(known and queries.groupby("product_id").split.nunique().max() == 1)
+        """Whether products part the splits already, and are enough to be parted once more."""
+        of_product = self.task.queries.groupby("product_id", dropna=False)
+        is_known = self.task.queries.product_id.notna().all()
+        are_apart = of_product.split.nunique().max() == 1
+        return bool(is_known and are_apart and of_product.ngroups >= _LEAST_PRODUCTS)
 
     @cached_property
     def folds(self) -> np.ndarray:
@@ -136,9 +138,7 @@ class FoldStudy:
         hits: np.ndarray = offered[near] == wanted[rows][:, None]
         return hits
 
-    def _adapt(
-        self, task: EmbeddingTask, photos: np.ndarray
-    ) -> Callable[[np.ndarray], np.ndarray]:
+    def _adapt(self, task: EmbeddingTask, photos: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """Learned from whole photos of the learning folds; the choosing fold judges."""
         lab, catalogue = self.lab, self.lab.looking.catalogue
         mined = mine_clicks(task, (photos, catalogue), lab.seed)

@@ -24,9 +24,10 @@ RECALL = "Identical Recall@1"
 METRICS = (RECALL, "mAP")
 
 
-def record_linear(ledger: Ledger, labs: list[EmbeddingLab], n_resamples: int) -> str:
+def record_linear(ledger: Ledger, lab: EmbeddingLab, n_resamples: int) -> str:
     """Record both questions, as far as data and weights allow; sentences of what was found."""
-    study = LinearStudy(labs[0], [lab.seed for lab in labs])
+    seeds = range(lab.seed, lab.seed + lab.settings.n_study_seeds)
+    study = LinearStudy(lab, seeds)
     writer = _Writer(ledger, study, n_resamples)
     told = []
     for ask in (writer.sweep, writer.control):

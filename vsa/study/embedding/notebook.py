@@ -11,6 +11,7 @@ from vsa.study.catalogue.prepare import open_shop
 from vsa.study.catalogue.splits import declaration
 from vsa.study.embedding.examples import category_net, domain_sample
 from vsa.study.embedding.finished import gather, judged_test
+from vsa.study.embedding.fold_results import record_folds
 from vsa.study.embedding.lengths import reading_of_lengths, record_lengths
 from vsa.study.embedding.linear_results import record_linear
 from vsa.study.embedding.looks import (
@@ -82,6 +83,7 @@ __all__ = [
     "recall_figure",
     "record",
     "record_boxes",
+    "record_folds",
     "record_lengths",
     "record_linear",
     "record_looks",

@@ -124,6 +124,7 @@ _METRICS = [
         "Identical Recall@1 of the first over the second's, over the same queries",
         ".2f",
     ),
+    Metric("mAP ratio", "", "higher", "mAP of the first over the second's, same queries", ".2f"),
     Metric(
         "share of the distance",
         "",
