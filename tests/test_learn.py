@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -102,6 +103,44 @@ def test_a_shop_of_one_category_cannot_teach_it(clicked):
     )
     with pytest.raises(InputError, match="there is one category only"):
         vsa.train(one, **USUAL)
+
+
+def some_of(shop, photos, pictures):
+    """The shop with those of its photos and catalogue pictures only, and clicks of its own."""
+    few = dataclasses.replace(
+        shop,
+        queries=shop.queries[photos].reset_index(drop=True),
+        catalogue=shop.catalogue[pictures].reset_index(drop=True),
+    )
+    return with_clicks(few)
+
+
+def first_of(table, n):
+    """Which rows are the first n of their product, bool."""
+    return (table.groupby("product_id").cumcount() < n).to_numpy()
+
+
+def test_a_shop_of_twenty_pictures_is_learned_from_and_built(shop, tmp_path):
+    pictures = np.arange(len(shop.catalogue)) < 20
+    photos = shop.queries.product_id.isin(shop.catalogue.product_id[pictures]).to_numpy()
+    small = some_of(shop, photos, pictures)
+    split = np.where(np.arange(len(small.queries)) % 3 == 0, "val", "train")
+    small = dataclasses.replace(small, queries=small.queries.assign(split=split))
+    vsa.build(small, vsa.train(small, **USUAL), out=tmp_path / "my.engine", selection=None)
+    with closing(vsa.VisualSearch.open(tmp_path / "my.engine")) as engine:
+        assert len(engine.search(small.root / small.queries.path[0]).results) == 20
+
+
+def test_one_photo_and_one_picture_of_each_product_are_enough(shop):
+    single = some_of(shop, first_of(shop.queries, 1), first_of(shop.catalogue, 1))
+    assert (single.queries.product_id.value_counts() == 1).all()
+    assert vsa.train(single, **USUAL).image_px == 32
+
+
+def test_a_shop_without_validation_photos_is_told_so(clicked):
+    photos = clicked.queries.assign(split=clicked.queries.split.replace("val", "train"))
+    with pytest.raises(InputError, match="val"):
+        vsa.train(dataclasses.replace(clicked, queries=photos), **USUAL)
 
 
 def test_clicks_are_simulated_once_and_only_where_products_are_known(clicked, shop):

@@ -115,8 +115,8 @@ class FoldStudy:
             return {name: arrays[name] for name in arrays.files}
 
     def _ask(self) -> dict[str, np.ndarray]:
-        looking, catalogue = self.lab.looking, self.lab.looking.catalogue
-        whole, boxes = looking.photos("plain", WHOLE), self._boxes()
+        catalogue = self.lab.looking.catalogue
+        whole, boxes = self._whole(), self._boxes()
         views = {PLAIN: whole, PLAIN_OBJECT: self._crops(boxes)}
         if self.task.boxes is not None:
             views[TRUE_CROPS[0]] = self._crops(self.task.boxes)
@@ -179,6 +179,18 @@ class FoldStudy:
             asked = np.flatnonzero(self.folds == fold)
             boxes[asked] = best_boxes(photos[asked].astype(np.float32) @ weight, centre)
         return boxes
+
+    def _whole(self) -> np.ndarray:
+        """Features of all photos; of test photos whose product is not for sale nobody else asks."""
+        looking = self.lab.looking
+        photos = looking.photos("plain", WHOLE)
+        rows = np.flatnonzero(np.isnan(photos).any(axis=1))
+        if len(rows):
+            paths = self.task.queries.path.iloc[rows].tolist()
+            photos[rows] = describe_photos(
+                looking.base, looking.root, paths, None, self.lab.device, looking.cache
+            )
+        return photos
 
     def _crops(self, boxes: np.ndarray) -> np.ndarray:
         looking = self.lab.looking
