@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import base64
+import io
+import json
 import os
 import re
 import shutil
@@ -20,19 +23,28 @@ import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from papermill.exceptions import PapermillExecutionError
+from PIL import Image
 from traitlets import default
 
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.deadline import DEADLINE
 from vsa.runtime.errors import NO_TIME, InputError, NotebookError
 from vsa.runtime.markup import escape_braces
-from vsa.runtime.paths import relative_to_root
+from vsa.runtime.paths import (
+    ROOT,
+    artifacts_dir,
+    data_dir,
+    relative_to_root,
+    reports_dir,
+    weights_dir,
+)
 from vsa.runtime.system import explain_quoted
 from vsa.study import pace
 from vsa.study.run import Run
 
 _LOG_EVERY_S = 20.0
 _FULL_BYTES = 2**20
+_LARGE_BYTES = 100_000  # of a picture
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -70,6 +82,45 @@ def execute(notebook: Path, run: Run, output: Path) -> None:
     failed.unlink(missing_ok=True)
     with atomic_file(output) as draft:
         _execute(notebook, draft, failed, parameters)
+    publish(output, run.reports / "notebooks" / notebook.name)
+
+
+def publish(executed: Path, target: Path) -> None:
+    """Put an executed notebook beside the report, small and without a path of this machine.
+
+    Pictures of many bytes become JPEG, where that is smaller.
+    """
+    notebook = normalise(nbformat.read(executed, as_version=4))
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data = nbformat.from_dict(_smaller(output.data))
+    text = nbformat.writes(notebook)
+    for folder, name in (
+        (artifacts_dir(), "artifacts"),
+        (reports_dir(), "reports"),
+        (data_dir(), "data"),
+        (weights_dir(), "weights"),
+        (ROOT, "."),
+    ):
+        text = text.replace(json.dumps(str(folder.resolve()))[1:-1], name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(target) as draft:
+        draft.write_text(text + "\n", encoding="utf-8")
+
+
+def _smaller(data: dict[str, Any]) -> dict[str, Any]:
+    """An output's data with its picture as JPEG, where that is large and then smaller."""
+    png = base64.b64decode(data["image/png"])
+    if len(png) < _LARGE_BYTES:
+        return data
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").save(stream, "JPEG", quality=85)
+    if stream.tell() >= len(png):
+        return data
+    jpeg = base64.b64encode(stream.getvalue()).decode("ascii")
+    return {"image/jpeg": jpeg} | {k: v for k, v in data.items() if k != "image/png"}
 
 
 def refresh(notebook: Path) -> None:

@@ -264,6 +264,20 @@ def test_any_subset_of_sections(run):
     Page(html)
 
 
+def test_executed_notebooks_are_linked_where_they_are(run):
+    add_catalogue(run)
+    write_report(run.reports)
+    pages = [run.reports / name for name in ("RESULTS.md", "report.html")]
+    assert not any("notebooks/" in page.read_text(encoding="utf-8") for page in pages)
+    name = read_metrics(run.reports / "metrics.json")["records"][0]["section"]
+    path = run.reports / "notebooks" / f"{name}.ipynb"
+    path.parent.mkdir()
+    path.touch()
+    write_report(run.reports)
+    for page in pages:
+        assert page.read_text(encoding="utf-8").count(f"notebooks/{name}.ipynb") == 1
+
+
 def test_a_section_of_figures_alone_is_shown(run):
     add_catalogue(run)
     tour = Ledger.open(run, "00_tour")

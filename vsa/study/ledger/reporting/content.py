@@ -74,6 +74,7 @@ def read_content(run_folder: Path) -> dict[str, Any]:
                 [record for record in metrics["records"] if record["section"] == name],
                 [figure for figure in figures if figure["section"] == name],
                 made.get(name),
+                (run_folder / "notebooks" / f"{name}.ipynb").is_file(),
             )
             for name in sorted(present, key=section_order)
         ],
@@ -142,6 +143,7 @@ def _section(
     records: list[Record],
     figures: list[dict[str, str]],
     made: dict[str, Any] | None,
+    is_published: bool,
 ) -> dict[str, Any]:
     experiments = dict.fromkeys(record["experiment"] for record in records)
     return {
@@ -156,6 +158,7 @@ def _section(
         ],
         "figures": figures,
         "made": made,
+        "notebook": f"notebooks/{name}.ipynb" if is_published else "",
     }
 
 
