@@ -2,7 +2,7 @@ import pytest
 
 from vsa.embedding import candidates
 from vsa.study.category.results import FUSION
-from vsa.study.embedding import variants
+from vsa.study.embedding import looks, variants
 from vsa.study.end_to_end import experiment, results
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.ledger import Ledger
@@ -10,14 +10,17 @@ from vsa.study.ledger.metrics_file import read_metrics
 from vsa.study.ledger.reporting import headline as module
 from vsa.study.ledger.reporting.headline import (
     BOXES,
+    BY_OBJECTNESS,
     CATEGORY,
     CONSTANT_BOX,
     ENGINE,
     LEAD,
     NO_RERANK,
     NOT_MEASURED,
+    OBJECT_BOXES,
     PLAIN,
     PLAIN_CROP,
+    SERVED,
     WHOLE_PATH,
     headline,
 )
@@ -54,6 +57,18 @@ def made(values, leads=(), p95=None, profile="laptop"):
     for ledger in ledgers.values():
         path = ledger.save()
     return headline(read_metrics(path)["records"], profile)
+
+
+def test_boxes_are_those_that_the_engine_looks_at():
+    both = {(BOXES, "mean IoU"): 0.5, (OBJECT_BOXES, "mean IoU"): 0.7}
+    served = (OBJECT_BOXES[0], SERVED, candidates.ADAPTED_OBJECT)
+    boxes = made(both | {(served, MAP): 0.2}).numbers[3]
+    assert boxes.value == "0.700"
+    assert boxes.notes == ("the joint network's 0.500 [0.450, 0.550]",)
+    other = (OBJECT_BOXES[0], SERVED, candidates.ADAPTED_CROP)
+    assert made(both | {(other, MAP): 0.2}).numbers[3].value == "0.500"
+    assert candidates.ADAPTED_OBJECT.endswith(BY_OBJECTNESS)
+    assert (SERVED, OBJECT_BOXES[1]) == (looks.SERVED, looks.BOXES)
 
 
 def test_names_are_those_of_the_rooms_that_record_them():
