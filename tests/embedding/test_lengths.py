@@ -37,7 +37,9 @@ def test_the_curve_is_of_validation_photos(make_lab, tmp_path, ledger):
     ]
     assert [interval.value for interval in curve.values()] == pytest.approx(wanted)
     n_steps = jobs[PER_QUERY][0].training["steps"]
-    assert f"trains for {n_steps:,} steps" in reading_of_lengths(ledger, finished)
+    text = reading_of_lengths(ledger, finished)
+    assert f"{n_steps:,} steps" in text
+    assert ("find most after" in text) == (wanted[0] > wanted[1])
 
 
 def test_nothing_is_said_of_lengths_that_were_not_trained(make_lab, tmp_path, ledger):

@@ -38,10 +38,12 @@ def reading_of_lengths(ledger: Ledger, finished: FinishedJobs) -> str:
     curve = ledger.intervals(LEARNING_CURVE, _RECALL)
     if not curve:
         return "No other length was trained in this run."
-    best = max(curve, key=lambda text: curve[text].value)
     chosen = f"{finished.jobs[PER_QUERY][min(finished.seeds(PER_QUERY))].training['steps']:,} steps"
-    others = f"of {len(curve)} lengths, validation photos find most after {best}"
+    best = max(curve, key=lambda text: (curve[text].value, text == chosen))
     if best == chosen:
-        return f"The profile trains for {chosen}: {others}."
+        return f"Validation photos find nothing more after fewer steps, or more, than {chosen}."
     behind = curve[best].value - curve[chosen].value
-    return f"The profile trains for {chosen}; {others}, {behind:.3f} more in {_RECALL}."
+    return (
+        f"The profile trains for {chosen}; of {len(curve)} lengths, validation photos find most "
+        f"after {best}, {behind:.3f} more in {_RECALL}."
+    )
