@@ -62,7 +62,8 @@ def made(values, leads=(), p95=None, profile="laptop"):
 def test_boxes_are_those_that_the_engine_looks_at():
     both = {(BOXES, "mean IoU"): 0.5, (OBJECT_BOXES, "mean IoU"): 0.7}
     served = (OBJECT_BOXES[0], SERVED, candidates.ADAPTED_OBJECT)
-    boxes = made(both | {(served, MAP): 0.2}).numbers[3]
+    engine, _, _, boxes, _ = made(both | COMPARED | {(served, MAP): 0.2}).numbers
+    assert engine.notes[-1] == f"photos are described by: {candidates.ADAPTED_OBJECT}"
     assert boxes.value == "0.700"
     assert boxes.notes == ("the joint network's 0.500 [0.450, 0.550]",)
     other = (OBJECT_BOXES[0], SERVED, candidates.ADAPTED_CROP)

@@ -86,7 +86,8 @@ def _engine(found: Found) -> Number:
     else:
         place, other, called = WHOLE_PATH, NO_RERANK, "without quality re-rank"
     notes = _notes(found, (PRECISION, place, PRECISION), (called, other, RECALL))
-    return _number(_WHOLE, found, place, notes)
+    served = tuple(f"photos are described by: {name}" for name in _served(found))
+    return _number(_WHOLE, found, place, (*notes, *served))
 
 
 def _plain(found: Found) -> Number:
@@ -103,11 +104,15 @@ def _category(found: Found) -> Number:
 def _boxes(found: Found) -> Number:
     """Of what the engine locates by; the paper's joint network beside it, if that is another."""
     constant = ("best constant box", CONSTANT_BOX, IOU)
-    served = [variant for (_, experiment, variant), _ in found if experiment == SERVED]
-    if any(variant.endswith(BY_OBJECTNESS) for variant in served):
+    if any(variant.endswith(BY_OBJECTNESS) for variant in _served(found)):
         notes = _notes(found, constant, ("the joint network's", BOXES, IOU))
         return _number(_BOXES, found, OBJECT_BOXES, notes)
     return _number(_BOXES, found, BOXES, _notes(found, constant))
+
+
+def _served(found: Found) -> list[str]:
+    """The describer that the engine serves; none where nothing was chosen."""
+    return [variant for (_, experiment, variant), _ in found if experiment == SERVED]
 
 
 def _latency(records: Sequence[Record]) -> Number:
