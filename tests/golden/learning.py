@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -38,6 +39,7 @@ from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES, PAPER, TripletBatch, evaluate
 from vsa.embedding.mining import FusedDistance, PageViews
 from vsa.embedding.settings import EmbeddingSettings
+from vsa.embedding.task import EmbeddingTask
 from vsa.embedding.train import Images, Stage, train_boxes_supervised, train_stage
 from vsa.ranking import features as ranking_features
 from vsa.ranking import models as rankers
@@ -45,6 +47,7 @@ from vsa.ranking.settings import RankerSettings
 from vsa.runtime import training
 from vsa.runtime.training import Group, fit
 from vsa.study.category import experiment as category_experiment
+from vsa.study.embedding import folds, linear
 from vsa.study.simulate.shoppers import PORTRAITS
 
 
@@ -128,6 +131,30 @@ def adapted() -> Numbers:
     queries, catalogue = (adaptation.apply(found.head, f) for f in (views[0], offered))
     # components have no sign of their own, and what is between two features needs none
     return {"loss": found.log.loss, "cosines": queries @ catalogue.T, "power": found.power}
+
+
+@method("linear study", linear, TRAINING)
+def linear_ground() -> Numbers:
+    looking = SimpleNamespace(photos=lambda who, how: unit(6, 8), catalogue=unit(12, 8, seed=2))
+    task = SimpleNamespace(rows=lambda split: np.arange(4), catalogue=range(12))
+    lab = SimpleNamespace(task=task, looking=looking, settings=SimpleNamespace(adapted_dim=5))
+    ground = linear.LinearStudy(lab, [0])._ground(np.arange(10))
+    photos, catalogue = ground.features
+    pages = linear.leave_out(_pages(), np.array([1, 4]))
+    return {
+        "cosines": photos @ catalogue.T,
+        "images": pages.image,
+        "clicked": pages.clicked.astype(int),
+    }
+
+
+@method("folds", folds, EXACT)
+def folded() -> Numbers:
+    queries = pd.DataFrame({"product_id": [f"p{i // 2}" for i in range(24)], "split": "train"})
+    task = EmbeddingTask(queries, pd.DataFrame(), *[None] * 3)
+    study = folds.FoldStudy(SimpleNamespace(task=task))
+    parts = [study.part(fold).queries.split for fold in range(folds.N_FOLDS)]
+    return {"folds": study.folds, "splits": pd.concat(parts).tolist()}
 
 
 @method("category training", category_train, TRAINING)

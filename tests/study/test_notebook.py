@@ -51,31 +51,16 @@ def test_runs_this_interpreter_with_the_parameters_in_the_notebooks_folder(
     assert [path.name for path in output.parent.iterdir()] == ["a.ipynb"]
 
 
-def test_what_was_executed_is_published_small_and_without_paths(
-    tmp_path, monkeypatch, write_notebook
-):
+def test_what_was_executed_is_published_without_paths(tmp_path, monkeypatch, write_notebook):
     monkeypatch.setenv("VSA_REPORTS_DIR", str(tmp_path / "reports"))
     monkeypatch.setenv("VSA_DATA_DIR", str(tmp_path / "photos"))
-    source = write_notebook(
-        tmp_path / "a.ipynb",
-        "import os\n"
-        "import numpy as np\n"
-        "from PIL import Image\n"
-        "from IPython.display import display\n"
-        "print(os.environ['VSA_DATA_DIR'])\n"
-        "noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)\n"
-        "display(Image.fromarray(noise))\n"
-        "display(Image.new('RGB', (9, 9)))",
-    )
+    text = "import os\nprint(os.environ['VSA_DATA_DIR'])"
+    source = write_notebook(tmp_path / "a.ipynb", text)
     execute(source, RUN, tmp_path / "out" / "a.ipynb")
     published = tmp_path / "reports" / RUN.name / "notebooks" / "a.ipynb"
     assert str(tmp_path) not in published.read_text(encoding="utf-8")
     assert printed(published).strip() == "data"
     cells = nbformat.read(published, as_version=4).cells
-    shown = [o.data for cell in cells for o in cell.get("outputs", []) if "data" in o]
-    assert "image/jpeg" in shown[0]
-    assert "image/png" not in shown[0]
-    assert "image/png" in shown[1]
     assert cells[0].metadata.get("tags") == ["parameters"]
 
 

@@ -64,7 +64,7 @@ def test_bits_and_codec_of_the_index_are_settings():
 
 
 def test_what_changes_nothing_is_the_profiles_own_run():
-    run = make_run("synthetic", "smoke", 0, "embedding.margin=0.5")
+    run = make_run("synthetic", "smoke", 0, "embedding.margin=0.8")
     assert run.name == "synthetic-smoke"
     assert run.overrides == ""
 
@@ -174,7 +174,7 @@ def test_the_ledger_and_the_command_say_what_was_changed():
     ledger.record("data set", "catalogue", "images", 3)
     stored = json.loads(ledger.save().read_text())["run"]
     assert stored["name"] == run.name
-    assert stored["changes"] == {"embedding.margin": {"value": 0.3, "profile": 0.5}}
+    assert stored["changes"] == {"embedding.margin": {"value": 0.3, "profile": 0.8}}
     command = reproduce_command(stored, 0)
     assert command.endswith("SEED=0 SET=embedding.margin=0.3")
     assert make_run("synthetic", "smoke", 0, command.rpartition(" SET=")[2]).name == run.name

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import base64
-import io
 import json
 import os
 import re
@@ -23,7 +21,6 @@ import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from papermill.exceptions import PapermillExecutionError
-from PIL import Image
 from traitlets import default
 
 from vsa.runtime.atomic import atomic_file
@@ -44,7 +41,6 @@ from vsa.study.run import Run
 
 _LOG_EVERY_S = 20.0
 _FULL_BYTES = 2**20
-_LARGE_BYTES = 100_000  # of a picture
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -86,16 +82,8 @@ def execute(notebook: Path, run: Run, output: Path) -> None:
 
 
 def publish(executed: Path, target: Path) -> None:
-    """Put an executed notebook beside the report, small and without a path of this machine.
-
-    Pictures of many bytes become JPEG, where that is smaller.
-    """
-    notebook = normalise(nbformat.read(executed, as_version=4))
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                output.data = nbformat.from_dict(_smaller(output.data))
-    text = nbformat.writes(notebook)
+    """Put an executed notebook beside the report, without a path of this machine."""
+    text = nbformat.writes(normalise(nbformat.read(executed, as_version=4)))
     for folder, name in (
         (artifacts_dir(), "artifacts"),
         (reports_dir(), "reports"),
@@ -109,20 +97,6 @@ def publish(executed: Path, target: Path) -> None:
         draft.write_text(text + "\n", encoding="utf-8")
 
 
-def _smaller(data: dict[str, Any]) -> dict[str, Any]:
-    """An output's data with its picture as JPEG, where that is large and then smaller."""
-    png = base64.b64decode(data["image/png"])
-    if len(png) < _LARGE_BYTES:
-        return data
-    stream = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as picture:
-        picture.convert("RGB").save(stream, "JPEG", quality=85)
-    if stream.tell() >= len(png):
-        return data
-    jpeg = base64.b64encode(stream.getvalue()).decode("ascii")
-    return {"image/jpeg": jpeg} | {k: v for k, v in data.items() if k != "image/png"}
-
-
 def refresh(notebook: Path) -> None:
     """Execute a notebook in place with its default parameters, for committing.
 
@@ -132,8 +106,7 @@ def refresh(notebook: Path) -> None:
     """
     with atomic_file(notebook) as draft:
         _execute(notebook, draft, notebook.with_suffix(".failed.ipynb"), {})
-        cells = nbformat.read(draft, as_version=4)
-        nbformat.write(normalise(cells), draft)
+        nbformat.write(normalise(nbformat.read(draft, as_version=4)), draft)
 
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -26,7 +26,7 @@ def start(dataset: str, profile: str, seed: int, overrides: str, notebook: str) 
     """
     run = make_run(dataset, profile, seed, overrides)
     torch.manual_seed(seed)
-    set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
+    set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})
     with refusals_explained():
         run.begin()
     print(f"{notebook}: {run.name}, seed {seed}, commit {commit()[:12]}")

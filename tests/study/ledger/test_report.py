@@ -413,6 +413,7 @@ def test_every_number_of_a_published_report_comes_from_its_ledger(folder, tmp_pa
     names = {record[part] for record in metrics["records"] for part in ("experiment", "variant")}
     names |= {name for claim in metrics["claims"] for name in claim["effects"]}
     words = [*names, json.dumps(metrics["run"]), *(s.paper_section for s in SECTIONS.values())]
+    words += [claim.get("beside", "") for claim in metrics["claims"]]
     words += [claim.paper_section + claim.statement for claim in load_claims().values()]
     words += [metric.definition for metric in METRICS.values()]
     known = set(NUMBER.findall(" ".join(sources + words)))
