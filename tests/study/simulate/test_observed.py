@@ -10,10 +10,16 @@ import pytest
 from coloured_squares import TRAINING
 
 import vsa
+from vsa import learn
 from vsa.data.schema import BOX
 from vsa.runtime.errors import InputError
+from vsa.study.run import make_run
 from vsa.study.simulate.clicks import with_clicks
-from vsa.study.simulate.observed import search_test_photos, write_observed_shop
+from vsa.study.simulate.observed import (
+    learning_settings,
+    search_test_photos,
+    write_observed_shop,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +28,15 @@ def shop(tmp_path_factory):
         patch.setenv("VSA_ARTIFACTS_DIR", str(tmp_path_factory.mktemp("artifacts")))
         size = {"n_products_per_category": 4, "image_px": 32}
         yield with_clicks(vsa.load_dataset("synthetic", settings=size))
+
+
+@pytest.mark.parametrize("dataset", ["synthetic", "grocery"])
+def test_settings_of_a_run_are_those_that_training_takes(dataset):
+    settings = make_run(dataset, "smoke", 0).settings
+    taken = learn._settings("googlenet", True, learning_settings(settings))
+    assert taken.category.head == settings.category.head
+    assert taken.category.trains == settings.category.trains
+    assert taken.embedding.n_steps == settings.embedding.n_steps
 
 
 def test_what_is_written_is_read_as_it_was(shop, tmp_path):

@@ -7,12 +7,13 @@ way from an observed log to an engine can be gone, and compared with a run that 
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from vsa.metrics import identical_recall_at_k
 from vsa.offline import build
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.errors import InputError
+from vsa.runtime.settings import setting_names
 from vsa.study.settings import Settings
 
 _MARKER = "catalogue.csv"
@@ -105,16 +107,8 @@ class Searched:
 
 def learn_and_search(shop: Dataset, settings: Settings, *, seed: int = 0) -> Searched:
     """Train on a shop at a profile's sizes, build an engine, and search for its test photos."""
-    changes = {
-        f"{name}.{field.name}": getattr(part, field.name)
-        for name, part, kind in (
-            ("category", settings.category, ClassifierSettings),
-            ("embedding", settings.embedding, EmbeddingSettings),
-        )
-        for field in dataclasses.fields(kind)
-        if field.name not in ("architecture", "pretrained")
-    }
     of = settings.embedding
+    changes = learning_settings(settings)
     model = train(
         shop, backbone=of.architecture, pretrained=of.pretrained, settings=changes, seed=seed
     )
@@ -123,6 +117,18 @@ def learn_and_search(shop: Dataset, settings: Settings, *, seed: int = 0) -> Sea
         found = search_test_photos(engine, shop)
         engine.close()
     return found
+
+
+def learning_settings(settings: Settings) -> dict[str, Any]:
+    """What `vsa.train` is to differ in from its defaults, to learn as a run of these settings."""
+    kinds = {"category": ClassifierSettings, "embedding": EmbeddingSettings}
+    names = [f"{part}.{name}" for part, kind in kinds.items() for name in setting_names(kind)]
+    given_apart = ("architecture", "pretrained")
+    return {
+        name: functools.reduce(getattr, name.split("."), settings)
+        for name in names
+        if name.rpartition(".")[2] not in given_apart
+    }
 
 
 def search_test_photos(
