@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vsa.data.images import square
 from vsa.embedding.boxes import (
     Objectness,
     before_ground,
@@ -113,10 +114,11 @@ def test_boxes_outlive_writing_and_freezing(objectness, tmp_path):
     device = pick_device()
     pixels = np.random.default_rng(0).integers(0, 256, (12, 9, 3), np.uint8)
     photo = Image.fromarray(pixels).resize((90, 120))
-    expected = objectness.locate(photo, device)
+    photos = square(photo, objectness.image_px)[None]
+    expected = objectness.boxes(photos, device)
     write_objectness(tmp_path, objectness)
     again = read_objectness(tmp_path, device)
     assert again.digest == objectness.digest
-    np.testing.assert_array_equal(again.locate(photo, device), expected)
+    np.testing.assert_array_equal(again.boxes(photos, device), expected)
     frozen = Objectness(ready(again.net, device), again.weight, again.image_px, again.centre)
-    np.testing.assert_allclose(frozen.locate(photo, device), expected, atol=1e-6)
+    np.testing.assert_allclose(frozen.boxes(photos, device), expected, atol=1e-6)

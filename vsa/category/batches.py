@@ -12,7 +12,6 @@ from vsa.category.settings import ClassifierSettings
 from vsa.runtime.seeds import generator
 
 VERSION = 1  # of what is drawn, and of how a crop is resized
-_TOGETHER = 64  # crops, in memory as floating-point numbers
 _TOGETHER = 256  # crops, in memory as floating-point numbers
 
 

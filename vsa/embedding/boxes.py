@@ -27,9 +27,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
-from vsa.data.images import load_images, square
+from vsa.data.images import load_images
 from vsa.embedding.local import (
     LocalFeatures,
     first_centre,
@@ -69,10 +68,6 @@ class Objectness:
         """What tells it from others, for caches."""
         state = dict(self.net.state_dict()) | {"score": torch.from_numpy(self.weight)}
         return key({"objectness": VERSION}, state=state_digest(state), px=self.image_px)
-
-    def locate(self, photo: Image.Image, device: Device) -> np.ndarray:
-        """The box of a decoded photo, float32 (4,)."""
-        return self.boxes(square(photo, self.image_px)[None], device)[0]
 
 
 def learn_objectness(

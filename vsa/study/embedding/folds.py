@@ -20,9 +20,7 @@ import pandas as pd
 from vsa.data import crops
 from vsa.data.images import load_images
 from vsa.data.stable import product_folds
-from vsa.embedding import adapt as adaptation
 from vsa.embedding import boxes as objectness
-from vsa.embedding import mining, triplets
 from vsa.embedding.adapt import adapt, mapping
 from vsa.embedding.boxes import MAX_CLICKED, MAX_PHOTOS, best_boxes, count_clicks, learn_from_clicks
 from vsa.embedding.candidates import (
@@ -35,14 +33,14 @@ from vsa.embedding.candidates import (
 )
 from vsa.embedding.describer import describe_photos
 from vsa.embedding.local import first_centre, local_features, pretrained_features
-from vsa.embedding.losses import LOSSES, PAPER
+from vsa.embedding.losses import PAPER
 from vsa.embedding.task import EmbeddingTask, mine_clicks
 from vsa.embedding.triplets import from_clicks
 from vsa.models.backbones import weights_key
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import key, libraries
 from vsa.study.embedding.experiment import EmbeddingLab
-from vsa.study.embedding.looking import WHOLE
+from vsa.study.embedding.looking import WHOLE, linear_versions
 from vsa.study.embedding.variants import TRUE_CROPS
 
 VERSION = 1
@@ -91,12 +89,9 @@ class FoldStudy:
         known = key(
             {
                 "folds": VERSION,
-                "adaptation": adaptation.VERSION,
                 "objectness": objectness.VERSION,
                 "crops": crops.VERSION,
-                "mining": mining.VERSION,
-                "triplets": triplets.VERSION,
-                f"loss {PAPER}": LOSSES.identity(PAPER),
+                **linear_versions(),
                 **libraries("torch", "torchvision", "faiss-cpu"),
             },
             ground=self.lab.data,

@@ -19,12 +19,10 @@ from functools import cached_property
 import faiss
 import numpy as np
 
-from vsa.embedding import adapt as adaptation
-from vsa.embedding import mining, triplets
 from vsa.embedding.adapt import adapt, mapping, principal_components
 from vsa.embedding.candidates import N_RANKED, Validation
 from vsa.embedding.joint import Adaptation
-from vsa.embedding.losses import LOSSES, PAPER
+from vsa.embedding.losses import PAPER
 from vsa.embedding.mining import FeaturePair, Mining, PageViews, Triplets, make_pages
 from vsa.embedding.task import EmbeddingTask, mine_clicks
 from vsa.embedding.triplets import from_clicks
@@ -32,7 +30,7 @@ from vsa.models.backbones import weights_key
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import checksum, key, libraries
 from vsa.study.embedding.experiment import EmbeddingLab
-from vsa.study.embedding.looking import WHOLE
+from vsa.study.embedding.looking import WHOLE, linear_versions
 from vsa.study.settings import EmbeddingStudySettings
 
 VERSION = 1
@@ -103,10 +101,7 @@ class LinearStudy:
         known = key(
             {
                 "linear study": VERSION,
-                "adaptation": adaptation.VERSION,
-                "mining": mining.VERSION,
-                "triplets": triplets.VERSION,
-                f"loss {PAPER}": LOSSES.identity(PAPER),
+                **linear_versions(),
                 **libraries("torch", "torchvision", "faiss-cpu"),
             },
             ground=self.lab.data,

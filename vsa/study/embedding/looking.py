@@ -71,6 +71,16 @@ def start_of_look(name: str) -> str:
     return ADAPTED if is_mapped else JOINT
 
 
+def linear_versions() -> Versions:
+    """Versions of what a linear map of features learns by."""
+    return {
+        "adaptation": adaptation.VERSION,
+        "mining": mining.VERSION,
+        "triplets": triplets.VERSION,
+        f"loss {PAPER}": LOSSES.identity(PAPER),
+    }
+
+
 def rests_on(lab: EmbeddingLab, name: str) -> tuple[Versions, list[Any]]:
     """What a way of looking rests on: versions; settings."""
     s = lab.settings
@@ -83,12 +93,7 @@ def rests_on(lab: EmbeddingLab, name: str) -> tuple[Versions, list[Any]]:
         known.append(s.objectness_px)
     if name.startswith("plain"):
         return versions, known
-    versions |= {
-        "adaptation": adaptation.VERSION,
-        "mining": mining.VERSION,
-        "triplets": triplets.VERSION,
-        f"loss {PAPER}": LOSSES.identity(PAPER),
-    }
+    versions |= linear_versions()
     steps = [s.n_adapt_steps, s.n_adapt_triplets, s.adapt_learning_rate, s.adapt_margin]
     return versions, [*known, s.adapted_dim, *steps]
 

@@ -15,7 +15,6 @@ from vsa.data.decoding import decode
 from vsa.data.schema import BOX
 from vsa.embedding.describer import Describer, Look, describe_photos
 from vsa.embedding.extract import FULL_BOX
-from vsa.engine import VisualSearch
 from vsa.metrics import average_precision, identical_recall_at_k
 from vsa.runtime.inference import one_core
 from vsa.study.end_to_end.experiment import LEFT_OUT, EndToEndLab, K
@@ -42,10 +41,10 @@ def ask_looks(lab: EndToEndLab, n_timed: int) -> dict[str, LookOutcome]:
 
     A mask needs the joint network; a true crop the box of every test photo.
     """
-    engine, found = lab.engine, {}
+    found = {}
     for name, (look, boxes) in _ways(lab).items():
-        describer = replace(engine.describer, look=look)
-        found[name] = _ask(lab, engine, describer, name, boxes, n_timed)
+        describer = replace(lab.engine.describer, look=look)
+        found[name] = _ask(lab, describer, name, boxes, n_timed)
     return found
 
 
@@ -70,14 +69,13 @@ def _ways(lab: EndToEndLab) -> dict[str, tuple[Look, np.ndarray]]:
 
 def _ask(
     lab: EndToEndLab,
-    engine: VisualSearch,
     describer: Describer,
     name: str,
     boxes: np.ndarray,
     n_timed: int,
 ) -> LookOutcome:
     root, cache = lab.shop.dataset.root, lab.run.artifacts / "images"
-    paths = list(lab.task.test.paths)
+    engine, paths = lab.engine, list(lab.task.test.paths)
     device = engine.category.device
     features = describe_photos(describer, root, paths, boxes, device, cache)
     predictions = lab.photos.predictions
