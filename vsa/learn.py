@@ -35,10 +35,11 @@ from vsa.data.schema import Dataset
 from vsa.embedding import joint, mining, triplets
 from vsa.embedding import task as embedding_task
 from vsa.embedding import train as train_joint
-from vsa.embedding.adapt import adapt, mapping
+from vsa.embedding.adapt import mapping
 from vsa.embedding.boxes import learn_objectness
 from vsa.embedding.candidates import (
     ADAPTED,
+    ADAPTED_BOTH,
     ADAPTED_CROP,
     ADAPTED_OBJECT,
     CANDIDATES,
@@ -51,15 +52,17 @@ from vsa.embedding.candidates import (
     Validation,
     choose,
 )
-from vsa.embedding.describer import Describer, adapted, describe_photos, plain
+from vsa.embedding.describer import Describer, adapted, describe_photos, mean_features, plain
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES
+from vsa.embedding.mining import Mining
 from vsa.embedding.recipe import make_stages, train_stages
 from vsa.embedding.settings import EmbeddingSettings
 from vsa.embedding.task import EmbeddingTask, mine_clicks
 from vsa.embedding.train import Images
-from vsa.embedding.triplets import TripletSource, from_clicks
+from vsa.embedding.triplets import from_clicks
+from vsa.embedding.which_clicks import adapt_by_best, triplet_sources
 from vsa.models import backbones, embedder
 from vsa.models.backbones import BACKBONES, weights_key
 from vsa.models.embedder import Embedder
@@ -150,11 +153,11 @@ def train(
             place /= _key(shop, chosen, loss, seed, device)
             place.mkdir(parents=True, exist_ok=True)
             category = _learn_categories(shop, labels, chosen.category, device, seed, place)
-            network, source = _learn_from_clicks(
+            network, mined = _learn_from_clicks(
                 task, category, chosen.embedding, loss, device, seed, place
             )
             describer = _choose_describer(
-                task, shop.root, network, source, chosen.embedding, loss, device, seed
+                task, shop.root, network, mined, chosen.embedding, loss, device, seed
             )
         except NotApplicable as reason:
             raise InputError(
@@ -240,7 +243,7 @@ def _learn_from_clicks(
     device: Device,
     seed: int,
     place: Path,
-) -> tuple[JointNet, TripletSource]:
+) -> tuple[JointNet, Mining]:
     torch.manual_seed(seed)
     net = JointNet(settings.architecture, settings.feature_dim, frozen_norm=settings.pretrained)
     net.load_backbone(category.net.backbone.state_dict())
@@ -251,14 +254,14 @@ def _learn_from_clicks(
     source = from_clicks(mined.filtered, len(task.queries), len(task.catalogue))
     stages = make_stages(loss, settings)
     train_stages(net, stages, source, task.images, device, seed, place, "train")
-    return net.eval(), source
+    return net.eval(), mined
 
 
 def _choose_describer(
     task: EmbeddingTask,
     root: Path,
     network: JointNet,
-    source: TripletSource,
+    mined: Mining,
     settings: EmbeddingSettings,
     loss: str,
     device: Device,
@@ -276,15 +279,17 @@ def _choose_describer(
     catalogue = describe_photos(base, root, offered, None, device)
     judged, learn = Validation.of(task), task.rows("train")
     val = judged.rows
-    found = adapt(
+    found = adapt_by_best(
         [*views.values()],
         catalogue,
-        source,
+        triplet_sources(mined, len(photos), len(offered)),
         learn,
         settings,
         loss,
         seed,
-        lambda to: judged.score(to(views[PLAIN_CROP][val]), to(catalogue)),
+        lambda to: float(
+            np.mean([judged.score(to(view[val]), to(catalogue)) for view in views.values()])
+        ),
     )
     joint = Describer(MASKED, network, settings.image_px, "mask")
     px = settings.objectness_px
@@ -296,10 +301,10 @@ def _choose_describer(
     candidates = {
         PLAIN: base,
         PLAIN_OBJECT: replace(goods, name=PLAIN_OBJECT),
-        PLAIN_CROP: replace(again, name=PLAIN_CROP),
         ADAPTED: adapted(base, found.head, "whole", ADAPTED),
         ADAPTED_OBJECT: adapted(goods, found.head, "crop", ADAPTED_OBJECT),
         ADAPTED_CROP: adapted(base, found.head, "crop", ADAPTED_CROP),
+        ADAPTED_BOTH: adapted(goods, found.head, "both", ADAPTED_BOTH),
         MASKED: joint,
         JOINT_CROP: replace(joint, name=JOINT_CROP, look="crop"),
     }
@@ -309,10 +314,12 @@ def _choose_describer(
     precisions = {
         PLAIN: judged.precisions(views[PLAIN][val], catalogue),
         PLAIN_OBJECT: judged.precisions(of_goods, catalogue),
-        PLAIN_CROP: judged.precisions(views[PLAIN_CROP][val], catalogue),
         ADAPTED: judged.precisions(to(views[PLAIN][val]), to(catalogue)),
         ADAPTED_OBJECT: judged.precisions(to(of_goods), to(catalogue)),
         ADAPTED_CROP: judged.precisions(to(views[PLAIN_CROP][val]), to(catalogue)),
+        ADAPTED_BOTH: judged.precisions(
+            mean_features(to(views[PLAIN][val]), to(of_goods)), to(catalogue)
+        ),
     } | {
         name: judged.precisions(
             describe_photos(candidates[name], root, asked, boxes[val], device), of_joint

@@ -13,6 +13,7 @@ from vsa.embedding.describer import (
     Describer,
     Lead,
     describe_photos,
+    mean_features,
     read_describer,
     write_describer,
 )
@@ -44,7 +45,8 @@ def photo():
 
 def test_each_look_shows_the_network_another_picture(joint, photo):
     device = pick_device()
-    looks = {look: Describer(look, joint, PX, look) for look in ("whole", "mask", "crop")}
+    names = ("whole", "mask", "crop", "both")
+    looks = {look: Describer(look, joint, PX, look) for look in names}
     found = {look: one.describe(photo, BOX, device) for look, one in looks.items()}
     picture = square(photo, PX)[None]
     crop = crop_square(photo, with_margin(BOX[None])[0], PX)[None]
@@ -53,6 +55,9 @@ def test_each_look_shows_the_network_another_picture(joint, photo):
     close(
         looks["whole"].describe(photo, None, device), describe(joint, picture, device).features[0]
     )
+    whole = looks["whole"].describe(photo, None, device)
+    close(found["both"], mean_features(whole[None], found["crop"][None])[0])
+    close(np.linalg.norm(found["both"]), 1)
     for look in looks.values():  # whatever it does with boxes of its own
         close(look.describe(photo, BOX, device, is_given=True), found["crop"])
 
@@ -62,7 +67,7 @@ def test_photos_in_files_are_described_as_each_alone(joint, photo, tmp_path):
     names = [f"{i}.png" for i in range(3)]
     for turn, name in enumerate(names):
         photo.rotate(90 * turn, expand=True).save(tmp_path / name)
-    for look in ("whole", "mask", "crop"):
+    for look in ("whole", "mask", "crop", "both"):
         describer = Describer(look, joint, PX, look)
         squares = load_images(tmp_path, names, 32)
         boxes = locate(joint, squares, device)
@@ -71,6 +76,12 @@ def test_photos_in_files_are_described_as_each_alone(joint, photo, tmp_path):
             one = Image.open(tmp_path / name)
             alone = describer.describe(one, boxes[row] if describer.locates else None, device)
             np.testing.assert_allclose(found[row], alone, atol=1e-5)
+
+
+def test_the_mean_of_looks_is_a_direction_and_never_nan():
+    first, second = np.float32([[1, 0], [1, 0]]), np.float32([[0, 1], [-1, 0]])
+    found = mean_features(first, second)
+    np.testing.assert_allclose(found, [[0.5**0.5, 0.5**0.5], [0, 0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("dim", "adapted"), [(None, False), (16, False), (16, True)])

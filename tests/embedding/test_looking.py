@@ -15,12 +15,14 @@ from vsa.data.crops import load_crops, with_margin
 from vsa.data.images import load_images
 from vsa.embedding.candidates import (
     ADAPTED,
+    ADAPTED_BOTH,
     ADAPTED_CROP,
     ADAPTED_OBJECT,
     CANDIDATES,
     JOINT_CROP,
     MASKED,
     PLAIN,
+    PLAIN_BOTH,
     PLAIN_OBJECT,
     Validation,
 )
@@ -142,7 +144,7 @@ def test_the_adaptation_is_one_job_that_others_read(lab, finished, monkeypatch):
     assert {0, card["kept_step"]} <= set(curve.step)
     assert finished.jobs[ADAPTED][0].training["steps"] == 8
     again = looking_module.Looking(lab, *lab.files)
-    monkeypatch.setattr(looking_module, "adapt", None)  # nobody learns again
+    monkeypatch.setattr(looking_module, "adapt_by_best", None)  # nobody learns again
     name = "adapted, whole photo"
     np.testing.assert_array_equal(
         again.photos("adapted", "whole photo"), lab.looking.photos("adapted", "whole photo")
@@ -160,6 +162,7 @@ def test_keys_hold_what_a_look_rests_on(lab, changed):
     adapted = {name for name in LOOKS if name.startswith("adapted")}
     plain = {name for name in LOOKS if name.startswith("plain")}
     stages = {PLAIN_OBJECT, ACTIVATION_CROP, SUPERVISED_CROP, ADAPTED_OBJECT}
+    stages |= {PLAIN_BOTH, ADAPTED_BOTH}
     expected = {
         "describer_px": adapted | plain,
         "objectness_px": stages,

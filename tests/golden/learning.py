@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import tempfile
 from pathlib import Path
@@ -34,7 +35,7 @@ from vsa.category.batches import crop_batches
 from vsa.category.model import CategoryNet
 from vsa.category.settings import ClassifierSettings, HeadSettings
 from vsa.embedding import adapt as adaptation
-from vsa.embedding import losses, mining, train, triplets
+from vsa.embedding import losses, mining, train, triplets, which_clicks
 from vsa.embedding.joint import JointNet
 from vsa.embedding.losses import LOSSES, PAPER, TripletBatch, evaluate
 from vsa.embedding.mining import FusedDistance, PageViews
@@ -131,6 +132,28 @@ def adapted() -> Numbers:
     queries, catalogue = (adaptation.apply(found.head, f) for f in (views[0], offered))
     # components have no sign of their own, and what is between two features needs none
     return {"loss": found.log.loss, "cosines": queries @ catalogue.T, "power": found.power}
+
+
+@method("which clicks", which_clicks, TRAINING)
+def adapted_by_best() -> Numbers:
+    few = EmbeddingSettings(adapted_dim=5, n_adapt_triplets=4, n_adapt_steps=8)
+    raw = _triplets()
+    sources = {
+        which_clicks.FILTERED: triplets.from_clicks(raw, 6, 12),
+        which_clicks.RAW: triplets.from_clicks(
+            dataclasses.replace(raw, positive=raw.positive[::-1].copy()), 6, 12
+        ),
+    }
+    scores = itertools.count()
+    views, offered = [unit(6, 8), unit(6, 8, seed=1)], unit(12, 8, seed=2)
+    known = (np.arange(6), few, PAPER, 0, lambda to: next(scores))
+    found = which_clicks.adapt_by_best(views, offered, sources, *known)
+    queries, catalogue = (adaptation.apply(found.head, f) for f in (views[0], offered))
+    return {
+        "loss": found.log.loss,
+        "cosines": queries @ catalogue.T,
+        "is raw": int(found.clicks == which_clicks.RAW),
+    }
 
 
 @method("linear study", linear, TRAINING)

@@ -21,6 +21,7 @@ PLAIN, PLAIN_OBJECT = "plain, whole photo", "plain, objectness crop"
 PLAIN_CROP = "plain, learned crop"
 ADAPTED, ADAPTED_OBJECT = "adapted, whole photo", "adapted, objectness crop"
 ADAPTED_CROP = "adapted, learned crop"
+PLAIN_BOTH, ADAPTED_BOTH = "plain, photo and objectness crop", "adapted, photo and objectness crop"
 MASKED, JOINT_CROP = "joint, mask", "joint, learned crop"
 N_RANKED = 60  # results that average precision looks at, as everywhere in this package
 NO_PRODUCTS = (
@@ -30,10 +31,10 @@ NO_PRODUCTS = (
 CANDIDATES = (
     PLAIN,
     PLAIN_OBJECT,
-    PLAIN_CROP,
     ADAPTED,
     ADAPTED_OBJECT,
     ADAPTED_CROP,
+    ADAPTED_BOTH,
     MASKED,
     JOINT_CROP,
 )

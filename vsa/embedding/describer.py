@@ -27,7 +27,7 @@ from vsa.embedding.joint import Adaptation, FeatureNet, JointNet
 from vsa.models.embedder import Embedder
 from vsa.runtime.device import Device
 
-Look = Literal["whole", "mask", "crop"]
+Look = Literal["whole", "mask", "crop", "both"]  # both: whole and crop, their mean
 _CARD, _LOCALISER = "card.json", "localiser"
 
 
@@ -67,7 +67,8 @@ class Describer:
 
     def needed_px(self, *, is_given: bool = False) -> int:
         """Pixels of the shorter side that a photo has to be decoded with, see `describe`."""
-        seen = needed_px(self.image_px) if is_given or self.look == "crop" else self.image_px
+        crops = is_given or self.look in ("crop", "both")
+        seen = needed_px(self.image_px) if crops else self.image_px
         return max(seen, self.localiser.image_px if self.localiser else 0)
 
     def boxes(
@@ -112,14 +113,15 @@ class Describer:
         is_given : somebody has said that this is the object: it is then looked at again,
             whatever the network does with boxes of its own.
         """
-        if box is None:
-            picture, mask = square(photo, self.image_px), None
-        elif is_given or self.look == "crop":
-            around = with_margin(box[None], self.margin)[0]
-            picture, mask = crop_square(photo, around, self.image_px), None
-        else:
-            picture, mask = square(photo, self.image_px), box[None]
-        return describe(self.net, picture[None], device, boxes=mask).features[0]
+        whole = box is None or not (is_given or self.look == "crop")
+        crop = box is not None and (is_given or self.look in ("crop", "both"))
+        pictures = [square(photo, self.image_px)] if whole else []
+        if crop:
+            around = with_margin(np.asarray(box)[None], self.margin)[0]
+            pictures.append(crop_square(photo, around, self.image_px))
+        mask = None if box is None or crop else box[None]
+        features = describe(self.net, np.stack(pictures), device, boxes=mask).features
+        return features[0] if len(features) == 1 else mean_features(*features[:, None])[0]
 
 
 def plain(architecture: str, image_px: int, device: Device) -> Describer:
@@ -142,6 +144,13 @@ def adapted(base: Describer, head: Adaptation, look: Look, name: str) -> Describ
     return replace(base, name=name, net=net, look=look)
 
 
+def mean_features(*views: np.ndarray) -> np.ndarray:
+    """Unit features (n, d) of several looks at the same photos → the direction of their mean."""
+    total = np.sum(views, axis=0)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.asarray(total / np.maximum(length, 1e-12), np.float32)
+
+
 def describe_photos(
     describer: Describer,
     root: Path,
@@ -158,6 +167,11 @@ def describe_photos(
     cache : of decoded pictures, as of `vsa.data.images.load_images`.
     """
     net, px = describer.net, describer.image_px
+    if describer.look == "both" and boxes is not None:
+        looks = (replace(describer, look="whole"), replace(describer, look="crop"))
+        return mean_features(
+            *(describe_photos(one, root, paths, boxes, device, cache) for one in looks)
+        )
     if describer.look == "crop" and boxes is not None:
         crops = load_crops(root, paths, with_margin(boxes, describer.margin), px, cache)
         return describe(net, crops, device).features

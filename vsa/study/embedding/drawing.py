@@ -105,10 +105,13 @@ def adaptation_plot(finished: FinishedJobs, title: str = "") -> Figure:
     for i, (seed, job) in enumerate(finished.jobs[ADAPTED].items()):
         card, style = job.card, class_style(i)
         curve = pd.DataFrame(card["curve"])
-        starts = curve[curve.step == 0]
-        chosen = curve[curve.power == card["power"]].sort_values("step")
+        starts = curve[curve.step == 0].drop_duplicates("power")
+        learned = curve[curve.power == card["power"]].sort_values("step")
         axis.plot(starts.step, starts.score, linestyle="none", **style)
-        axis.plot(chosen.step, chosen.score, label=f"seed {seed}", **style)
+        chosen = learned[learned.clicks == card["clicks"]]
+        for clicks, line in learned.groupby("clicks", sort=False):
+            look = style if clicks == card["clicks"] else style | {"alpha": 0.4}
+            axis.plot(line.step, line.score, label=f"seed {seed}, {clicks} clicks", **look)
         kept = chosen[chosen.step == card["kept_step"]].iloc[0]
         ring = {"marker": "o", "markersize": 16, "fillstyle": "none", "color": style["color"]}
         axis.plot(kept.step, kept.score, linestyle="none", **ring)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from vsa.embedding.candidates import ADAPTED, ADAPTED_OBJECT, PLAIN, PLAIN_OBJECT
+from vsa.embedding.candidates import (
+    ADAPTED,
+    ADAPTED_BOTH,
+    ADAPTED_OBJECT,
+    PLAIN,
+    PLAIN_BOTH,
+    PLAIN_OBJECT,
+)
 from vsa.metrics import average_precision, identical_recall_at_k
 from vsa.runtime.errors import InputError, NotApplicable
 from vsa.study.embedding.experiment import EmbeddingLab
@@ -21,6 +28,9 @@ _PAIRS = (
     (ADAPTED, PLAIN),
     (ADAPTED_OBJECT, PLAIN),
     (ADAPTED_OBJECT, ADAPTED),
+    (PLAIN_BOTH, PLAIN),
+    (ADAPTED_BOTH, PLAIN),
+    (ADAPTED_BOTH, ADAPTED_OBJECT),
     (TRUE_CROPS[1], ADAPTED_OBJECT),
 )
 _POWER = 2.8 / 3.92  # of an interval's width: what is seen in four of five studies like this one

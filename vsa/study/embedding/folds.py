@@ -21,21 +21,24 @@ from vsa.data import crops
 from vsa.data.images import load_images
 from vsa.data.stable import product_folds
 from vsa.embedding import boxes as objectness
-from vsa.embedding.adapt import adapt, mapping
+from vsa.embedding import which_clicks
+from vsa.embedding.adapt import mapping
 from vsa.embedding.boxes import MAX_CLICKED, MAX_PHOTOS, best_boxes, count_clicks, learn_from_clicks
 from vsa.embedding.candidates import (
     ADAPTED,
+    ADAPTED_BOTH,
     ADAPTED_OBJECT,
     N_RANKED,
     PLAIN,
+    PLAIN_BOTH,
     PLAIN_OBJECT,
     Validation,
 )
-from vsa.embedding.describer import describe_photos
+from vsa.embedding.describer import describe_photos, mean_features
 from vsa.embedding.local import first_centre, local_features, pretrained_features
 from vsa.embedding.losses import PAPER
 from vsa.embedding.task import EmbeddingTask, mine_clicks
-from vsa.embedding.triplets import from_clicks
+from vsa.embedding.which_clicks import adapt_by_best, triplet_sources
 from vsa.models.backbones import weights_key
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import key, libraries
@@ -91,6 +94,7 @@ class FoldStudy:
                 "folds": VERSION,
                 "objectness": objectness.VERSION,
                 "crops": crops.VERSION,
+                "which clicks": which_clicks.VERSION,
                 **linear_versions(),
                 **libraries("torch", "torchvision", "faiss-cpu"),
             },
@@ -117,13 +121,18 @@ class FoldStudy:
             views[TRUE_CROPS[0]] = self._crops(self.task.boxes)
         names = {PLAIN: ADAPTED, PLAIN_OBJECT: ADAPTED_OBJECT, TRUE_CROPS[0]: TRUE_CROPS[1]}
         shape = len(self.task.queries), min(N_RANKED, len(catalogue))
-        found = {name: np.zeros(shape, bool) for view in views for name in (view, names[view])}
+        asked = (*views, *(names[view] for view in views), PLAIN_BOTH, ADAPTED_BOTH)
+        found = {name: np.zeros(shape, bool) for name in asked}
         for fold in range(N_FOLDS):
             to = self._adapt(self.part(fold), whole)
             rows = self.rows[self.folds[self.rows] == fold]
-            for view, photos in views.items():
-                found[view][rows] = self._hits(photos[rows], catalogue, rows)
-                found[names[view]][rows] = self._hits(to(photos[rows]), to(catalogue), rows)
+            photos = {name: view[rows] for name, view in views.items()}
+            photos |= {names[name]: to(view) for name, view in photos.items()}
+            photos[PLAIN_BOTH] = mean_features(photos[PLAIN], photos[PLAIN_OBJECT])
+            photos[ADAPTED_BOTH] = mean_features(photos[ADAPTED], photos[ADAPTED_OBJECT])
+            for name, features in photos.items():
+                offered = catalogue if name.startswith("plain") else to(catalogue)
+                found[name][rows] = self._hits(features, offered, rows)
         return {name: hits[self.rows] for name, hits in found.items()}
 
     def _hits(self, photos: np.ndarray, catalogue: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -137,15 +146,15 @@ class FoldStudy:
         """Learned from whole photos of the learning folds; the choosing fold judges."""
         lab, catalogue = self.lab, self.lab.looking.catalogue
         mined = mine_clicks(task, (photos, catalogue), lab.seed)
-        source = from_clicks(mined.filtered, len(photos), len(catalogue))
+        sources = triplet_sources(mined, len(photos), len(catalogue))
         jury = Validation.of(task)
 
         def judge(to: Callable[[np.ndarray], np.ndarray]) -> float:
             return jury.score(to(photos[jury.rows]), to(catalogue))
 
         rows = task.rows("train")
-        learned = adapt([photos], catalogue, source, rows, lab.settings, PAPER, lab.seed, judge)
-        return mapping(learned.head)
+        known = (lab.settings, PAPER, lab.seed, judge)
+        return mapping(adapt_by_best([photos], catalogue, sources, rows, *known).head)
 
     def _boxes(self) -> np.ndarray:
         """Objectness boxes of all queries, each by the clicks of other folds: float32 (n, 4)."""

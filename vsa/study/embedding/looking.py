@@ -22,23 +22,30 @@ from vsa.data import crops
 from vsa.data.images import load_images
 from vsa.embedding import adapt as adaptation
 from vsa.embedding import boxes as objectness
-from vsa.embedding import mining, triplets
-from vsa.embedding.adapt import Adapted, adapt, mapping
+from vsa.embedding import mining, triplets, which_clicks
+from vsa.embedding.adapt import mapping
 from vsa.embedding.boxes import Objectness, learn_objectness
 from vsa.embedding.candidates import (
     ADAPTED,
-    ADAPTED_OBJECT,
     MASKED,
     PLAIN,
+    PLAIN_BOTH,
     PLAIN_OBJECT,
     Validation,
 )
-from vsa.embedding.describer import Describer, Look, adapted, describe_photos, plain
+from vsa.embedding.describer import (
+    Describer,
+    Look,
+    adapted,
+    describe_photos,
+    mean_features,
+    plain,
+)
 from vsa.embedding.extract import FULL_BOX, describe, locate
 from vsa.embedding.joint import Adaptation
 from vsa.embedding.local import pretrained_features
 from vsa.embedding.losses import LOSSES, PAPER
-from vsa.embedding.triplets import from_clicks
+from vsa.embedding.which_clicks import AdaptedByBest, adapt_by_best, triplet_sources
 from vsa.models.backbones import weights_key
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import Versions, checksum, key
@@ -55,12 +62,17 @@ if TYPE_CHECKING:
     from vsa.study.embedding.experiment import EmbeddingLab
 
 WHOLE, MASK, CROP, TRUE = "whole photo", "mask", "learned crop", "true crop"
-OBJECT, CONSTANT = "objectness crop", "constant crop"
+OBJECT, CONSTANT, BOTH = "objectness crop", "constant crop", "photo and objectness crop"
 ACTIVATION, SUPERVISED = "activation crop", "supervised crop"
 _CROPS = (CROP, TRUE, OBJECT, CONSTANT, ACTIVATION, SUPERVISED)
-_LOOK: dict[str, Look] = {WHOLE: "whole", MASK: "mask", **dict.fromkeys(_CROPS, "crop")}
-_LOCATED_BY_STAGES = (OBJECT, ACTIVATION, SUPERVISED)  # of the pretrained network
-_OF_ITSELF = (PLAIN, PLAIN_OBJECT, CONSTANT_CROP, ACTIVATION_CROP, SUPERVISED_CROP)
+_LOOK: dict[str, Look] = {
+    WHOLE: "whole",
+    MASK: "mask",
+    BOTH: "both",
+    **dict.fromkeys(_CROPS, "crop"),
+}
+_LOCATED_BY_STAGES = (OBJECT, BOTH, ACTIVATION, SUPERVISED)  # of the pretrained network
+_OF_ITSELF = (PLAIN, PLAIN_OBJECT, PLAIN_BOTH, CONSTANT_CROP, ACTIVATION_CROP, SUPERVISED_CROP)
 
 
 def start_of_look(name: str) -> str:
@@ -93,7 +105,7 @@ def rests_on(lab: EmbeddingLab, name: str) -> tuple[Versions, list[Any]]:
         known.append(s.objectness_px)
     if name.startswith("plain"):
         return versions, known
-    versions |= linear_versions()
+    versions |= linear_versions() | {"which clicks": which_clicks.VERSION}
     steps = [s.n_adapt_steps, s.n_adapt_triplets, s.adapt_learning_rate, s.adapt_margin]
     return versions, [*known, s.adapted_dim, *steps]
 
@@ -138,6 +150,7 @@ class Looking:
 
     def _located(self, how: str) -> np.ndarray:
         """Boxes by stages of the pretrained network, of judged queries; NaN of others."""
+        how = OBJECT if how == BOTH else how
         if how not in self._found:
             task, s, device = self.lab.task, self.lab.settings, self.lab.device
             rows = np.concatenate([task.rows(split) for split in JUDGED])
@@ -176,6 +189,8 @@ class Looking:
 
         Training photos are looked at whole and at learned crops, which the adaptation learns from.
         """
+        if how == BOTH:
+            return mean_features(self.photos(who, WHOLE), self.photos(who, OBJECT))
         if who == "adapted":
             return mapping(self.head)(self.photos("plain", how))
         task = self.lab.task
@@ -216,12 +231,12 @@ class Looking:
             ).features
         return mapping(self.head)(self.catalogue) if who == "adapted" else self.catalogue
 
-    def adapt(self) -> Adapted:
-        """Learn the linear adaptation from the mined clicks; judged on validation photos."""
+    def adapt(self) -> AdaptedByBest:
+        """Learn the linear adaptation from clicks, raw or filtered, as validation photos choose."""
         lab = self.lab
         task, s = lab.task, lab.settings
         views = [self.photos("plain", how) for how in (WHOLE, CROP)]
-        source = from_clicks(lab.mining().filtered, len(task.queries), len(task.catalogue))
+        sources = triplet_sources(lab.mining(), len(task.queries), len(task.catalogue))
         jury, offered = Validation.of(task), self.catalogue
         val = jury.rows
 
@@ -229,7 +244,7 @@ class Looking:
             return float(np.mean([jury.score(to(view[val]), to(offered)) for view in views]))
 
         learn_from = task.rows("train")
-        found = adapt(views, offered, source, learn_from, s, PAPER, lab.seed, judge)
+        found = adapt_by_best(views, offered, sources, learn_from, s, PAPER, lab.seed, judge)
         self.head = found.head  # the job that keeps it is not finished yet
         return found
 
@@ -249,8 +264,8 @@ class Looking:
         look = _LOOK[how]
         if who == "adapted":
             found = adapted(self.base, self.head, look, name)
-            return replace(found, localiser=self.objectness if name == ADAPTED_OBJECT else None)
-        if name == PLAIN_OBJECT:
+            return replace(found, localiser=self.objectness if how in (OBJECT, BOTH) else None)
+        if how in (OBJECT, BOTH):
             return replace(self.base, look=look, name=name, localiser=self.objectness)
         return replace(self.base if who == "plain" else self.joint, look=look, name=name)
 
@@ -278,15 +293,16 @@ class Looking:
         return np.load(target)
 
 
-def curve_of(found: Adapted) -> dict[str, Any]:
+def curve_of(found: AdaptedByBest) -> dict[str, Any]:
     """What a card says of the choices that validation photos made."""
     return {
         "curve": found.curve.to_dict("list"),
         "power": found.power,
+        "clicks": found.clicks,
         "kept_step": found.step,
     }
 
 
-def log_of(found: Adapted) -> pd.DataFrame:
+def log_of(found: AdaptedByBest) -> pd.DataFrame:
     """The log of training, as those of other jobs."""
     return found.log.assign(stage="adaptation")

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from vsa.embedding.candidates import (
+    ADAPTED_BOTH,
     ADAPTED_OBJECT,
     CANDIDATES,
     MASKED,
     PLAIN,
+    PLAIN_BOTH,
     PLAIN_CROP,
     PLAIN_OBJECT,
     Choice,
@@ -68,10 +70,12 @@ _PAIRS = {
         for how in ("whole photo", "learned crop")
     },
     "plain: objectness crop − whole photo": (PLAIN_OBJECT, PLAIN),
+    "plain: photo and objectness crop − objectness crop": (PLAIN_BOTH, PLAIN_OBJECT),
     "plain: objectness crop − learned crop": (PLAIN_OBJECT, PLAIN_CROP),
     "plain: objectness crop − constant crop": (PLAIN_OBJECT, CONSTANT_CROP),
     "plain: true crop − objectness crop": (TRUE_CROPS[0], PLAIN_OBJECT),
     "adapted: objectness crop − whole photo": (ADAPTED_OBJECT, "adapted, whole photo"),
+    "adapted: photo and objectness crop − objectness crop": (ADAPTED_BOTH, ADAPTED_OBJECT),
     "joint, mask − plain, whole photo": (MASKED, PLAIN),
     "adapted, learned crop − plain, whole photo": ("adapted, learned crop", PLAIN),
 }
@@ -285,6 +289,7 @@ def _order(name: str) -> tuple[int, int]:
         "activation crop",
         "learned crop",
         "objectness crop",
+        "photo and objectness crop",
         "supervised crop",
         "true crop",
     )

@@ -8,10 +8,12 @@ from typing import Any
 
 from vsa.embedding.candidates import (
     ADAPTED,
+    ADAPTED_BOTH,
     ADAPTED_CROP,
     ADAPTED_OBJECT,
     JOINT_CROP,
     PLAIN,
+    PLAIN_BOTH,
     PLAIN_CROP,
     PLAIN_OBJECT,
 )
@@ -176,12 +178,14 @@ LOOKS = (
     CONSTANT_CROP,
     ACTIVATION_CROP,
     PLAIN_OBJECT,
+    PLAIN_BOTH,
     SUPERVISED_CROP,
     TRUE_CROPS[0],
     ADAPTED,
     "adapted, mask",
     ADAPTED_CROP,
     ADAPTED_OBJECT,
+    ADAPTED_BOTH,
     TRUE_CROPS[1],
     JOINT_CROP,
     TRUE_CROPS[2],

@@ -24,6 +24,7 @@ from vsa.study.ledger.sentences import bullets
 
 LOOKS, DIFFERENCES = "looks", "looks: differences"
 WHOLE, MASK, LEARNED, TRUE = "whole photo", "mask", "learned crop", "true crop"
+BOTH = "whole photo and learned crop"
 _METRICS = ("Identical Recall@1", "mAP", "Accuracy@1")
 
 
@@ -59,6 +60,8 @@ def _ways(lab: EndToEndLab) -> dict[str, tuple[Look, np.ndarray]]:
     }
     if engine.describer.look == "mask":
         ways[MASK] = ("mask", located)
+    if engine.describer.look == "both":
+        ways[BOTH] = ("both", located)
     ways[LEARNED] = ("crop", located)
     queries = lab.shop.dataset.queries.set_index("path")
     true = queries.loc[list(lab.task.test.paths), list(BOX)].to_numpy(np.float32)
@@ -102,7 +105,7 @@ def _time(lab: EndToEndLab, describer: Describer, name: str, box: np.ndarray, ro
         photo = decode(lab.photos.paths[row], min_px=max(describer.needed_px(), engine.image_px))
         start = time.perf_counter()
         seen = None if describer.look == "whole" else box
-        if name in (MASK, LEARNED):
+        if name in (MASK, BOTH, LEARNED):
             seen = engine.locate(photo)
         describer.describe(photo, seen, engine.category.device)
         return 1e3 * (time.perf_counter() - start)

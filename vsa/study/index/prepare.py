@@ -12,6 +12,7 @@ from vsa.data.crops import load_crops, with_margin
 from vsa.data.images import load_images
 from vsa.embedding import boxes as objectness
 from vsa.embedding import extract, joint
+from vsa.embedding.describer import Look, mean_features
 from vsa.embedding.extract import describe_catalogue
 from vsa.embedding.task import rows_of
 from vsa.models import backbones
@@ -102,9 +103,14 @@ def index_task(run: Run, shop: Shop) -> IndexTask:
     )
     folder = run.artifacts / "index" / f"features-{known_by}"
 
-    def features_of(table: pd.DataFrame, name: str, boxes: np.ndarray | None) -> np.ndarray:
+    def features_of(
+        table: pd.DataFrame, name: str, boxes: np.ndarray | None, look: Look = describer.look
+    ) -> np.ndarray:
         paths = table.path.tolist()
-        if describer.look == "crop" and boxes is not None:
+        if look == "both" and boxes is not None:
+            views = (features_of(table, name, None), features_of(table, name, boxes, "crop"))
+            return mean_features(*views)
+        if look == "crop" and boxes is not None:
             around = with_margin(boxes, describer.margin)
             images, mask = load_crops(dataset.root, paths, around, size_px, cache), None
         else:
