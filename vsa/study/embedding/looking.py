@@ -2,7 +2,8 @@
 
 Three describers look: *plain* is a pretrained network as it is, *adapted* a linear adaptation of
 its features, learned from the mined clicks, and *joint* the paper's network. Learned boxes are
-those of the joint network, objectness boxes those of `vsa.embedding.boxes`, both from clicks alone.
+those of the joint network, objectness boxes those of `vsa.embedding.boxes`, both from clicks alone;
+*photo and objectness crop* is the mean of two looks.
 What they are compared with: the best constant box, the most active part of the pretrained network's
 last map, objectness that has learned from true boxes, and the true boxes.
 """
