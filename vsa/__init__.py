@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.extras import missing_explained
 from vsa.runtime.registry import announce
 from vsa.runtime.threads import let_waiting_threads_sleep
 
@@ -98,7 +99,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, attribute = _PLACES[name].partition(":")
-    found = getattr(import_module(module), attribute or name)
+    with missing_explained():
+        found = getattr(import_module(module), attribute or name)
     globals()[name] = found
     return found
 
