@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vsa.models.embedder import EMBEDDERS as embedders
     from vsa.models.embedder import Embedder
     from vsa.offline import build
+    from vsa.onnx_files import export
     from vsa.ranking.models import RANKERS as rankers
     from vsa.study.compare import compare
     from vsa.study.embedding.baselines import BASELINES as baselines
@@ -54,6 +55,7 @@ __all__ = [
     "compare",
     "datasets",
     "embedders",
+    "export",
     "load_dataset",
     "losses",
     "open_run",
@@ -88,6 +90,7 @@ _PLACES = {
     "compare": "vsa.study.compare",
     "open_run": "vsa.study.runs",
     "reproduce": "vsa.study.pipeline",
+    "export": "vsa.onnx_files",
     "train": "vsa.learn",
 }
 

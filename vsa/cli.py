@@ -154,6 +154,20 @@ def verify(
         print(f"whole: {folder}")
 
 
+@app.command()
+def export(
+    what: Annotated[
+        str, typer.Argument(help="folder of an engine or of saved models; an embedder")
+    ],
+    out: Annotated[Path, typer.Argument(help="folder of the ONNX files")],
+) -> None:
+    """Write networks as ONNX files, each compared with the network that it was made of."""
+    from vsa.onnx_files import export
+
+    for name, difference in export(what, out).items():
+        print(f"{difference:.1e}  {name}")
+
+
 def _account(taken: Taken, index: Path) -> None:
     """What became of every entry below a folder; the first of those that could not be read."""
     from vsa.pictures import LEFT_OUT
