@@ -16,7 +16,7 @@ FUNCTIONS = re.findall(r"\[`([\w.]+)`\]\(\.\./(vsa/[\w/]+\.py)\)", METHOD)
 
 def test_each_module_is_named_by_its_own_first_line():
     list_modules = runpy.run_path(str(ROOT / "docs/modules.py"))
-    assert ARCHITECTURE == list_modules["with_listing"](ARCHITECTURE), "python docs/modules.py"
+    assert list_modules["with_listing"](ARCHITECTURE) == ARCHITECTURE, "python docs/modules.py"
     for file in (ROOT / "vsa").rglob("*.py"):
         if file.name != "__init__.py":
             assert f"](../{file.relative_to(ROOT).as_posix()}): " in ARCHITECTURE, file
