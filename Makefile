@@ -81,7 +81,8 @@ format: $(READY)
 
 lock: $(READY)
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate \
-		--no-header --python-version 3.11 --group dev -o requirements.lock pyproject.toml
+		--no-header --python-version 3.11 --all-extras --group dev -o requirements.lock \
+		pyproject.toml
 
 # The stamp is written last, so that an interrupted installation is taken up again.
 $(READY): requirements.lock pyproject.toml

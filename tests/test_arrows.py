@@ -18,6 +18,7 @@ WIRES = {
     "vsa/app.py",
     "vsa/cli.py",
     "vsa/engine.py",
+    "vsa/onnx_files.py",
     "vsa/learn.py",
     "vsa/offline.py",
     "vsa/pictures.py",

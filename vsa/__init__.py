@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.extras import missing_explained
 from vsa.runtime.registry import announce
 from vsa.runtime.threads import let_waiting_threads_sleep
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vsa.models.embedder import EMBEDDERS as embedders
     from vsa.models.embedder import Embedder
     from vsa.offline import build
+    from vsa.onnx_files import export
     from vsa.ranking.models import RANKERS as rankers
     from vsa.study.compare import compare
     from vsa.study.embedding.baselines import BASELINES as baselines
@@ -53,6 +55,7 @@ __all__ = [
     "compare",
     "datasets",
     "embedders",
+    "export",
     "load_dataset",
     "losses",
     "open_run",
@@ -87,6 +90,7 @@ _PLACES = {
     "compare": "vsa.study.compare",
     "open_run": "vsa.study.runs",
     "reproduce": "vsa.study.pipeline",
+    "export": "vsa.onnx_files",
     "train": "vsa.learn",
 }
 
@@ -98,7 +102,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, attribute = _PLACES[name].partition(":")
-    found = getattr(import_module(module), attribute or name)
+    with missing_explained():
+        found = getattr(import_module(module), attribute or name)
     globals()[name] = found
     return found
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from vsa.runtime.errors import InputError, NotebookError
+from vsa.runtime.extras import missing_explained
 from vsa.runtime.system import refusals_explained
 from vsa.runtime.threads import n_threads
-from vsa.study import pipeline
-from vsa.study.cli import COMMANDS
+from vsa.study.cli import COMMANDS, hand_over
 
 if TYPE_CHECKING:
     from vsa.pictures import Taken
@@ -154,6 +154,20 @@ def verify(
         print(f"whole: {folder}")
 
 
+@app.command()
+def export(
+    what: Annotated[
+        str, typer.Argument(help="folder of an engine or of saved models; an embedder")
+    ],
+    out: Annotated[Path, typer.Argument(help="folder of the ONNX files")],
+) -> None:
+    """Write networks as ONNX files, each compared with the network that it was made of."""
+    from vsa.onnx_files import export
+
+    for name, difference in export(what, out).items():
+        print(f"{difference:.1e}  {name}")
+
+
 def _account(taken: Taken, index: Path) -> None:
     """What became of every entry below a folder; the first of those that could not be read."""
     from vsa.pictures import LEFT_OUT
@@ -184,7 +198,7 @@ def main() -> None:
     """
     speak_any_name()
     try:
-        with refusals_explained():
+        with refusals_explained(), missing_explained():
             try:
                 _check_surroundings()
                 app()
@@ -194,7 +208,7 @@ def main() -> None:
     except BrokenPipeError:
         _end(1)
     except (InputError, NotebookError) as error:
-        if not pipeline.hand_over(error):
+        if not hand_over(error):
             print(f"vsa: {error}", file=sys.stderr)
         _end(error.status if isinstance(error, NotebookError) else 2)
 

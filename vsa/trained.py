@@ -18,6 +18,7 @@ from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
+from vsa.runtime.inference import is_frozen
 
 _CARD, _MODELS = "card.json", "models.json"
 
@@ -78,7 +79,7 @@ def write_models(folder: Path, models: TrainedModels) -> None:
     Raises InputError for networks that an engine has frozen.
     """
     for net in (models.category.net, models.network, models.serving.net):
-        if any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
+        if is_frozen(net):
             raise InputError(
                 "these networks were frozen to answer faster, and can no longer be kept",
                 cure="Give them as they were trained, not those of an open engine",

@@ -68,7 +68,7 @@ def test_what_is_written_for_python_works(tmp_path, monkeypatch, capsys):
     names = {"photos": paths, "rows": pd.DataFrame([listing])}
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)
-    assert len(PYTHON) == 4
+    assert len(PYTHON) == 5
     assert names["answer"].results.shape[0] > 0
     assert names["ids"][:, 0].tolist() == [0, 1]
     assert len(names["index"]) == 299

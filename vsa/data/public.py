@@ -15,7 +15,6 @@ from pathlib import Path
 import pandas as pd
 
 from vsa.data import vpr2023
-from vsa.data.fetch import fetch_repository
 from vsa.data.git_tree import tree_mismatch
 from vsa.data.schema import BOX, QUALITY, Dataset
 from vsa.data.stable import stable_position, stable_sample
@@ -167,6 +166,8 @@ def download_dataset(name: str) -> Path:
         file=sys.stderr,
         flush=True,
     )
+    from vsa.data.fetch import fetch_repository  # its client of the network comes with the study
+
     return fetch_repository(spec.zip_url, spec.commit, spec.folder, dict(spec.trees))
 
 

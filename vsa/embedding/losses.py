@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from vsa.runtime.errors import InputError
+from vsa.runtime.extras import missing_explained
 from vsa.runtime.registry import Registry
 
 
@@ -182,8 +183,9 @@ def _published(loss: Callable, miner: Callable | None, batch: TripletBatch) -> L
 
 @cache
 def _made(kind: str, name: str, **options: Any) -> Callable:
-    import pytorch_metric_learning.losses
-    import pytorch_metric_learning.miners
+    with missing_explained():
+        import pytorch_metric_learning.losses
+        import pytorch_metric_learning.miners
 
     return getattr(getattr(pytorch_metric_learning, kind), name)(**options)
 

@@ -80,10 +80,10 @@ class Embedder:
         self.name = name or getattr(network, "__name__", type(network).__name__)
         self.image_px, self.device = image_px, device or pick_device()
         self._require_settings(network, mean, std)
-        self._normalisation = (tuple(mean), tuple(std))
+        self.normalisation = (tuple(mean), tuple(std))
         shape, place = (1, 3, 1, 1), self.device.device
-        self._mean = torch.tensor(self._normalisation[0]).view(shape).to(place) * 255
-        self._std = torch.tensor(self._normalisation[1]).view(shape).to(place) * 255
+        self._mean = torch.tensor(self.normalisation[0]).view(shape).to(place) * 255
+        self._std = torch.tensor(self.normalisation[1]).view(shape).to(place) * 255
         self.network = network
         if isinstance(network, nn.Module):
             self.network = network.to(place, memory_format=self.device.memory_format).eval()
@@ -137,7 +137,7 @@ class Embedder:
             {"embedder": VERSION},
             network=known_by(self.network),
             image_px=self.image_px,
-            normalisation=self._normalisation,
+            normalisation=self.normalisation,
         )
 
     def __call__(self, photos: Source | Iterable[Source]) -> np.ndarray:

@@ -10,8 +10,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
+
+from vsa.runtime.registry import unknown
+
+Backend = Literal["torch", "onnx"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class Device:
     device: torch.device
     autocast_dtype: torch.dtype | None  # None: float32 throughout
     name: str  # as a report prints it
+    backend: Backend = "torch"  # what runs networks that `vsa.runtime.inference` made ready
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -34,8 +40,16 @@ class Device:
         return torch.autocast(self.device.type, dtype=self.autocast_dtype)
 
 
-def pick_device() -> Device:
-    """The device of this machine, by the rule at the top of this module."""
+def pick_device(backend: Backend = "torch") -> Device:
+    """The device of this machine, by the rule at the top of this module.
+
+    With the back end "onnx", onnxruntime runs what answers, in float32 on the CPU, whatever else
+    there is. Raises InputError for a back end that is neither.
+    """
+    if backend not in get_args(Backend):
+        raise unknown("back end", backend, get_args(Backend))
+    if backend == "onnx":
+        return Device(torch.device("cpu"), None, "CPU, onnxruntime, float32", "onnx")
     if torch.cuda.is_available():
         return Device(torch.device("cuda"), torch.bfloat16, torch.cuda.get_device_name())
     has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()

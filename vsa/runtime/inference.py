@@ -1,11 +1,15 @@
 """Networks made ready for answering: what a trained network computes, in less time.
 
-TorchScript traces and freezes them: batch norms are folded into the convolutions before them, and
-a pass needs no Python, so that two networks on two cores do not wait for its lock. Weights lie
-channels-last. The order of floating-point operations changes and nothing else: features and
-probabilities stay within 1e-4 of those of the training code, as the tests check. TorchScript is
+By default TorchScript traces and freezes them: batch norms are folded into the convolutions before
+them, and a pass needs no Python, so that two networks on two cores do not wait for its lock.
+Weights lie channels-last. The order of floating-point operations changes and nothing else: features
+and probabilities stay within 1e-4 of those of the training code, as the tests check. TorchScript is
 deprecated; what is to replace it, compiling, gained nothing reliable on a two-core CPU and made
 every start wait for it.
+
+With the back end "onnx", onnxruntime runs the same parts, to the same tolerance. One picture on one
+core takes TorchScript 1.2 to 1.9 times as long, by network and size; `benchmarks/backends.py`
+measures it. An engine opens more slowly, because the parts are converted then.
 """
 
 from __future__ import annotations
@@ -18,16 +22,21 @@ from contextlib import contextmanager
 
 import faiss
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vsa.runtime.device import Device
+from vsa.runtime.onnx import OnnxNetwork, to_onnx
 
 _FROZEN = ("backbone", "trunk")
 _TRACED_PX = 64  # of an example; networks take images of any size
 
 
 def ready(net: nn.Module, device: Device) -> nn.Module:
-    """A copy of a network for inference only, frozen where a part bears a name of `_FROZEN`."""
+    """A copy of a network for inference only, frozen where a part bears a name of `_FROZEN`.
+
+    The device says what runs the frozen parts. Raises InputError for a part that its back end
+    cannot run, and where that is not installed.
+    """
     net = copy.deepcopy(net).eval().requires_grad_(False)
     net = net.to(device.device, memory_format=device.memory_format)
     image = torch.zeros(1, 3, _TRACED_PX, _TRACED_PX, device=device.device)
@@ -38,12 +47,25 @@ def ready(net: nn.Module, device: Device) -> nn.Module:
         for name in _FROZEN
         if isinstance(getattr(parent, name, None), nn.Module)
     ]
+    for parent, name in parts:
+        freeze = _by_onnxruntime if device.backend == "onnx" else _by_torchscript
+        setattr(parent, name, freeze(getattr(parent, name), image))
+    return net
+
+
+def is_frozen(net: nn.Module) -> bool:
+    """Whether `ready` has frozen parts of a network, so that it cannot be kept or trained."""
+    return any(isinstance(part, torch.jit.ScriptModule | OnnxNetwork) for part in net.modules())
+
+
+def _by_torchscript(part: nn.Module, image: Tensor) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # see above
-        for parent, name in parts:
-            traced = torch.jit.trace(getattr(parent, name), image, check_trace=False)
-            setattr(parent, name, torch.jit.freeze(traced))
-    return net
+        return torch.jit.freeze(torch.jit.trace(part, image, check_trace=False))
+
+
+def _by_onnxruntime(part: nn.Module, image: Tensor) -> nn.Module:
+    return OnnxNetwork(to_onnx(part, {"pictures": image}, ["features"], free_size=True))
 
 
 _lock = threading.Lock()

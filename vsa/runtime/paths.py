@@ -2,7 +2,8 @@
 
 Environment variables move the folders: ``VSA_DATA_DIR`` (downloaded data sets),
 ``VSA_WEIGHTS_DIR`` (pretrained weights), ``VSA_ARTIFACTS_DIR`` (working files) and
-``VSA_REPORTS_DIR`` (published results).
+``VSA_REPORTS_DIR`` (published results). By default they lie in the checkout. Where vsa is installed
+without one, they lie in the user's folder for data, ``~/.local/share/vsa``.
 """
 
 from __future__ import annotations
@@ -12,14 +13,27 @@ from pathlib import Path
 
 from vsa.runtime.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]  # the checkout, or what vsa is installed in
 NOTEBOOKS = ROOT / "notebooks"
 
 
-def _from_environment(variable: str, default: Path) -> Path:
+def is_checkout() -> bool:
+    """Whether the repository is here, with notebooks and reports, and not the package alone."""
+    return (ROOT / "Snakefile").is_file()
+
+
+def _home() -> Path:
+    """What the folders lie in by default."""
+    if is_checkout():
+        return ROOT
+    shared = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(os.path.expanduser(shared)) / "vsa"
+
+
+def _from_environment(variable: str, default: str) -> Path:
     value = os.environ.get(variable)
     try:
-        return Path(value).expanduser().resolve() if value else default
+        return Path(value).expanduser().resolve() if value else _home() / default
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, ~nobody
         raise InputError(
             f"{variable} is no path ({error})", cure="Set it to a folder, or unset it", file=value
@@ -28,22 +42,22 @@ def _from_environment(variable: str, default: Path) -> Path:
 
 def data_dir() -> Path:
     """Folder that holds the public data sets, each under its repository's name."""
-    return _from_environment("VSA_DATA_DIR", ROOT / "data")
+    return _from_environment("VSA_DATA_DIR", "data")
 
 
 def weights_dir() -> Path:
     """Folder searched for pretrained weights before torchvision downloads them into it."""
-    return _from_environment("VSA_WEIGHTS_DIR", ROOT / "artifacts" / "weights")
+    return _from_environment("VSA_WEIGHTS_DIR", "artifacts/weights")
 
 
 def artifacts_dir() -> Path:
     """Folder of working files: rendered shops, decoded images, models, executed notebooks."""
-    return _from_environment("VSA_ARTIFACTS_DIR", ROOT / "artifacts")
+    return _from_environment("VSA_ARTIFACTS_DIR", "artifacts")
 
 
 def reports_dir() -> Path:
     """Folder of published results, one sub-folder per run."""
-    return _from_environment("VSA_REPORTS_DIR", ROOT / "reports")
+    return _from_environment("VSA_REPORTS_DIR", "reports")
 
 
 def cache_variables() -> dict[str, str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from vsa.runtime.errors import InputError
+from vsa.runtime.extras import missing_explained
 from vsa.runtime.fingerprint import source_digest
 from vsa.runtime.paths import ROOT
 
@@ -156,7 +157,8 @@ class Registry(Mapping[str, T], Generic[T]):
         try:
             if isinstance(where, str):
                 module, _, attribute = where.partition(":")
-                entry = getattr(importlib.import_module(module), attribute)
+                with missing_explained():
+                    entry = getattr(importlib.import_module(module), attribute)
             else:
                 entry = where.load()
         except InputError:

@@ -1,17 +1,20 @@
-"""Commands of the replication: reproduce, study, report and compare; and two that make calls."""
+"""Commands of the replication: reproduce, study, report and compare; and two that make calls.
+
+What they need is imported when they are called: the core of vsa is installed without it.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vsa.runtime.errors import InputError, NotApplicable
+from vsa.runtime.errors import InputError, NotApplicable, NotebookError
 from vsa.runtime.paths import ROOT, relative_to_root, reports_dir
-from vsa.study import pipeline
-from vsa.study.run import make_run
 
 _Dataset = Annotated[str, typer.Option(help="synthetic, grocery, clothing, vpr2023 or folder:PATH")]
 _Profile = Annotated[str, typer.Option(help="smoke, laptop or full")]
@@ -27,6 +30,8 @@ def reproduce(
     until: Annotated[str | None, typer.Option(help="last notebook, e.g. 01_catalogue")] = None,
 ) -> None:
     """Run the notebooks whose inputs changed, then write the report."""
+    from vsa.study import pipeline
+
     print(f"vsa: {dataset}, {profile}, seed {seed}", file=sys.stderr, flush=True)
     made = pipeline.reproduce(dataset, profile, seed, until, set=changes)
     shown = relative_to_root(made) if made.is_relative_to(ROOT) else made
@@ -61,6 +66,8 @@ def study(
     for name, value in (("--minutes", minutes), ("--max-mb", max_mb)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} {value:g} is not a number above 0", cure="Give one, say 8")
+    from vsa.study.run import make_run
+
     run = make_run(dataset, profile, seed, changes)
     from vsa.study.embedding.command import Request, study
 
@@ -117,11 +124,13 @@ def notebook(
     changes: _Set = "",
 ) -> None:
     """Execute one notebook (the Snakefile's rules call this)."""
-    pipeline.end_with_pipeline()
-    run = make_run(dataset, profile, seed, changes)
-    from vsa.study.notebook import execute
+    from vsa.study.pipeline import end_with_pipeline
 
-    execute(path.resolve(), run, output.resolve())
+    end_with_pipeline()
+    from vsa.study.notebook import execute
+    from vsa.study.run import make_run
+
+    execute(path.resolve(), make_run(dataset, profile, seed, changes), output.resolve())
 
 
 def refresh(notebooks: list[Path]) -> None:
@@ -133,3 +142,14 @@ def refresh(notebooks: list[Path]) -> None:
 
 
 COMMANDS = (reproduce, study, report, compare, notebook, refresh)
+
+
+def hand_over(error: InputError | NotebookError) -> bool:
+    """Pass a notebook's error to the pipeline that runs us; False if there is none."""
+    file = os.environ.get("VSA_FAILURE")
+    if not file:
+        return False
+    status = error.status if isinstance(error, NotebookError) else 2
+    with open(file, "r+", encoding="utf-8") as stream:  # in place: the disk may be full
+        stream.write(json.dumps({"message": str(error), "status": status}))
+    return True

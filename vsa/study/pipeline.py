@@ -29,6 +29,7 @@ from vsa.runtime.paths import (
     artifacts_dir,
     cache_variables,
     data_dir,
+    is_checkout,
     reports_dir,
     weights_dir,
 )
@@ -86,6 +87,11 @@ def reproduce(
     """
     with refusals_explained():
         run = make_run(dataset, profile, seed, set)
+        if not is_checkout():
+            raise InputError(
+                "the notebooks are not here: vsa was installed without its repository",
+                cure="Clone the repository, and run `make reproduce` there",
+            )
         _check_names(run)
         n_threads()  # what it cannot read is answered here
         names = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
@@ -122,17 +128,6 @@ def _repeat_warnings(run: Run, notebooks: str) -> None:
     for line in lines:
         if line.startswith("vsa: "):
             print(line, file=sys.stderr)
-
-
-def hand_over(error: InputError | NotebookError) -> bool:
-    """Pass a notebook's error to the pipeline that runs us; False if there is none."""
-    file = os.environ.get("VSA_FAILURE")
-    if not file:
-        return False
-    status = error.status if isinstance(error, NotebookError) else 2
-    with open(file, "r+", encoding="utf-8") as stream:  # in place: the disk may be full
-        stream.write(json.dumps({"message": str(error), "status": status}))
-    return True
 
 
 def end_with_pipeline() -> None:
