@@ -45,7 +45,7 @@ def measure(lab: IndexLab, n: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Measure one size; print the judged settings and the peers that reach as much."""
+    """Measure one size; print what validation chose, and all settings with as much recall."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=number, default=10_000_000)
     parser.add_argument("--dataset", default="synthetic")
@@ -55,9 +55,11 @@ def main() -> None:
     run = make_run(arguments.dataset, arguments.profile, arguments.seed)
     lab = open_lab(run, open_shop(run))
     curve = measure(lab, arguments.items)
-    columns = ["method", "setting", "recall", "code_recall", "p50_ms", "p95_ms", "bytes", "build_s"]
+    columns = ["method", "setting", "recall", "code_recall", "p50_ms", "p95_ms", "cpu_share"]
+    columns += ["bytes", "build_s"]
     good = curve[(curve.recall >= 0.99) | (curve.code_recall >= 0.99) | (curve.chosen == 1)]
-    print(good[columns].round(4).to_string(index=False))
+    columns = [column for column in (*columns, "chosen") if column in curve]
+    print(good.sort_values(["ranks_by", "p50_ms"])[columns].round(4).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ from vsa.data.schema import BOX, CATALOGUE, QUALITY, check, complete
 from vsa.embedding.describer import Describer
 from vsa.embedding.extract import FULL_BOX
 from vsa.embedding.joint import JointNet
-from vsa.index.hits import best
 from vsa.index.index import Index
 from vsa.index.request import check_request
 from vsa.ranking.segments import Segments
@@ -328,14 +327,14 @@ class VisualSearch:
         stages: Stages,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ids, int64 (n,), and similarities, float32 (n,), best first."""
-        index, params = self.index, self.index.params
-        n_candidates = check_request(k, params)
+        index = self.index
+        params = check_request(k, index.params)
         wanted = likely_categories(category, index.categories) if stages.category else None
-        found = index.candidates(feature, n_candidates, params.n_probe, wanted)
         if stages.refine:
-            hits = best([found], k, n_candidates)
+            hits = index.search_one(feature, k, params, wanted)
             return hits.ids, hits.similarity
-        order = np.lexsort((found.ids, found.hamming))[:k]
+        found = index.candidates(feature, params, wanted)
+        order = np.lexsort((found.ids, found.distance))[:k]
         return found.ids[order], found.similarity[order]
 
     def page(

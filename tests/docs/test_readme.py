@@ -125,7 +125,7 @@ def test_what_the_layout_names_is_there():
         ("embedding/mining.py", "mine"),
         ("embedding/losses.py", "per_query"),
         ("embedding/joint.py", "soft_mask"),
-        ("index/lists.py", "hamming"),
+        ("index/plain.py", "hamming"),
         ("ranking/models.py", "GbdtLr"),
         ("study/ledger/bootstrap.py", "paired_difference"),
     ],

@@ -15,6 +15,7 @@ import pytest
 from random_features import DIM, unit
 
 from vsa.index.build import build_index
+from vsa.index.hits import kernel
 from vsa.index.index import Index
 from vsa.index.model import read_model
 from vsa.index.request import SearchParams
@@ -207,6 +208,10 @@ def test_an_index_of_another_format_is_refused(folder):
         with pytest.raises(InputError, match="format 99"):
             Index.open(folder)
         (folder / name).write_text(good)
+    old = json.loads(good)["content"] | {"format": 1}  # codes lay item by item
+    write_checked_json(folder / name, old)
+    with pytest.raises(InputError, match=r"format 1, not 2\. Build it again with this version"):
+        Index.open(folder)
 
 
 def test_no_index_is_no_index(tmp_path):
@@ -290,7 +295,7 @@ def test_a_full_disk_is_an_error_and_loses_nothing(folder, what):
 
 def _become_nobody(folder):
     """Files that are read-only are so for all but root."""
-    read_model(folder)  # with what Python imports for that from where root alone may read
+    kernel(read_model(folder)[0])  # Python imports from where root alone may read
     if os.getuid() == 0:
         os.setgid(65534)
         os.setuid(65534)
@@ -348,5 +353,5 @@ def test_changes_that_cannot_be_read_are_not_passed_over(published):
 def test_bits_of_format_are_what_the_docs_say(folder):
     codes = np.load(folder / "base-00000001" / "codes.npy")
     features = np.load(folder / "base-00000001" / "features.npy")
-    assert (codes.dtype, codes.shape) == (np.uint8, (100, 8))
+    assert (codes.dtype, codes.shape) == (np.uint64, (1, 100))
     assert (features.dtype, features.shape) == (np.float16, (100, DIM))

@@ -22,21 +22,26 @@ ALL = SearchParams(n_probe=10**6, n_candidates=10**6)
 
 def oracle(index, items, query, k, params, categories=None):
     """What a search must find, by definition: items are id → (feature, category)."""
-    model = index.model
-    stored = query.astype(np.float16)
-    code = model.codec.encode(stored[None])[0]
-    wanted = None if categories is None else model.lists.category_codes(categories)
-    runs = model.lists.probe(stored.astype("f4"), code, params.n_probe, wanted)
-    probed = {number for first, end in runs for number in range(first, end)}
+    codec, lists = index.model.codec, index.model.lists
+    stored = query.astype(np.float16).astype(np.float32)
+    values = codec.project(stored[None])[0]
+    sizes = np.minimum(np.floor(np.abs(values) / np.abs(values).max() * 8), 7)
+    weights = 1 + 2 * sizes if params.distance == "asymmetric" else np.ones(len(values))
+
+    def far(code):
+        return int(weights[np.unpackbits(code) != (values > 0)].sum())
+
+    wanted = range(len(lists.names)) if categories is None else lists.category_codes(categories)
+    asked = np.flatnonzero(np.isin(lists.category, list(wanted)))
+    short = sorted((far(lists.codes[number]), number) for number in asked)[: 8 * params.n_probe]
+    similar = sorted((-float(lists.centroids[number] @ stored), number) for _, number in short)
+    probed = {number for _, number in similar[: params.n_probe]}
     passed = []
     for id_, (feature, category) in items.items():
         feature = feature.astype(np.float16)
-        own = model.codec.encode(feature[None])
-        list_ = model.lists.assign(feature[None], model.lists.category_codes([category]))[0]
-        if list_ in probed:
-            bits = int(np.unpackbits(own[0] ^ code).sum())
-            similarity = float(feature.astype(np.float32) @ stored.astype(np.float32))
-            passed.append((bits, id_, similarity))
+        own = codec.encode(feature[None])[0]
+        if lists.assign(feature[None], lists.category_codes([category]))[0] in probed:
+            passed.append((far(own), id_, float(feature.astype(np.float32) @ stored)))
     passed = sorted(passed)[: max(k, params.n_candidates)]
     return sorted(((-s, id_) for _, id_, s in passed))[:k]
 
@@ -65,7 +70,14 @@ def shop(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "params", [ALL, SearchParams(5, 10), SearchParams(1, 1), SearchParams(20, 50)]
+    "params",
+    [
+        ALL,
+        SearchParams(5, 10),
+        SearchParams(5, 10, "hamming"),
+        SearchParams(1, 1),
+        SearchParams(20, 50),
+    ],
 )
 @pytest.mark.parametrize("categories", [None, ["bags"], ["toys", "shoes"]])
 def test_search_is_what_its_definition_says(shop, params, categories):
@@ -166,7 +178,9 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def searches_agree(self):
-        params = SearchParams(int(self.rng.integers(1, 20)), int(self.rng.integers(1, 60)))
+        distance = str(self.rng.choice(["asymmetric", "hamming"]))
+        n_probe, n_candidates = int(self.rng.integers(1, 20)), int(self.rng.integers(1, 60))
+        params = SearchParams(n_probe, n_candidates, distance)
         query = unit(self.rng, 1)[0]
         for index in (self.index, self.reader):
             assert len(index) == len(self.items)
@@ -271,6 +285,8 @@ QUERY = np.zeros(DIM, np.float32)
     [
         (lambda i: i.search(QUERY, 0), "k = 0"),
         (lambda i: i.search(QUERY, 5, params=SearchParams(0, 5)), "visits no list"),
+        (lambda i: i.search(QUERY, 5, n_threads=0), "n_threads = 0 asks nobody"),
+        (lambda i: i.search(QUERY, 5, SearchParams(distance="cosine")), "no distance 'cosine'"),
         (lambda i: i.search(np.zeros(DIM + 1, np.float32)), r"not \(n, 16\)"),
         (lambda i: i.search(np.full(DIM, np.nan, np.float32)), "NaN or infinity"),
         (lambda i: i.search(np.full(DIM, np.inf, np.float32)), "NaN or infinity"),

@@ -100,7 +100,7 @@ def test_search_is_a_scan_of_codes_refined_by_features(n, n_candidates, k, seed,
     index.remove(ids[gone])
     features, ids = np.delete(features, gone, axis=0), np.delete(ids, gone)
     queries = (rng.integers(-3, 4, (4, 8)) / 8).astype(np.float32)
-    scores, found = index.search(queries, k, SearchParams(10**6, n_candidates))
+    scores, found = index.search(queries, k, SearchParams(10**6, n_candidates, "hamming"))
     codes = index.model.codec.encode(features)
     for row, query in enumerate(queries):
         code = index.model.codec.encode(query[None])

@@ -1,10 +1,13 @@
 """The parameters are the least that reach a recall."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from random_features import unit
 
 from vsa.index.build import build_index
+from vsa.index.codec import CODECS
 from vsa.index.index import Index
 from vsa.index.request import SearchParams
 from vsa.index.tuning import bytes_read, choose_params, exact_similarities, try_params
@@ -58,19 +61,49 @@ def test_the_parameters_do_not_depend_on_how_busy_the_machine_is(index, monkeypa
 
     queries = unit(np.random.default_rng(3), 30)
     quiet = choose_params(index, queries, 0.9, k=10)
-    rng, search = np.random.default_rng(0), index.search_one
+    rng, candidates = np.random.default_rng(0), index.candidates
 
     def now_and_then_slow(*asked):
         time.sleep(0.001 * rng.random())
-        return search(*asked)
+        return candidates(*asked)
 
-    monkeypatch.setattr(index, "search_one", now_and_then_slow)
+    monkeypatch.setattr(index, "candidates", now_and_then_slow)
     assert choose_params(index, queries, 0.9, k=10) == quiet
 
 
 def test_what_a_query_reads_grows_with_lists_and_candidates(index):
     n_lists = len(index.model.lists)
     whole = bytes_read(index, SearchParams(n_lists, len(index)))
-    assert whole == pytest.approx(len(index) * (8 + 2 * index.dim))
+    of_centroids = n_lists * 4 * index.dim
+    assert whole == pytest.approx(len(index) * (8 + 2 * index.dim) + of_centroids)
     assert bytes_read(index, SearchParams(2 * n_lists, 10**6)) == whole
     assert bytes_read(index, SearchParams(1, 60)) < bytes_read(index, SearchParams(2, 60)) < whole
+
+
+def test_the_candidates_are_the_fewest_that_suffice(index):
+    queries = unit(np.random.default_rng(5), 60)
+    chosen = choose_params(index, queries, 0.9, k=10)
+    exact = exact_similarities(index, queries, 10)
+    fewer = replace(chosen.params, n_candidates=round(0.9 * chosen.params.n_candidates))
+    assert try_params(index, queries, exact, fewer).recall < 0.9 <= chosen.recall
+
+
+def test_a_codec_of_bits_alone_is_searched_by_hamming_distance():
+    class Signs:
+        n_bits, dim = 64, 64
+
+        def encode(self, features):
+            return np.packbits(features > 0, axis=1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CODECS._entries, "signs", lambda *_, labels=None: Signs())
+        patch.setitem(CODECS._versions, "signs", 1)
+        index = Index(64, "signs", 64)
+        items = unit(np.random.default_rng(0), 500, 64)
+        index.train(items)
+    index.add(items)
+    chosen = choose_params(index, unit(np.random.default_rng(1), 20, 64), 0.9, k=10)
+    assert chosen.params.distance == "hamming"
+    few = [SearchParams(4, 40, distance) for distance in ("hamming", "asymmetric")]
+    found = [index.search(items[:9], 10, params)[1] for params in few]
+    np.testing.assert_array_equal(*found)  # all bits weigh the same

@@ -2,7 +2,8 @@
 
 Items are sorted by list, then by id, so a list is a run of rows: its codes are scanned in one go,
 and the features of its candidates lie close together on disk. Codes are scanned for every query
-and belong in memory; features are touched only for candidates, and may stay on disk.
+and belong in memory; features are touched only for candidates, and may stay on disk. Of all codes
+the first 64 bits come first, then the next 64: so one instruction compares several items.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from vsa.runtime.checked import check_file, file_facts, flush, read_checked_json
 from vsa.runtime.errors import InputError
 from vsa.runtime.system import not_written
 
-FORMAT = 1
+FORMAT = 2
 _ARRAYS = ("codes", "features", "ids", "offsets", "by_id")
 FILES = ("manifest.json", *(f"{name}.npy" for name in _ARRAYS))
 _CHUNK_ROWS = 2**17
@@ -34,7 +36,7 @@ class Base:
     """N items in L lists; arrays of a base on disk are mapped."""
 
     name: str  # of its folder; empty in memory
-    codes: np.ndarray  # uint8 (N, n_bits / 8)
+    codes: np.ndarray  # uint64 (n_bits / 64, N)
     features: np.ndarray  # float16 (N, d)
     ids: np.ndarray  # int64 (N,)
     offsets: np.ndarray  # int64 (L + 1,): list l is rows offsets[l] to offsets[l + 1]
@@ -61,7 +63,7 @@ def base_in_memory(
     """As `write_base`, in arrays of this process."""
     order, by_id, offsets = _arranged(ids, lists, n_lists)
     codes, features = rows_of(order)
-    return Base("", codes, features, ids[order], offsets, by_id)
+    return Base("", np.ascontiguousarray(codes.T), features, ids[order], offsets, by_id)
 
 
 def write_base(
@@ -73,8 +75,9 @@ def write_base(
 ) -> None:
     """Write a base that is complete or absent, and on the disk once this returns.
 
-    `ids` and `lists`, int64 (n,), say what there is and where it goes; `rows_of` returns codes and
-    features of the items at the given positions, and is asked for a chunk at a time. The folder
+    `ids` and `lists`, int64 (n,), say what there is and where it goes; `rows_of` returns codes,
+    uint64 (m, n_bits / 64), and features of the items at the given positions, and is asked for a
+    chunk at a time. The folder
     around it must exist. Raises InputError when the disk is full, having removed what was written.
     """
     try:
@@ -117,17 +120,22 @@ def _write_arrays(
     np.save(draft / "by_id.npy", by_id)
     np.save(draft / "offsets.npy", offsets)
     # written, not mapped: a full disk is an error here and would be a crash there
-    with (draft / "codes.npy").open("wb") as codes, (draft / "features.npy").open("wb") as features:
+    with (draft / "codes.npy").open("wb") as words, (draft / "features.npy").open("wb") as rows:
         for start in range(0, max(n, 1), _CHUNK_ROWS):
-            parts = rows_of(order[start : start + _CHUNK_ROWS])
-            for stream, part, dtype in zip(
-                (codes, features), parts, (np.uint8, STORED), strict=True
-            ):
-                if not start:
-                    header = {"descr": np.dtype(dtype).str, "fortran_order": False}
-                    header["shape"] = (n, part.shape[1])
-                    np.lib.format.write_array_header_1_0(stream, header)
-                stream.write(np.ascontiguousarray(part, dtype).tobytes())
+            codes, features = rows_of(order[start : start + _CHUNK_ROWS])
+            if not start:
+                _write_header(words, np.uint64, (codes.shape[1], n))
+                _write_header(rows, STORED, (n, features.shape[1]))
+                first = words.tell()
+            for word, column in enumerate(np.ascontiguousarray(codes.T, np.uint64)):
+                words.seek(first + 8 * (word * n + start))
+                words.write(column.tobytes())
+            rows.write(np.ascontiguousarray(features, STORED).tobytes())
+
+
+def _write_header(stream: BinaryIO, dtype: type, shape: tuple[int, ...]) -> None:
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
 
 
 def open_base(folder: Path, *, check_all: bool = False) -> Base:

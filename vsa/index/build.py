@@ -14,7 +14,8 @@ import pandas as pd
 
 from vsa.index.base import FILES as BASE_FILES
 from vsa.index.base import write_base
-from vsa.index.codec import STORED, check_features, check_n_bits, make_codec
+from vsa.index.codec import STORED, check_features, check_n_bits, make_codec, words_of
+from vsa.index.hits import kernel
 from vsa.index.lists import Names, train_lists
 from vsa.index.live import Place, WritersLock, create_live
 from vsa.index.model import Model, require_storable, write_model
@@ -186,6 +187,7 @@ def write_index(
     for start in progress(range(0, n, _CHUNK_ROWS), "encode"):
         part = slice(start, start + _CHUNK_ROWS)
         codes[part] = encoder.encode(check_features(features[part], encoder.dim))
+    words = words_of(codes)
     unique_codes, unique_names = pd.factorize(names)
     list_of = lists.assign(features, lists.category_codes(unique_names)[unique_codes])
     _write_parts(
@@ -197,9 +199,10 @@ def write_index(
             ids,
             list_of,
             len(lists),
-            lambda rows: (codes[rows], features[rows].astype(STORED)),
+            lambda rows: (words[rows], features[rows].astype(STORED)),
         ),
     )
+    kernel(model)  # whoever builds an index will search it, here or later: it is compiled now
 
 
 def write_saved(folder: str | Path, view: View, params: SearchParams) -> None:

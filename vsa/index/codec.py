@@ -48,17 +48,22 @@ def check_features(features: np.ndarray, dim: int) -> np.ndarray:
         raise InputError(
             f"features are {features.dtype}", cure="Give floating-point numbers, as networks do"
         )
-    finite = np.isfinite(features).all(axis=1)
-    if not finite.all():
-        raise InputError(
-            f"feature {finite.argmin()} holds NaN or infinity",
-            cure="Look where the features were computed",
-        )
     with np.errstate(over="ignore"):
         stored = features.astype(STORED)
     if not np.isfinite(stored).all():
+        finite = np.isfinite(features).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"feature {finite.argmin()} holds NaN or infinity",
+                cure="Look where the features were computed",
+            )
         raise InputError("features are too large for float16", cure="Normalise them to length 1")
     return stored
+
+
+def words_of(codes: np.ndarray) -> np.ndarray:
+    """Packed codes, uint8 (n, n_bits / 8) → uint64 (n, n_bits / 64), of the very same bits."""
+    return np.ascontiguousarray(codes).view(np.uint64)
 
 
 class Encoder(Protocol):
@@ -96,6 +101,21 @@ class Codec:
     @cached_property
     def _precise(self) -> np.ndarray:
         return self.weight.astype(np.float64)
+
+    @cached_property
+    def _precise_bias(self) -> np.ndarray:
+        return self.bias.astype(np.float64)
+
+    def project(self, features: np.ndarray) -> np.ndarray:
+        """Features (n, d) → values whose signs are the bits of codes, float64 (n, n_bits).
+
+        Row by row, so that they do not depend on the rows beside them: for queries.
+        """
+        values = np.empty((len(features), self.n_bits))
+        for row, feature in zip(values, np.asarray(features, np.float64), strict=True):
+            np.dot(self._precise, feature, out=row)
+        values += self._precise_bias
+        return values
 
     def encode(self, features: np.ndarray, batch_size: int = 65536) -> np.ndarray:
         """Features (n, d) of any floating type → packed codes, uint8 (n, n_bits / 8).

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from vsa.index.lists import nearest
-from vsa.index.view import View
+from vsa.index.codec import Codec, Encoder
+from vsa.index.model import Model
+from vsa.index.request import SearchParams
+from vsa.index.view import View, empty_view
+from vsa.runtime.progress import tell
+
+_LOG = logging.getLogger(__name__)
+N_SHORT = 8  # lists compared by feature, for each that a query visits
+_PARTS = 4  # that the queries of a thread come in
+_SLOW_S = 5.0  # loading that takes so long is explained
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Items that passed the coarse filter, in no order."""
+    """Items that passed the coarse filter."""
 
     ids: np.ndarray  # int64 (n,)
-    hamming: np.ndarray  # int32 (n,), to the query's code
+    distance: np.ndarray  # int32 (n,), of their codes to the query's
     similarity: np.ndarray  # float32 (n,), inner products with the query
 
 
@@ -35,31 +45,78 @@ class Hits:
         return bool(self.missing_shards)
 
 
-def passing(
+@dataclass(frozen=True)
+class Found:
+    """What queries find, best first; ties go to the lower id."""
+
+    ids: np.ndarray  # int64 (n, k); −1 past the end
+    similarity: np.ndarray  # float32 (n, k); −inf past the end
+    distance: np.ndarray  # int32 (n, k)
+
+    def candidates(self, row: int) -> Candidates:
+        """All that one query found."""
+        n = int((self.ids[row] != -1).sum())
+        return Candidates(self.ids[row, :n], self.distance[row, :n], self.similarity[row, :n])
+
+
+def find(
     view: View,
     features: np.ndarray,
-    n_candidates: int,
-    n_probe: int,
-    categories: np.ndarray | None,
-) -> Iterator[Candidates]:
-    """What passes the coarse filter, for one query after the other, float16 (n, d).
+    k: int,
+    params: SearchParams,
+    categories: np.ndarray | None = None,
+    *,
+    refined: bool = True,
+    n_threads: int = 1,
+) -> Found:
+    """The `k` most similar of the candidates of each query, float16 (n, d).
 
-    `categories` are codes, int64; None for all. See `vsa.index.index.Index.candidates`.
+    Candidates are the `n_candidates` nearest by code, ties going to the lower id, in the `n_probe`
+    most similar lists of the categories, codes of names. Unless `refined`, similarity is the
+    negative distance of codes, and no feature is read.
     """
-    codec, lists = view.model.codec, view.model.lists
-    for query, code in zip(features.astype(np.float32), codec.encode(features), strict=True):
-        scan = view.scan(code, lists.probe(query, code, n_probe, categories))
-        chosen = nearest(scan.distances, n_candidates)
-        ids, stored = scan.items(chosen)
-        # torch converts float16 eight times as fast as numpy
-        exact = torch.from_numpy(stored).float().numpy()
-        # einsum: unlike BLAS, a row's sum does not depend on the rows beside it
-        similarity = np.einsum("nd,d->n", exact, query)
-        yield Candidates(ids, scan.distances[chosen], similarity)
+    search, codec, n = kernel(view.model), view.model.codec, len(features)
+    ranges = view.model.lists.ranges(categories)
+    shape = n, min(k, params.n_candidates, len(view.base) + len(view.ids))
+    found = Found(
+        np.full(shape, -1), np.full(shape, -np.inf, np.float32), np.zeros(shape, np.int32)
+    )
+
+    def ask(part: slice) -> None:
+        search(
+            view.arrays,
+            features[part].astype(np.float32),
+            _projected(codec, features[part]),
+            params.distance == "asymmetric" and isinstance(codec, Codec),
+            ranges,
+            min(params.n_probe, len(view.model.lists)),
+            min(N_SHORT * params.n_probe, len(view.model.lists)),
+            min(params.n_candidates, len(view.base) + len(view.ids)),
+            refined,
+            found.ids[part],
+            found.similarity[part],
+            found.distance[part],
+        )
+
+    if n_threads == 1 or n < 2:
+        ask(slice(0, n))
+    else:
+        size = -(-n // (_PARTS * n_threads))
+        with ThreadPoolExecutor(n_threads, thread_name_prefix="search") as pool:
+            parts = [slice(start, start + size) for start in range(0, n, size)]
+            list(pool.map(ask, parts))  # raises what they raised
+    return found
+
+
+def _projected(codec: Encoder, features: np.ndarray) -> np.ndarray:
+    """Values whose signs are bits of codes, float64 (n, n_bits)."""
+    if isinstance(codec, Codec):
+        return codec.project(features)
+    return 2.0 * np.unpackbits(codec.encode(features), axis=1) - 1
 
 
 def best(parts: Sequence[Candidates], k: int, n_candidates: int) -> Hits:
-    """The `k` most similar of the `n_candidates` nearest by Hamming distance.
+    """The `k` most similar of the `n_candidates` nearest by code.
 
     Ties, of either, go to the lower id, so the result depends neither on how the catalogue is cut
     into `parts` nor on how much of it is in a base.
@@ -67,7 +124,7 @@ def best(parts: Sequence[Candidates], k: int, n_candidates: int) -> Hits:
     ids = np.concatenate([part.ids for part in parts])
     similarity = np.concatenate([part.similarity for part in parts])
     if len(ids) > n_candidates:
-        distances = np.concatenate([part.hamming for part in parts])
+        distances = np.concatenate([part.distance for part in parts])
         last = np.partition(distances, n_candidates - 1)[n_candidates - 1]
         inside, ties = np.flatnonzero(distances < last), np.flatnonzero(distances == last)
         ties = ties[np.argsort(ids[ties])[: n_candidates - len(inside)]]
@@ -78,3 +135,43 @@ def best(parts: Sequence[Candidates], k: int, n_candidates: int) -> Hits:
         ids, similarity = ids[chosen], similarity[chosen]
     order = np.lexsort((ids, -similarity))[:k]
     return Hits(ids[order], similarity[order])
+
+
+# What computes it ------------------------------------------------------------------------------
+
+_search: Callable[..., None] | None = None
+_loading = threading.Lock()
+
+
+def kernel(model: Model) -> Callable[..., None]:
+    """The compiled search; where it cannot be compiled, the one in numpy, and a line that says so.
+
+    The first call of a process loads it, in about a second, and the first on a machine compiles it.
+    """
+    global _search
+    if _search is None:
+        with _loading:
+            if _search is None:
+                _search = _load(model)
+    return _search
+
+
+def _load(model: Model) -> Callable[..., None]:
+    slow = threading.Timer(_SLOW_S, tell, ["the search is compiled: once, and up to a minute"])
+    slow.daemon = True
+    slow.start()
+    try:
+        from vsa.index.kernel import search
+
+        arrays, codec = empty_view(model).arrays, model.codec
+        nobody = np.empty((0, codec.dim), np.float32), np.empty((0, codec.n_bits))
+        into = np.empty((0, 1), np.int64), np.empty((0, 1), np.float32), np.empty((0, 1), np.int32)
+        search(arrays, *nobody, True, model.lists.ranges(), 1, 1, 1, True, *into)
+        return search
+    except Exception as error:  # numba has many of its own, and a machine may lack any part of it
+        from vsa.index import plain
+
+        _LOG.warning("numba cannot compile the search, which runs in numpy, slowly: %s", error)
+        return plain.search
+    finally:
+        slow.cancel()

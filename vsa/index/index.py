@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from vsa.index.build import given_names, n_lists_for, train_model, write_saved
 from vsa.index.codec import CODECS, check_features, check_n_bits
 from vsa.index.durable import Durable
-from vsa.index.hits import Candidates, Hits, best, passing
+from vsa.index.hits import Candidates, Found, Hits, find
 from vsa.index.lists import Names
 from vsa.index.memory import Memory
 from vsa.index.model import Model, require_storable
@@ -22,7 +21,7 @@ from vsa.index.request import SearchParams, as_array, check_ids, check_request
 from vsa.index.view import View
 from vsa.runtime.errors import InputError
 
-VERSION = 1  # of what a search finds: lists, coarse filter, refined rank
+VERSION = 2  # of what a search finds: lists, coarse filter, refined rank
 
 
 class Index:
@@ -167,6 +166,7 @@ class Index:
             "bits per code": self.model.codec.n_bits,
             "bytes of code per item": self.model.codec.n_bits // 8,
             "bytes on disk per item": round(store.n_bytes() / max(1, len(view)), 1),
+            "distance of codes": self.params.distance,
             "lists visited": self.params.n_probe,
             "candidates": self.params.n_candidates,
         }
@@ -179,6 +179,8 @@ class Index:
         k: int = 60,
         params: SearchParams | None = None,
         categories: Names | None = None,
+        *,
+        n_threads: int = 1,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores and ids of the items most similar to one or many queries, best first.
 
@@ -188,6 +190,7 @@ class Index:
         k : results of each query.
         params : what each may cost; `Index.params` by default.
         categories : only items of these, for all queries.
+        n_threads : of this process, among which many queries are shared out.
 
         Returns
         -------
@@ -197,18 +200,18 @@ class Index:
 
         Raises
         ------
-        InputError for queries of another length or not finite, k < 1, an unknown category, and an
-        index that is not trained.
+        InputError for queries of another length or not finite, k or n_threads < 1, an unknown
+        category, and an index that is not trained.
         """
-        params = params or self.params
-        n_candidates, asked = check_request(k, params), as_array(queries)
+        asked = as_array(queries)
         many = asked[None] if asked.ndim == 1 else asked
-        each = self._each(many, n_candidates, params.n_probe, categories)
-        scores = np.full((len(many), k), -np.inf, np.float32)
-        ids = np.full((len(many), k), -1)
-        for row, found in enumerate(each):
-            hits = best([found], k, n_candidates)
-            scores[row, : len(hits.ids)], ids[row, : len(hits.ids)] = hits.similarity, hits.ids
+        params = check_request(k, params or self.params)
+        if n_threads < 1:
+            raise InputError(f"n_threads = {n_threads} asks nobody", cure="Take at least one")
+        found = self._find(many, k, params, categories, n_threads=n_threads)
+        scores, ids = (
+            _padded(a, k, nothing) for a, nothing in ((found.similarity, -np.inf), (found.ids, -1))
+        )
         return (scores[0], ids[0]) if asked.ndim == 1 else (scores, ids)
 
     def search_one(
@@ -219,32 +222,42 @@ class Index:
         categories: Names | None = None,
     ) -> Hits:
         """As `search` for one feature (d,), not padded: what shards answer, too."""
-        params = params or self.params
-        n_candidates = check_request(k, params)
-        found = self.candidates(feature, n_candidates, params.n_probe, categories)
-        return best([found], k, n_candidates)
+        params = check_request(k, params or self.params)
+        found = self._find(as_array(feature)[None], k, params, categories)
+        hits = found.candidates(0)
+        return Hits(hits.ids, hits.similarity)
 
     def candidates(
         self,
         feature: np.ndarray | torch.Tensor,
-        n_candidates: int,
-        n_probe: int,
+        params: SearchParams | None = None,
         categories: Names | None = None,
+        *,
+        refined: bool = True,
     ) -> Candidates:
-        """The coarse filter, and exact similarities of what passes it: what a shard answers.
+        """All candidates of a feature (d,), best first: what a shard answers.
 
-        Returns the `n_candidates` items nearest by Hamming distance in the `n_probe` nearest
-        lists, and those as near as the last.
+        The `n_candidates` items nearest by code, in the `n_probe` nearest lists; ties go to the
+        lower id. Unless `refined`, no feature is read, and similarity is the negative distance.
         """
-        return next(self._each(as_array(feature)[None], n_candidates, n_probe, categories))
+        params = check_request(1, params or self.params)
+        asked, k = as_array(feature)[None], params.n_candidates
+        return self._find(asked, k, params, categories, refined=refined).candidates(0)
 
-    def _each(
-        self, features: np.ndarray, n_candidates: int, n_probe: int, categories: Names | None
-    ) -> Iterator[Candidates]:
-        """Candidates of each query, one after the other, all of one state of the index."""
+    def _find(
+        self,
+        features: np.ndarray,
+        k: int,
+        params: SearchParams,
+        categories: Names | None,
+        *,
+        refined: bool = True,
+        n_threads: int = 1,
+    ) -> Found:
+        """What queries find in one state of the index."""
         stored = check_features(features, self.dim)
         wanted = None if categories is None else self.model.lists.category_codes(categories)
-        return passing(self.current(), stored, n_candidates, n_probe, wanted)
+        return find(self.current(), stored, k, params, wanted, refined=refined, n_threads=n_threads)
 
     # Writing -------------------------------------------------------------------------------
 
@@ -393,3 +406,9 @@ class Index:
         if self._is_closed:
             raise InputError("the index was closed", cure="Open it again", file=self.folder)
         return self._store
+
+
+def _padded(found: np.ndarray, k: int, nothing: float) -> np.ndarray:
+    if found.shape[1] == k:
+        return found
+    return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=nothing)

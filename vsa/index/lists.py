@@ -5,9 +5,8 @@ whose centroid is most similar; a query visits the most similar lists of all cat
 that were predicted for it. Lists are found as items are: centroids near by code are compared by
 feature.
 
-Lists are numbered so that similar ones have near numbers, and stored in that order. The lists that
-a query visits then form a few runs, each scanned in one call, and short gaps are scanned with them:
-that costs less than another call, and may find something.
+Lists are numbered so that similar ones have near numbers, and stored in that order: what a query
+reads lies close together.
 """
 
 from __future__ import annotations
@@ -15,57 +14,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import faiss
 import numpy as np
 
-from vsa.index.codec import STORED, Encoder
+from vsa.index.codec import STORED, Encoder, words_of
 from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
 
 Names = Sequence[str] | np.ndarray  # of categories, (n,)
 _POINTS_PER_LIST = 48  # of the sample that centroids are trained on
-_SHORT_LIST = 8  # centroids compared by feature, for each that is wanted
-_GAP = 4  # lists between two that are visited; longer gaps are left out
 _CHUNK_ROWS = 2**17
-_hammings: Any = faiss.hammings  # type: ignore[attr-defined]
-FAR = 2**13  # more than any Hamming distance
-
-
-def nearest(distances: np.ndarray, n: int) -> np.ndarray:
-    """Positions, ascending, of the `n` smallest Hamming distances, and of all equal to the last.
-
-    `FAR` marks what must not be chosen, however few there are.
-    """
-    limit = FAR - 1
-    if len(distances) > n:
-        at_most = np.bincount(distances).cumsum()
-        limit = min(limit, int(np.searchsorted(at_most, n)))
-    return np.flatnonzero(distances <= limit)
-
-
-def hamming(code: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Hamming distances, int32 (n,), of one packed code (b,) to contiguous codes (n, b)."""
-    return hamming_of_runs(code, codes, [(0, len(codes))])
-
-
-def hamming_of_runs(
-    code: np.ndarray, codes: np.ndarray, runs: Sequence[tuple[int, int]], n_more: int = 0
-) -> np.ndarray:
-    """Hamming distances of a code to runs of contiguous codes, one run after the other.
-
-    `runs` are pairs of first row and row after the last. The result, int32, has room for `n_more`
-    distances at its end.
-    """
-    distances = np.empty(sum(end - start for start, end in runs) + n_more, np.int32)
-    pointer, size, place = faiss.swig_ptr(code), len(code), 0
-    for start, end in runs:
-        if n := end - start:
-            into = distances[place : place + n]
-            _hammings(pointer, faiss.swig_ptr(codes[start:end]), 1, n, size, faiss.swig_ptr(into))
-            place += n
-    return distances
 
 
 @dataclass(frozen=True)
@@ -109,34 +68,20 @@ class Lists:
                 found[part] = first + nearest_one
         return found
 
-    def probe(
-        self,
-        feature: np.ndarray,
-        code: np.ndarray,
-        n_probe: int,
-        categories: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """The `n_probe` lists most similar to a feature, float32 (d,), with its code, as runs.
+    def ranges(self, categories: np.ndarray | None = None) -> np.ndarray:
+        """First number, and the one after the last, of the lists of categories, int64 (m, 2).
 
-        With `categories`, codes of names, only lists of these. Returns int64 (m, 2): number of the
-        first list of each run, and of the one after its last; runs include gaps of up to 4 lists.
+        `categories` are codes of names; None for all.
         """
-        distances = hamming(code, self.codes)
-        if categories is not None:
-            distances[~np.isin(self.category, categories)] = FAR
-        short = nearest(distances, _SHORT_LIST * n_probe)
-        if len(short) > n_probe:
-            similarity = self.centroids.take(short, axis=0) @ feature
-            short = np.sort(short[np.argsort(-similarity, kind="stable")[:n_probe]])
-        if not len(short):
-            return np.empty((0, 2), np.int64)
-        gap = np.diff(short) - 1
-        other = np.diff(self.category[short]) != 0
-        breaks = np.flatnonzero((gap > _GAP) | (other & (gap > 0)))
-        runs = np.empty((len(breaks) + 1, 2), np.int64)
-        runs[0, 0], runs[1:, 0] = short[0], short[breaks + 1]
-        runs[-1, 1], runs[:-1, 1] = short[-1] + 1, short[breaks] + 1
-        return runs
+        if categories is None:
+            return np.array([[0, len(self)]])
+        wanted = np.unique(categories)
+        return np.stack([np.searchsorted(self.category, wanted + side) for side in (0, 1)], axis=1)
+
+    @cached_property
+    def words(self) -> np.ndarray:
+        """Codes of the centroids as items have them, uint64 (n_bits / 64, L)."""
+        return np.ascontiguousarray(words_of(self.codes).T)
 
     @cached_property
     def _lookup(self) -> dict[str, int]:

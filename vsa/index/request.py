@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -11,25 +11,34 @@ import torch
 
 from vsa.runtime.errors import InputError
 
+DISTANCES = ("asymmetric", "hamming")
+
 
 @dataclass(frozen=True)
 class SearchParams:
-    """What a query may cost: lists visited, and candidates kept by Hamming distance (R)."""
+    """What a query may cost: lists visited, and candidates kept by the distance of codes (R).
+
+    Hamming distance, the paper's, counts the bits that differ. In the asymmetric distance such a
+    bit weighs 1 to 15, by how far the query is from the plane that the bit is about. So it needs
+    fewer candidates. Where a codec makes bits alone, all weigh the same.
+    """
 
     n_probe: int = 16
     n_candidates: int = 1000
+    distance: str = "asymmetric"  # or "hamming"
 
 
 MAX_K = 2**20  # results, which are padded to as many
 
 
-def check_request(k: int, params: SearchParams) -> int:
-    """The number of candidates for `k` results; raises InputError if that asks for nothing."""
+def check_request(k: int, params: SearchParams) -> SearchParams:
+    """The parameters, with `k` candidates at least; raises InputError if they ask for nothing."""
     if not isinstance(params, SearchParams):
         raise InputError(
             f"{params!r} are no search parameters", cure="Give vsa.SearchParams(n_probe=…)"
         )
-    for name, value in {"k": k, **vars(params)}.items():
+    asked = {"k": k, "n_probe": params.n_probe, "n_candidates": params.n_candidates}
+    for name, value in asked.items():
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise InputError(f"{name} = {value!r} is no whole number", cure="Give a whole number")
     if k < 1:
@@ -38,7 +47,11 @@ def check_request(k: int, params: SearchParams) -> int:
         raise InputError(f"k = {k} is more than fits a page", cure=f"Ask for at most {MAX_K:,}")
     if params.n_probe < 1:
         raise InputError(f"n_probe = {params.n_probe} visits no list", cure="Visit at least one")
-    return max(k, params.n_candidates)
+    if params.distance not in DISTANCES:
+        raise InputError(
+            f"there is no distance {params.distance!r}", cure=f"Take {' or '.join(DISTANCES)}"
+        )
+    return replace(params, n_candidates=int(k)) if k > params.n_candidates else params
 
 
 def check_ids(ids: Any) -> np.ndarray:

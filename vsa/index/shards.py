@@ -40,8 +40,7 @@ class Searcher(Protocol):
     def candidates(
         self,
         feature: np.ndarray,
-        n_candidates: int,
-        n_probe: int,
+        params: SearchParams,
         categories: Names | None = None,
     ) -> Candidates:
         """As `Index.candidates`."""
@@ -149,15 +148,14 @@ class ShardedIndex:
         A replica that fails is passed over for another of its shard; a shard without any is named
         in ``missing_shards`` of the result.
         """
-        params = params or self.params
-        n_candidates = check_request(k, params)
+        params = check_request(k, params or self.params)
         check_features(np.asarray(feature)[None], self.model.codec.dim)
         if categories is not None:
             self.model.lists.category_codes(categories)
         turn = next(self._turn)
         answers = list(
             self._pool.map(
-                lambda shard: self._ask(shard, turn, feature, n_candidates, params, categories),
+                lambda shard: self._ask(shard, turn, feature, params, categories),
                 range(len(self.shards)),
             )
         )
@@ -165,7 +163,7 @@ class ShardedIndex:
         missing = tuple(shard for shard, answer in enumerate(answers) if answer is None)
         if not parts:
             return Hits(np.empty(0, np.int64), np.empty(0, np.float32), missing)
-        hits = best(parts, k, n_candidates)
+        hits = best(parts, k, params.n_candidates)
         return Hits(hits.ids, hits.similarity, missing)
 
     def _ask(
@@ -173,7 +171,6 @@ class ShardedIndex:
         shard: int,
         turn: int,
         feature: np.ndarray,
-        n_candidates: int,
         params: SearchParams,
         categories: Names | None,
     ) -> Candidates | None:
@@ -184,9 +181,7 @@ class ShardedIndex:
         order.sort(key=lambda replica: self._rests_until.get((shard, replica), 0.0) > now)
         for replica in order:
             try:
-                return replicas[replica].candidates(
-                    feature, n_candidates, params.n_probe, categories
-                )
+                return replicas[replica].candidates(feature, params, categories)
             except Exception:  # whatever is wrong with one replica, another may answer
                 _LOG.exception("shard %d: replica %d failed", shard, replica)
                 self._rests_until[shard, replica] = time.monotonic() + _REST_S

@@ -4,53 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from vsa.index.base import Base, base_in_memory, write_base
-from vsa.index.codec import STORED
-from vsa.index.lists import FAR, hamming, hamming_of_runs, nearest
+from vsa.index.codec import STORED, words_of
 from vsa.index.live import Changes
 from vsa.index.model import Model
 
 
-@dataclass(frozen=True)
-class Scan:
-    """Hamming distances of the items in some lists: first runs of the base, then changed items."""
+class Arrays(NamedTuple):
+    """All that a search reads; features are float16, named uint16 because numba has none."""
 
-    view: View
-    distances: np.ndarray  # int32 (n,); FAR for what the base has and the index no longer
-    starts: np.ndarray  # int64 (m,): where in the base each run begins …
-    ends: np.ndarray  # int64 (m,): … and where in `distances` it ends
-    live: np.ndarray  # int64: rows of the view's changed items
-
-    def nearest_ids(self, k: int) -> np.ndarray:
-        """Ids of the `k` nearest by Hamming distance, int64; ties go to the lower id."""
-        chosen = nearest(self.distances, k)
-        rows, live = self._rows(chosen)
-        ids = np.concatenate([self.view.base.ids[rows], self.view.ids[live]])
-        return ids[np.lexsort((ids, self.distances[chosen]))[:k]]
-
-    def items(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ids, int64 (n,), and features, float16 (n, d), at ascending places in `distances`."""
-        view = self.view
-        rows, live = self._rows(chosen)
-        # take copies whole rows, where indexing by an array copies number by number
-        ids, features = view.base.ids.take(rows), view.base.features.take(rows, axis=0)
-        if len(live):
-            ids = np.concatenate([ids, view.ids.take(live)])
-            features = np.concatenate([features, view.features.take(live, axis=0)])
-        return ids, features
-
-    def _rows(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the base, then of the changed items."""
-        n_base = int(self.ends[-1]) if len(self.ends) else 0
-        split = np.searchsorted(chosen, n_base)
-        first, rest = chosen[:split], chosen[split:]
-        begins = self.ends - np.diff(self.ends, prepend=0)
-        run = np.searchsorted(self.ends, first, side="right")
-        return first + (self.starts - begins)[run], self.live[rest - n_base]
+    centroids: np.ndarray  # float32 (L, d)
+    centroid_codes: np.ndarray  # uint64 (W, L), W words of 64 bits
+    codes: np.ndarray  # uint64 (W, N)
+    features: np.ndarray  # uint16 (N, d)
+    ids: np.ndarray  # int64 (N,)
+    offsets: np.ndarray  # int64 (L + 1,)
+    hidden: np.ndarray  # int64 (h,), ascending
+    live_codes: np.ndarray  # uint64 (n, W)
+    live_features: np.ndarray  # uint16 (n, d)
+    live_ids: np.ndarray  # int64 (n,)
+    dead: np.ndarray  # bool (n,)
+    live_first: np.ndarray  # int64 (L,): newest changed item of each list, or −1 …
+    live_next: np.ndarray  # int64 (n,): … and the one before it in the same list, or −1
 
 
 @dataclass(frozen=True)
@@ -61,9 +42,11 @@ class View:
     base: Base
     hidden: np.ndarray  # int64, sorted: rows of the base that changed since
     ids: np.ndarray  # int64 (n,): the changed items …
-    codes: np.ndarray  # uint8 (n, n_bits / 8)
+    codes: np.ndarray  # uint64 (n, n_bits / 64)
     features: np.ndarray  # float16 (n, d)
     lists: np.ndarray  # int64 (n,)
+    first: np.ndarray  # int64 (L,): the newest of each list, or −1 …
+    next: np.ndarray  # int64 (n,): … and the one before it there, or −1
     dead: np.ndarray  # bool (n,): … less those that changed again
     place: dict[int, int]  # id → row of the above; kept up to date for the newest view only
 
@@ -76,28 +59,34 @@ class View:
         in_base = (rows >= 0) & ~np.isin(rows, self.hidden)
         return in_base | np.array([int(id_) in self.place for id_ in ids], bool)
 
-    def scan(self, code: np.ndarray, probed: np.ndarray) -> Scan:
-        """Distances of a packed code to the items in runs of lists, int64 (m, 2)."""
-        starts, ends = self.base.offsets[probed].T
-        in_base = np.cumsum(ends - starts)
-        n_base = int(in_base[-1]) if len(in_base) else 0
-        live = self._live_in(probed)
-        runs = list(zip(starts.tolist(), ends.tolist(), strict=True))
-        distances = hamming_of_runs(code, self.base.codes, runs, len(live))
-        distances[n_base:] = hamming(code, self.codes[live])
-        if len(self.hidden):
-            low, high = np.searchsorted(self.hidden, starts), np.searchsorted(self.hidden, ends)
-            for run in np.flatnonzero(high > low):
-                shift = in_base[run] - ends[run]
-                distances[self.hidden[low[run] : high[run]] + shift] = FAR
-        return Scan(self, distances, starts, in_base, live)
+    @cached_property
+    def arrays(self) -> Arrays:
+        """What the kernel gets; of the same types always, since it is compiled for types."""
+        lists, base = self.model.lists, self.base
+        given = Arrays(
+            lists.centroids,
+            lists.words,
+            base.codes,
+            base.features.view(np.uint16),
+            base.ids,
+            base.offsets,
+            self.hidden,
+            self.codes,
+            self.features.view(np.uint16),
+            self.ids,
+            self.dead,
+            self.first,
+            self.next,
+        )
+        return Arrays(*map(_read_only, given))
 
     def after(self, changes: Changes) -> View:
         """The state after some changes."""
         rows = self.base.rows_of(changes.ids)
         kept = ~changes.deleted
         features, ids = changes.features[kept], changes.ids[kept]
-        codes = self.model.codec.encode(features)  # may raise, so nothing is changed before
+        # may raise, so nothing is changed before
+        codes = words_of(self.model.codec.encode(features))
         replaced = [self.place.pop(id_) for id_ in changes.ids.tolist() if id_ in self.place]
         n, n_new = len(self.ids), int(kept.sum())
         self.place.update(zip(ids.tolist(), range(n, n + n_new), strict=True))
@@ -106,6 +95,8 @@ class View:
         hidden = self.hidden
         if (rows >= 0).any():
             hidden = np.union1d(hidden, rows[rows >= 0])
+        lists = changes.lists[kept]
+        first, before = _chained(self.first, lists, n)
         return View(
             self.model,
             self.base,
@@ -113,7 +104,9 @@ class View:
             _extended(self.ids, ids),
             _extended(self.codes, codes),
             _extended(self.features, features),
-            _extended(self.lists, changes.lists[kept]),
+            _extended(self.lists, lists),
+            first,
+            _extended(self.next, before),
             dead,
             self.place,
         )
@@ -149,19 +142,11 @@ class View:
             old = items < len(in_base)
             pick = [in_base[items[old]], live[items[~old] - len(in_base)]]
             return (
-                _merged(old, self.base.codes[pick[0]], self.codes[pick[1]]),
+                _merged(old, self.base.codes[:, pick[0]].T, self.codes[pick[1]]),
                 _merged(old, self.base.features[pick[0]], self.features[pick[1]]),
             )
 
         return ids, lists, n_lists, rows_of
-
-    def _live_in(self, probed: np.ndarray) -> np.ndarray:
-        if not len(self.ids):
-            return np.empty(0, np.int64)
-        is_probed = np.zeros(len(self.model.lists), bool)
-        for first, end in probed.tolist():
-            is_probed[first:end] = True
-        return np.flatnonzero(is_probed[self.lists] & ~self.dead)
 
 
 def no_changes(model: Model) -> Changes:
@@ -174,7 +159,7 @@ def no_changes(model: Model) -> Changes:
 def empty_view(model: Model) -> View:
     """The state of an index in memory that has no items."""
     none = no_changes(model)
-    codes = np.empty((0, model.codec.n_bits // 8), np.uint8)
+    codes = np.empty((0, model.codec.n_bits // 64), np.uint64)
     base = base_in_memory(none.ids, none.lists, len(model.lists), lambda _: (codes, none.features))
     return make_view(base, none, model)
 
@@ -182,9 +167,22 @@ def empty_view(model: Model) -> View:
 def make_view(base: Base, changes: Changes, model: Model) -> View:
     """The state of a base and all changes since."""
     empty = np.empty(0, np.int64)
-    codes = np.empty((0, model.codec.n_bits // 8), np.uint8)
+    codes = np.empty((0, model.codec.n_bits // 64), np.uint64)
     features = np.empty((0, model.codec.dim), STORED)
-    blank = View(model, base, empty, empty, codes, features, empty, np.empty(0, bool), {})
+    nowhere = np.full(len(model.lists), -1)
+    blank = View(
+        model,
+        base,
+        empty,
+        empty,
+        codes,
+        features,
+        lists=empty,
+        first=nowhere,
+        next=empty,
+        dead=np.empty(0, bool),
+        place={},
+    )
     return blank.after(changes)
 
 
@@ -201,6 +199,25 @@ def _extended(array: np.ndarray, new: np.ndarray) -> np.ndarray:
         buffer[:n] = array
     buffer[n : n + len(new)] = new
     return buffer[: n + len(new)]
+
+
+def _chained(first: np.ndarray, lists: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """`View.first` and `View.next` with items of some lists, int64 (m,), from row `n` on."""
+    if not len(lists):
+        return first, lists
+    order = np.argsort(lists, kind="stable")
+    sorted_lists, rows, first = lists[order], n + order, first.copy()
+    is_new = np.diff(sorted_lists, prepend=-1) != 0  # another list than the one before
+    before = np.empty(len(lists), np.int64)
+    before[order] = np.where(is_new, first[sorted_lists], np.roll(rows, 1))
+    first[sorted_lists] = rows  # of several, the last one stays
+    return first, before
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _merged(old: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ channels-last memory layout is used on both: on a two-core CPU without AMX it tr
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
@@ -26,7 +26,8 @@ class Device:
     device: torch.device
     autocast_dtype: torch.dtype | None  # None: float32 throughout
     name: str  # as a report prints it
-    backend: Backend = "torch"  # what runs networks that `vsa.runtime.inference` made ready
+    # what runs networks that are made ready; the name tells it, so caches that know repr stay
+    backend: Backend = field(default="torch", repr=False)
 
     @property
     def memory_format(self) -> torch.memory_format:

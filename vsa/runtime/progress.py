@@ -36,3 +36,13 @@ def progress(iterable: Iterable[T], description: str, total: int | None = None) 
         yield from tqdm(
             iterable, description, total, leave=False, disable=not sys.stderr.isatty(), ncols=80
         )
+
+
+def tell(what: str) -> None:
+    """Say what takes so long, where `progress` shows how far it is."""
+    target = os.environ.get("VSA_PROGRESS", "")
+    if target and target != "off":
+        with open(target, "a", encoding="utf-8") as stream:
+            stream.write(f"{what}\n")
+    elif not target:
+        print(what, file=sys.stderr, flush=True)

@@ -7,7 +7,8 @@ from random_features import NAMES, unit
 import vsa
 from vsa.runtime.errors import InputError
 from vsa.study.index.benchmark import make_items
-from vsa.study.index.peers import PEERS, SCALABLE, Method, build_peer
+from vsa.study.index.method import Method
+from vsa.study.index.peers import PEERS, SCALABLE, build_peer
 from vsa.study.simulate.growth import make_growth
 
 

@@ -22,4 +22,4 @@ def test_shards_that_are_built_part_by_part_find_what_a_scan_of_all_does(tmp_pat
     assert (rows.n_items == 2100).all()
     assert (rows.open_s[[ENGINE, COARSE]] > 0).all()
     assert [len(seconds) for seconds in rows.seconds] == [20, 20, 20]
-    assert rows.chosen.to_dict() == {LINEAR: 0, ENGINE: 1, COARSE: 1}
+    assert (rows.chosen == 1).all()

@@ -157,7 +157,7 @@ class EndToEndLab:
             wanted = likely_categories(prediction, index.categories)
             searched = np.isin(names, index.categories if wanted is None else wanted)
             visited, near = (
-                offered[index.candidates(feature, n, params.n_probe, wanted).ids]
+                offered[index.candidates(feature, replace(params, n_candidates=n), wanted).ids]
                 for n in (len(index), max(K, params.n_candidates))
             )
             ids, similarity = engine.retrieve(feature, prediction, K, ALL_STAGES)

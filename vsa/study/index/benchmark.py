@@ -18,17 +18,20 @@ import pandas as pd
 from vsa.index.build import build_index, n_lists_for, train_model
 from vsa.index.codec import Encoder
 from vsa.index.index import Index
-from vsa.index.lists import hamming
+from vsa.index.plain import hamming
+from vsa.index.request import SearchParams
 from vsa.index.settings import CodeSettings
-from vsa.index.tuning import Trial, choose_params
+from vsa.index.tuning import choose_params
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
 from vsa.runtime.progress import progress
-from vsa.study.index.peers import Items, Method, Setting, build_peer, coarse_filter, engine
-from vsa.study.index.timing import N_WARMUP, K, latency, one_thread
+from vsa.study.index.method import Items, Method, Setting
+from vsa.study.index.peers import build_peer, coarse_filter, engine
+from vsa.study.index.stages import STAGES, stage_times
+from vsa.study.index.timing import N_WARMUP, K, latency, one_core, one_thread
 from vsa.study.simulate.growth import Growth
 
 USUAL_CODES = CodeSettings()
-VERSION = 2  # of what is compared, peers included, and how
+VERSION = 3  # of what is compared, peers included, and how
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
 _CHUNK_ROWS = 2**18
 
@@ -96,7 +99,7 @@ def measure(method: Method, items: Items, queries: Queries, truth: Truth) -> pd.
     """
     rows = []
     for setting in method.settings:
-        ids, times = ask_all(method, queries, setting)
+        ids, times, cpu_share = ask_all(method, queries, setting)
         each = scores(ids, items, queries, truth)
         rows.append(
             {
@@ -107,6 +110,7 @@ def measure(method: Method, items: Items, queries: Queries, truth: Truth) -> pd.
                 "recalls": each["recall"],
                 "code_recalls": each["code_recall"],
                 "seconds": times,
+                "cpu_share": cpu_share,
                 "bytes": method.bytes_per_item,
                 "ranks_by": method.ranks_by,
             }
@@ -114,18 +118,24 @@ def measure(method: Method, items: Items, queries: Queries, truth: Truth) -> pd.
     return pd.DataFrame(rows)
 
 
-def ask_all(method: Method, queries: Queries, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (n, 60), −1 past the end, and seconds of each query, after some that do not count."""
+def ask_all(
+    method: Method, queries: Queries, setting: Setting
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Ids (n, 60), −1 past the end; seconds of each query, after some that do not count; CPU time.
+
+    That is the process's, as a share of the time that passed: more than 1 if threads helped.
+    """
     pairs = list(zip(queries.features, queries.codes, strict=True))
     for feature, code in pairs[:N_WARMUP]:
         method.search(feature, code, K, setting)
     ids, times = np.full((len(pairs), K), -1), np.empty(len(pairs))
+    began = time.process_time()
     for row, (feature, code) in enumerate(pairs):
         start = time.perf_counter()
         found = method.search(feature, code, K, setting)
         times[row] = time.perf_counter() - start
         ids[row, : len(found)] = found
-    return ids, times
+    return ids, times, float((time.process_time() - began) / times.sum())
 
 
 def scores(ids: np.ndarray, items: Items, queries: Queries, truth: Truth) -> dict[str, np.ndarray]:
@@ -144,10 +154,38 @@ def scores(ids: np.ndarray, items: Items, queries: Queries, truth: Truth) -> dic
     }
 
 
-def least(curve: pd.DataFrame, column: str, recall: float) -> pd.DataFrame:
-    """Of each method the least setting that reaches a recall; settings come in order of cost."""
-    reached = curve[curve[column] >= recall]
-    return reached.drop_duplicates("method").set_index("method")
+def tuned(
+    method: Method, items: Items, validation: Queries, truth: Truth
+) -> tuple[Setting, list[Setting]]:
+    """The fastest setting with the wanted recall on validation queries, and those worth showing.
+
+    If none has it, the one that comes nearest. Worth showing are those that no faster one equals.
+    """
+    curve = measure(method, items, validation, truth)
+    column = "recall" if method.ranks_by == "features" else "code_recall"
+    reached = curve[curve[column] >= WANTED_RECALL]
+    row = reached.p50_ms.idxmin() if len(reached) else curve[column].idxmax()
+    by_time = curve.sort_values("p50_ms")
+    better = by_time[column] > by_time[column].cummax().shift(fill_value=-1.0)
+    shown = sorted(by_time.index[better].union([row]))
+    return method.settings[row], [method.settings[i] for i in shown]
+
+
+def judged(
+    method: Method,
+    items: Items,
+    sets: Sequence[tuple[Queries, Truth]],
+) -> tuple[pd.DataFrame, Setting]:
+    """Curve of a method on the second set of queries, at settings that the first set chose.
+
+    The row of the one that it chose for the wanted recall is marked ``chosen``; that setting is
+    returned too.
+    """
+    with one_thread(), one_core():
+        best, shown = tuned(method, items, *sets[0])
+        curve = measure(replace(method, settings=shown), items, *sets[1])
+        again = measure(replace(method, settings=[best]), items, *sets[1])
+    return pd.concat([curve.assign(chosen=0), again.assign(chosen=1)]), best
 
 
 def compare(
@@ -160,73 +198,32 @@ def compare(
 ) -> pd.DataFrame:
     """Curves of the index and its peers, by name; each is built, asked, and forgotten.
 
-    Rows of the index with the settings that validation queries chose are marked ``chosen``.
+    All are tuned by one rule: of a grid of settings, and of what `choose_params` says for the
+    index, the fastest with the wanted recall on validation queries is marked ``chosen``.
     """
     start = time.perf_counter()
     build_index(folder, items.features, categories=categories, model=items.model)
-    built, curves = time.perf_counter() - start, []
-    truth = make_truth(items, queries)
+    built = time.perf_counter() - start
+    sets = [(asked, make_truth(items, asked)) for asked in (validation, queries)]
+    start = time.perf_counter()
+    index = Index.open(folder)
+    opened = time.perf_counter() - start
     with one_thread():
-        start = time.perf_counter()
-        index = Index.open(folder)
-        opened = time.perf_counter() - start
-        chosen = tune(index, validation.features).params
-        n_probe = tune_coarse_filter(index, items, validation)
-        for method, best in (
-            (engine(index), {"n_probe": chosen.n_probe, "n_candidates": chosen.n_candidates}),
-            (coarse_filter(index), {"n_probe": n_probe}),
-        ):
-            curves += [
-                measure(method, items, queries, truth),
-                measure(replace(method, settings=[best]), items, queries, truth).assign(chosen=1),
-            ]
-        on_disk = index.stats()["bytes on disk per item"]
-        index.close()
+        params = choose_params(index, validation.features, WANTED_RECALL, K).params
+    curve, best = judged(engine(index, [params]), items, sets)
+    spent = stage_times(index, SearchParams(**best), queries.features)
+    curves = [curve.assign(**{f"{stage}_ms": spent[stage] for stage in STAGES})]
+    curves.append(judged(coarse_filter(index), items, sets)[0])
+    on_disk = index.stats()["bytes on disk per item"]
     curves = [c.assign(build_s=built, open_s=opened, disk_bytes=on_disk) for c in curves]
+    index.close()
     for name in progress(peers, "peers"):
         start = time.perf_counter()
         method = build_peer(name, items)
         built = time.perf_counter() - start
-        with one_thread():
-            curves.append(measure(method, items, queries, truth).assign(build_s=built))
-    joined = pd.concat(curves, ignore_index=True)
-    return joined.assign(n_items=len(items.features), chosen=joined.chosen.fillna(0).astype(int))
-
-
-def tune(index: Index, validation: np.ndarray) -> Trial:
-    """The parameters that an index of this size is judged with."""
-    with one_thread():
-        return choose_params(index, validation, WANTED_RECALL, K)
-
-
-def tune_coarse_filter(index: Index, items: Items, validation: Queries) -> int:
-    """The fewest lists, to an eighth, with which the coarse filter finds what a scan of codes does.
-
-    Found by doubling, then bisection, on validation queries; recall grows with the lists visited.
-    """
-    scan = faiss.IndexBinaryFlat(items.model.codec.n_bits)
-    scan.add(items.codes)
-    exact = -scan.search(validation.codes, K)[0].astype(np.float32)
-    view, lists = index.current(), index.model.lists
-
-    def suffices(n_probe: int) -> bool:
-        found = np.full(exact.shape, -np.inf, np.float32)
-        for row, (feature, code) in enumerate(
-            zip(validation.features, validation.codes, strict=True)
-        ):
-            distances = view.scan(code, lists.probe(feature, code, n_probe)).distances
-            nearest_ones = np.sort(distances)[:K]
-            found[row, : len(nearest_ones)] = -nearest_ones
-        return bool(linear_recall_at_k(found, exact).mean() >= WANTED_RECALL)
-
-    enough = 1
-    while enough < len(lists) and not suffices(enough):
-        enough = min(2 * enough, len(lists))
-    low = enough // 2
-    while enough - low > max(1, enough // 8):
-        middle = (low + enough) // 2
-        low, enough = (low, middle) if suffices(middle) else (middle, enough)
-    return enough
+        curves.append(judged(method, items, sets)[0].assign(build_s=built))
+        del method
+    return pd.concat(curves, ignore_index=True).assign(n_items=len(items.features))
 
 
 def codec_ranking(

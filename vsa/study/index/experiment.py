@@ -26,7 +26,8 @@ from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import K, codec_ranking, compare, make_items, make_queries
-from vsa.study.index.peers import IVF, LINEAR, PEERS, SCALABLE, Items
+from vsa.study.index.method import Items
+from vsa.study.index.peers import IVF, LINEAR, PEERS, SCALABLE
 from vsa.study.index.prepare import IndexTask, index_task
 from vsa.study.index.timing import one_thread
 from vsa.study.index.traffic import Traffic, shard_results, throughput, update_traffic
@@ -262,7 +263,7 @@ class IndexLab:
 
     def _key(self, n: int) -> str:
         return key(
-            _VERSIONS | libraries("faiss-cpu", "numpy", "torch", "usearch"),
+            _VERSIONS | libraries("faiss-cpu", "numba", "numpy", "torch", "usearch"),
             data=self._data,
             seed=self.seed,
             n_queries=self.settings.n_queries,

@@ -18,6 +18,7 @@ from vsa.study.figures.style import (
     worded,
 )
 from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR
+from vsa.study.index.stages import STAGES
 
 
 def recall_plot(n_items: int, curve: pd.DataFrame) -> HouseFigure:
@@ -69,8 +70,7 @@ def growth_plot(curves: dict[int, pd.DataFrame]) -> HouseFigure:
     for number, method in enumerate((ENGINE, COARSE, LINEAR, FLOAT)):
         times = {}
         for n, curve in curves.items():
-            rows = curve[curve.method == method]
-            rows = rows[rows.chosen == 1] if method in (ENGINE, COARSE) else rows
+            rows = curve[(curve.method == method) & (curve.chosen == 1)]
             if len(rows):
                 times[n] = rows.p50_ms.iloc[0]
         axis.plot(
@@ -95,6 +95,29 @@ def growth_plot(curves: dict[int, pd.DataFrame]) -> HouseFigure:
         "scan.",
         "Latency at the settings chosen for each size, shards (above 25 million items) one after "
         "the other; the dotted line grows with the square root.",
+    )
+
+
+def stage_plot(curves: dict[int, pd.DataFrame]) -> HouseFigure:
+    """A bar for each size of catalogue: where the median query's time goes."""
+    figure, axis = new_figure(8, 3.2)
+    rows = {n: curve[(curve.method == ENGINE) & (curve.chosen == 1)] for n, curve in curves.items()}
+    rows = {n: row.iloc[0] for n, row in rows.items() if f"{STAGES[0]}_ms" in row}
+    names = [f"{n:,} items" for n in rows]
+    start = np.zeros(len(rows))
+    for number, stage in enumerate(STAGES):
+        spent = np.array([max(row[f"{stage}_ms"], 0.0) for row in rows.values()])
+        axis.barh(names, spent, left=start, color=class_style(number)["color"], label=stage)
+        start += spent
+    axis.set(xlabel="milliseconds")
+    axis.set_title("Where a query's time goes")
+    axis.legend(ncols=len(STAGES), fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.25))
+    return worded(
+        figure,
+        "query_time",
+        "Stacked bars of the milliseconds that a query spends in each stage, by catalogue size.",
+        "Probing compares centroids, scanning codes; selecting keeps the nearest; refining reads "
+        "and compares features, and ranks; Python is all around it.",
     )
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from vsa.metrics import average_precision, identical_recall_at_k
-from vsa.study.index.benchmark import least
 from vsa.study.index.peers import COARSE, ENGINE, LINEAR
 from vsa.study.index.prepare import IndexTask
+from vsa.study.index.stages import STAGES
 from vsa.study.index.traffic import Traffic
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
 from vsa.study.ledger.claims import judge_all
@@ -53,9 +53,10 @@ class IndexResults:
             self.ledger.record("codes", name, "float Recall@60", ci, seeds=1)
 
     def curves(self, curves: dict[int, pd.DataFrame]) -> None:
-        """At each size: the judged settings of the index, and the best settings of its peers."""
+        """At each size: the index and its peers at the settings that validation chose for each."""
         for n, curve in curves.items():
             self._size(f"{n:,} items", curve, self._asked)
+            self._stages(n, curve)
         in_one = {n: c for n, c in curves.items() if "n_shards" not in c}
         for method in (ENGINE, COARSE, LINEAR):
             self._exponent(method, in_one)
@@ -95,7 +96,7 @@ class IndexResults:
         n = max(curves)
         effects, evidence = {}, []
         own = chosen(curves[n])
-        scan = curves[n][curves[n].method == LINEAR].iloc[0]
+        scan = own.loc[LINEAR]
         for method, column, metric in (
             (COARSE, "code_recalls", "Linear Recall@60"),
             (ENGINE, "recalls", "float Recall@60"),
@@ -155,13 +156,8 @@ class IndexResults:
             self.ledger.record("narrowed to a category", name, "query latency", milliseconds)
 
     def _size(self, experiment: str, curve: pd.DataFrame, groups: np.ndarray | None) -> None:
-        scan = curve[curve.method == LINEAR].iloc[0]
-        rows = [*chosen(curve).iterrows()]
-        peers = curve[~curve.method.isin([ENGINE, COARSE])]
-        for column in ("code_recall", "recall"):
-            kind = {"code_recall": "codes", "recall": "features"}[column]
-            rows += least(peers[peers.ranks_by == kind], column, WANTED).iterrows()
-        for method, row in rows:
+        scan = chosen(curve).loc[LINEAR]
+        for method, row in chosen(curve).iterrows():
             variant = _variant(row, str(method))
             note = partial(self.ledger.record, experiment, variant, seeds=1)
             if row.ranks_by == "codes":
@@ -180,13 +176,19 @@ class IndexResults:
                 if np.isfinite(row.get(column, np.nan)):
                     note(metric, row[column])
 
+    def _stages(self, n: int, curve: pd.DataFrame) -> None:
+        """Where a query's time goes, where one index holds all items."""
+        own = chosen(curve).loc[ENGINE]
+        for stage in (s for s in STAGES if f"{s}_ms" in own):
+            experiment = f"time of a query, {n:,} items"
+            self.ledger.record(experiment, stage, "query latency", own[f"{stage}_ms"])
+
     def _exponent(self, method: str, curves: dict[int, pd.DataFrame]) -> None:
         if len(curves) < 2:
             return
         times = []
         for curve in curves.values():
-            row = curve[curve.method == method]
-            times.append(float((row[row.chosen == 1] if method != LINEAR else row).p50_ms.iloc[0]))
+            times.append(float(chosen(curve).p50_ms[method]))
         slope = np.polyfit(np.log(list(curves)), np.log(times), 1)[0]
         variant = f"{method}, {min(curves):,} to {max(curves):,} items"
         self.ledger.record("growth of latency", variant, "growth exponent", float(slope))
@@ -223,7 +225,7 @@ class IndexResults:
 
 
 def chosen(curve: pd.DataFrame) -> pd.DataFrame:
-    """The index with the settings that validation queries chose, by method."""
+    """Each method with the setting that validation queries chose, by name."""
     return curve[curve.chosen == 1].set_index("method")
 
 

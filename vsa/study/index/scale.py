@@ -6,7 +6,6 @@ will ask are compared with all of them. So no more than one shard's features is 
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,18 +19,18 @@ from vsa.index.build import build_index, n_lists_for, train_model
 from vsa.index.codec import STORED
 from vsa.index.hits import best
 from vsa.index.index import Index
-from vsa.index.lists import nearest
-from vsa.index.request import SearchParams
+from vsa.index.request import DISTANCES, SearchParams
 from vsa.index.settings import CodeSettings
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
 from vsa.runtime.progress import progress
 from vsa.study.index.benchmark import USUAL_CODES, WANTED_RECALL, Queries, Truth, make_queries
+from vsa.study.index.method import Setting, grid
 from vsa.study.index.peers import COARSE, ENGINE, LINEAR
 from vsa.study.index.timing import N_WARMUP, K, latency, one_thread
 from vsa.study.simulate.growth import Growth
 
 _N_PROBE = (16, 32, 64, 128, 256)
-_N_CANDIDATES = (2000, 4000, 8000, 16000, 32000)
+_N_CANDIDATES = (500, 1000, 2000, 4000, 8000)
 _CHUNK_ROWS = 2**18
 
 # a feature and its code → ids (≤ 60,), and how near they are (≤ 60,), greater is nearer
@@ -97,11 +96,8 @@ def compare_shards(
         stats = [shard.stats() for shard in shards]
         facts["disk_bytes"] = float(np.mean([s["bytes on disk per item"] for s in stats]))
         rows = [linear | {"bytes": model.codec.n_bits / 8, "build_s": 0.0}]
-        engine = [
-            {"n_probe": n_probe, "n_candidates": n_candidates}
-            for n_candidates, n_probe in itertools.product(_N_CANDIDATES, _N_PROBE)
-        ]
-        coarse = [{"n_probe": n_probe} for n_probe in _N_PROBE]
+        engine = grid(n_candidates=_N_CANDIDATES, n_probe=_N_PROBE, distance=DISTANCES)
+        coarse = grid(n_probe=_N_PROBE)
         for method, make, settings in ((ENGINE, _refined, engine), (COARSE, _coarse, coarse)):
             tried = [
                 _measure(method, make(shards, setting), setting, sets[0], truths[0])
@@ -113,7 +109,7 @@ def compare_shards(
         for shard in shards:
             shard.close()
     curve = pd.DataFrame(rows)
-    return curve.assign(n_items=n, n_shards=n_shards, chosen=(curve.method != LINEAR).astype(int))
+    return curve.assign(n_items=n, n_shards=n_shards, chosen=1)
 
 
 def _shard(
@@ -158,35 +154,32 @@ def _linear(scan: faiss.IndexBinaryFlat) -> Search:
     return search
 
 
-def _refined(shards: Sequence[Index], setting: dict[str, int]) -> Search:
+def _refined(shards: Sequence[Index], setting: Setting) -> Search:
     params = SearchParams(**setting)
 
     def search(feature: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         del code
-        parts = [s.candidates(feature, params.n_candidates, params.n_probe) for s in shards]
+        parts = [shard.candidates(feature, params) for shard in shards]
         hits = best(parts, K, len(shards) * params.n_candidates)
         return hits.ids, hits.similarity
 
     return search
 
 
-def _coarse(shards: Sequence[Index], setting: dict[str, int]) -> Search:
-    lists = shards[0].model.lists
+def _coarse(shards: Sequence[Index], setting: Setting) -> Search:
+    params = SearchParams(n_candidates=K, distance="hamming", **setting)
 
     def search(feature: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        probed = lists.probe(feature, code, setting["n_probe"])
-        scans = [shard.current().scan(code, probed) for shard in shards]
-        ids = np.concatenate([scan.nearest_ids(K) for scan in scans])
-        nearest_ones = [scan.distances[nearest(scan.distances, K)] for scan in scans]
-        distances = np.concatenate([np.sort(found)[:K] for found in nearest_ones])
-        order = np.lexsort((ids, distances))[:K]
-        return ids[order], -distances[order]
+        del code
+        parts = [shard.candidates(feature, params, refined=False) for shard in shards]
+        hits = best(parts, K, K)
+        return hits.ids, hits.similarity
 
     return search
 
 
 def _measure(
-    method: str, search: Search, setting: dict[str, int], queries: Queries, truth: Truth
+    method: str, search: Search, setting: Setting, queries: Queries, truth: Truth
 ) -> dict[str, Any]:
     """Recall and latency of one setting, as a row of `benchmark.compare`."""
     n = len(queries.codes)

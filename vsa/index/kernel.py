@@ -1,0 +1,456 @@
+"""The search, compiled: probe, scan, select, gather, refine and rank in a single call.
+
+`search` holds no interpreter lock, so threads of one process search side by side; all that it
+works in is its own. `vsa.index.plain` is the same in numpy, slow and equal to the last bit: sums
+are taken in a fixed order, whatever the width of the machine's vectors.
+
+Only `vsa.index.hits` loads this module, at the first search: numba takes time to load, and to
+compile where no earlier process has (numba keeps what it compiled, here or in its user's folder).
+Everything compiled is in this one file, because numba compiles again only when the file changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_LINE = 64  # bytes that memory is fetched in
+_LANES = 16  # sums of an inner product, added up in pairs at its end
+_BLOCK = 1024  # codes whose distances are computed before any is looked at
+_N_BINS = 2048  # of similarities
+_AHEAD = 8  # candidates between the one that is read and the one that is fetched
+
+
+def _compiled(function: Callable) -> Any:
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # there is no folder that numba could write to
+        return njit(nogil=True)(function)
+
+
+# What numba lacks ------------------------------------------------------------------------------
+
+
+@intrinsic
+def _popcount(context: Any, word: Any) -> Any:
+    """Ones in a word of 64 bits; LLVM counts those of several words at a time."""
+
+    def generate(_: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+class _Array:
+    """An array of a function that is being compiled."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        made = context.make_array(kind)(context, builder, value)
+        self.builder, self.data = builder, made.data
+        self.size = cgutils.unpack_tuple(builder, made.shape, kind.ndim)[-1]  # of a row
+
+    def pointer(self, place: Any, kind: Any) -> Any:
+        """To an element, by its place in memory, as if elements were of a kind."""
+        return self.builder.bitcast(self.builder.gep(self.data, [place]), kind.as_pointer())
+
+
+@intrinsic
+def _prefetch(context: Any, array: Any, place: Any, size: Any) -> Any:
+    """Ask for the memory of `size` elements of an array, by their place in it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        memory = _Array(context, builder, signature.args[0], arguments[0])
+        whole, byte = ir.IntType(32), ir.IntType(8)
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), whole, whole, whole])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        _, first, n = arguments
+        step = n.type(_LINE * 8 // array.dtype.bitwidth)
+        with cgutils.for_range_slice(builder, n.type(0), n, step) as (i, _):
+            line = memory.pointer(builder.add(first, i), byte)
+            builder.call(fetch, [line, whole(0), whole(3), whole(1)])  # to read data, soon again
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), generate
+
+
+def _from_half(builder: Any, bits: Any, several: Callable) -> Any:
+    """Floats of 16 bits, as integers → floats of 32 bits, exactly; they must be finite.
+
+    In integers, since not every processor has an instruction for it; `several` makes a type one
+    of several lanes.
+    """
+    wide, single = several(ir.IntType(32)), several(ir.FloatType())
+
+    def constant(value: int) -> Any:
+        return ir.Constant(wide, [value] * wide.count if isinstance(wide, ir.VectorType) else value)
+
+    bits = builder.zext(bits, wide)
+    sign = builder.shl(builder.and_(bits, constant(0x8000)), constant(16))
+    size = builder.and_(bits, constant(0x7FFF))
+    shifted = builder.shl(size, constant(13))
+    normal = builder.add(shifted, constant(112 << 23))
+    # subnormal: with an implied one before the fraction, which is then taken away
+    with_one = builder.bitcast(builder.add(shifted, constant(113 << 23)), single)
+    one = builder.bitcast(constant(113 << 23), single)
+    subnormal = builder.bitcast(builder.fsub(with_one, one), wide)
+    small = builder.icmp_unsigned("<", size, constant(0x400))
+    return builder.bitcast(builder.or_(builder.select(small, subnormal, normal), sign), single)
+
+
+@intrinsic
+def _inner_product(context: Any, table: Any, row: Any, query: Any) -> Any:
+    """Inner product of a row of a table (n, d) and a query, float32 (d,).
+
+    The table's are floats of 32 bits, or of 16 bits as uint16.
+    """
+    is_half = table.dtype == types.uint16
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        rows, asked = (_Array(context, builder, signature.args[i], arguments[i]) for i in (0, 2))
+        single = ir.FloatType()
+        stored = ir.IntType(16) if is_half else single
+        first, number = builder.mul(arguments[1], rows.size), rows.size.type
+
+        def sum_of(start: Any, end: Any, n_lanes: int) -> Any:
+            def several(kind: Any) -> Any:
+                return ir.VectorType(kind, n_lanes) if n_lanes > 1 else kind
+
+            total = cgutils.alloca_once_value(builder, ir.Constant(several(single), None))
+            with cgutils.for_range_slice(builder, start, end, number(n_lanes)) as (i, _):
+                place = rows.pointer(builder.add(first, i), several(stored))
+                left = builder.load(place, align=2 if is_half else 4, typ=several(stored))
+                place = asked.pointer(i, several(single))
+                right = builder.load(place, align=4, typ=several(single))
+                left = _from_half(builder, left, several) if is_half else left
+                builder.store(builder.fadd(builder.load(total), builder.fmul(left, right)), total)
+            return builder.load(total)
+
+        whole = builder.and_(rows.size, number(-_LANES))
+        lanes, rest = sum_of(number(0), whole, _LANES), sum_of(whole, rows.size, 1)
+        while lanes.type.count > 1:
+            half = lanes.type.count // 2
+            mask = ir.VectorType(ir.IntType(32), half)
+            nothing = ir.Constant(lanes.type, ir.Undefined)
+            lanes = builder.fadd(
+                *(
+                    builder.shuffle_vector(lanes, nothing, mask(list(range(at, at + half))))
+                    for at in (0, half)
+                )
+            )
+        return builder.fadd(builder.extract_element(lanes, ir.IntType(32)(0)), rest)
+
+    return types.float32(table, types.int64, query), generate
+
+
+# The coarse filter -----------------------------------------------------------------------------
+
+
+@_compiled
+def query_code(values: Any, weighted: Any) -> Any:
+    """The code of projected values, uint64 (W,), and what its bits weigh, uint64 (3, W).
+
+    How far a query is from the plane of a bit says how much it weighs if an item's bit differs:
+    1, 3, … or 15, in eight steps up to the largest. That is 1 + 2m, where m has three bits, which
+    are kept; none are if every bit is to weigh one.
+    """
+    n_words = len(values) // 64
+    code = np.zeros(n_words, np.uint64)
+    planes = np.zeros((3 if weighted else 0, n_words), np.uint64)
+    largest = 0.0
+    for value in values:
+        largest = max(largest, abs(value))
+    step = largest / 8 if largest > 0 else 1.0
+    for bit in range(len(values)):
+        # as np.packbits has them in bytes: the first bit is the greatest
+        one = np.uint64(1) << np.uint64(8 * (bit % 64 // 8) + 7 - bit % 8)
+        if values[bit] > 0:
+            code[bit // 64] |= one
+        if weighted:
+            size = np.int64(min(abs(values[bit]) / step, 7.0))
+            for plane in range(3):
+                if size >> plane & 1:
+                    planes[plane, bit // 64] |= one
+    return code, planes
+
+
+@_compiled
+def _distance(other: Any, planes: Any, word: Any) -> Any:
+    """What the bits of a word weigh in which two codes differ; all one without `planes`."""
+    ones = _popcount(other)
+    for plane in range(len(planes)):
+        ones += _popcount(other & planes[plane, word]) << np.uint64(plane + 1)
+    return ones
+
+
+@_compiled
+def distances(codes: Any, start: Any, n: Any, code: Any, planes: Any, out: Any) -> None:
+    """Of rows of codes, uint64 (W, N), from a row on; word by word, so several at a time."""
+    out[:n] = 0
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    for word in range(len(code)):
+        column, own = codes[word, start : start + n], code[word]
+        if len(planes):  # as `_distance`, unrolled
+            first, second, third = planes[0, word], planes[1, word], planes[2, word]
+            for i in range(n):
+                other = column[i] ^ own
+                out[i] += (
+                    _popcount(other)
+                    + (_popcount(other & first) << one)
+                    + (_popcount(other & second) << two)
+                    + (_popcount(other & third) << three)
+                )
+        else:
+            for i in range(n):
+                out[i] += _popcount(column[i] ^ own)
+
+
+@_compiled
+def _tightened(rows: Any, near: Any, n: Any, counts: Any, n_wanted: Any, limit: Any) -> Any:
+    """Drop what is further than the `n_wanted`-th; how many are left, and its distance."""
+    total = 0
+    for distance in range(limit + 1):
+        total += counts[distance]
+        if total >= n_wanted:
+            limit = distance
+            break
+    kept = 0
+    for i in range(n):  # without a branch: nobody could foretell it
+        rows[kept], near[kept] = rows[i], near[i]
+        kept += near[i] <= limit
+    return kept, limit
+
+
+@_compiled
+def _pushed(
+    found: Any, n_found: Any, first: Any, rows: Any, near: Any, n: Any, counts: Any, limit: Any
+) -> Any:
+    """Append rows from `first` on that are near enough; how many there are now.
+
+    There must be room for all of them, and one more.
+    """
+    before = n
+    for i in range(n_found):  # without a branch: nobody could foretell it
+        distance = np.int64(found[i])
+        rows[n], near[n] = first + i, distance
+        n += distance <= limit
+    for i in range(before, n):
+        counts[near[i]] += 1
+    return n
+
+
+@_compiled
+def _ranked(similarity: Any, k: Any) -> Any:
+    """Places of the `k` most similar, best first, and of all that equal the last, int64 (≥ k,).
+
+    Ties go to the first place. Similarities are counted in bins, so that few are sorted.
+    """
+    n, lowest, highest = len(similarity), similarity[0], similarity[0]
+    for i in range(n):
+        lowest, highest = min(lowest, similarity[i]), max(highest, similarity[i])
+    scale = (_N_BINS - 1) / (np.float64(highest) - lowest) if highest > lowest else 0.0
+    last = _N_BINS
+    if k < n:
+        counts, total = np.zeros(_N_BINS, np.int64), 0
+        for i in range(n):
+            counts[np.int64((np.float64(highest) - similarity[i]) * scale)] += 1
+        for last in range(_N_BINS):
+            total += counts[last]
+            if total >= k:
+                break
+    keys, n_kept, bits = np.empty(n, np.uint64), 0, similarity.view(np.uint32)
+    for i in range(n):
+        if np.int64((np.float64(highest) - similarity[i]) * scale) <= last:
+            # bits of floats, turned so that as integers they fall where floats rise
+            turned = bits[i] if bits[i] >> np.uint32(31) else bits[i] ^ np.uint32(0x7FFFFFFF)
+            keys[n_kept] = np.uint64(turned) << np.uint64(32) | np.uint64(i)
+            n_kept += 1
+    return (np.sort(keys[:n_kept]) & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+@_compiled
+def probed(
+    arrays: Any, query: Any, code: Any, planes: Any, ranges: Any, n_probe: Any, n_short: Any
+) -> Any:
+    """The most similar lists within ranges of their numbers, int64 (≤ n_probe,), best first.
+
+    Lists near by code are compared by feature.
+    """
+    n_lists = (ranges[:, 1] - ranges[:, 0]).sum()
+    rows, near = np.empty(n_lists + 1, np.int64), np.empty(n_lists + 1, np.int64)
+    n = 0
+    if n_lists <= n_short:
+        for first, end in ranges:
+            for row in range(first, end):
+                rows[n] = row
+                n += 1
+    else:
+        limit = 15 * 64 * len(code)
+        counts, found = np.zeros(limit + 1, np.int64), np.empty(_BLOCK, np.uint64)
+        for first, end in ranges:
+            for start in range(first, end, _BLOCK):
+                size = min(_BLOCK, end - start)
+                distances(arrays.centroid_codes, start, size, code, planes, found)
+                n = _pushed(found, size, start, rows, near, n, counts, limit)
+                if n > 2 * n_short:
+                    n, limit = _tightened(rows, near, n, counts, n_short, limit)
+        n, limit = _tightened(rows, near, n, counts, n_short, limit)
+        n_ties, kept = n_short - (n - counts[limit]), 0  # the first of those, in order of number
+        for i in range(n):
+            if near[i] < limit or n_ties > 0:
+                n_ties -= near[i] == limit
+                rows[kept] = rows[i]
+                kept += 1
+        n = kept
+    if n <= n_probe:
+        return rows[:n]
+    similarity = np.empty(n, np.float32)
+    for i in range(n):
+        if i + _AHEAD < n:
+            _prefetch(arrays.centroids, rows[i + _AHEAD] * len(query), len(query))
+        similarity[i] = _inner_product(arrays.centroids, rows[i], query) + np.float32(0)
+    return rows[_ranked(similarity, n_probe)[:n_probe]]
+
+
+@_compiled
+def _names(arrays: Any, rows: Any) -> Any:
+    """Ids of rows: of the base, then of the live part."""
+    n_base, ids = len(arrays.ids), np.empty(len(rows), np.int64)
+    for i, row in enumerate(rows):
+        ids[i] = arrays.ids[row] if row < n_base else arrays.live_ids[row - n_base]
+    return ids
+
+
+@_compiled
+def _cut(arrays: Any, rows: Any, near: Any, n: Any, counts: Any, n_wanted: Any, limit: Any) -> Any:
+    """Of those as near as the last, keep the lower ids: `n_wanted` are left."""
+    n_ties = n_wanted - (n - counts[limit])
+    names = _names(arrays, rows[:n][near[:n] == limit])
+    highest = np.partition(names, n_ties - 1)[n_ties - 1]
+    kept, at = 0, 0
+    for i in range(n):
+        tied = near[i] == limit
+        if not tied or names[at] <= highest:
+            rows[kept], near[kept] = rows[i], near[i]
+            kept += 1
+        at += tied
+    counts[limit] = n_ties
+    return kept
+
+
+@_compiled
+def passed(arrays: Any, visited: Any, code: Any, planes: Any, n_wanted: Any) -> Any:
+    """Rows of the `n_wanted` nearest items in some lists, and their distances, in no order.
+
+    Lists come best first, so that the limit soon is near its end, and few are kept in vain.
+    """
+    n_base = len(arrays.ids)
+    n_wanted = min(n_wanted, n_base + len(arrays.live_ids))
+    room = 2 * n_wanted + _BLOCK
+    rows, near = np.empty(room + 1, np.int64), np.empty(room + 1, np.int64)
+    limit, n = 15 * 64 * len(code), 0
+    counts, found = np.zeros(limit + 1, np.int64), np.empty(_BLOCK, np.uint64)
+    never = np.uint64(limit + 1)
+    for number, list_ in enumerate(visited):
+        start, end = arrays.offsets[list_], arrays.offsets[list_ + 1]
+        if number + 1 < len(visited):
+            after = visited[number + 1]
+            size = min(_BLOCK, arrays.offsets[after + 1] - arrays.offsets[after])
+            for word in range(len(code)):
+                _prefetch(arrays.codes, word * n_base + arrays.offsets[after], size)
+        gone = np.searchsorted(arrays.hidden, start) if len(arrays.hidden) else 0
+        live = np.int64(arrays.live_first[list_])
+        while start < end or live >= 0:
+            if n + _BLOCK > room:
+                n, limit = _tightened(rows, near, n, counts, n_wanted, limit)
+                if n + _BLOCK > room:
+                    n = _cut(arrays, rows, near, n, counts, n_wanted, limit)
+            if start < end:
+                size = min(_BLOCK, end - start)
+                distances(arrays.codes, start, size, code, planes, found)
+                while gone < len(arrays.hidden) and arrays.hidden[gone] < start + size:
+                    found[arrays.hidden[gone] - start] = never
+                    gone += 1
+                n = _pushed(found, size, start, rows, near, n, counts, limit)
+                start += size
+            else:
+                if not arrays.dead[live]:
+                    found[0] = 0
+                    for word in range(len(code)):
+                        other = arrays.live_codes[live, word] ^ code[word]
+                        found[0] += _distance(other, planes, word)
+                    n = _pushed(found, 1, n_base + live, rows, near, n, counts, limit)
+                live = np.int64(arrays.live_next[live])
+    n, limit = _tightened(rows, near, n, counts, n_wanted, limit)
+    if n > n_wanted:
+        n = _cut(arrays, rows, near, n, counts, n_wanted, limit)
+    return rows[:n], near[:n]
+
+
+# The refined rank ------------------------------------------------------------------------------
+
+
+@_compiled
+def similarities(arrays: Any, rows: Any, query: Any) -> Any:
+    """Inner products of a query with the features of some items, float32 (n,)."""
+    n_base, n = len(arrays.ids), len(rows)
+    similarity = np.empty(n, np.float32)
+    for i in range(n):
+        if i + _AHEAD < n and rows[i + _AHEAD] < n_base:
+            _prefetch(arrays.features, rows[i + _AHEAD] * len(query), len(query))
+        if rows[i] < n_base:
+            product = _inner_product(arrays.features, rows[i], query)
+        else:
+            product = _inner_product(arrays.live_features, rows[i] - n_base, query)
+        similarity[i] = product + np.float32(0)  # −0 is 0
+    return similarity
+
+
+@_compiled
+def best(arrays: Any, rows: Any, similarity: Any, k: Any) -> Any:
+    """Places of the `k` most similar rows, best first; ties go to the lower id."""
+    places = _ranked(similarity, k)
+    start = 0
+    for i in range(1, len(places) + 1):
+        if i == len(places) or similarity[places[i]] != similarity[places[start]]:
+            if i - start > 1:
+                tied = places[start:i].copy()
+                places[start:i] = tied[np.argsort(_names(arrays, rows[tied]))]
+            start = i
+    return places[:k]
+
+
+@_compiled
+def search(
+    arrays: Any,
+    queries: Any,
+    values: Any,
+    weighted: Any,
+    ranges: Any,
+    n_probe: Any,
+    n_short: Any,
+    n_candidates: Any,
+    refined: Any,
+    ids: Any,
+    similarity: Any,
+    distance: Any,
+) -> None:
+    """Fill ids, similarity and distance, (n, k), of what queries find: see `vsa.index.hits`."""
+    for number in range(len(queries)):
+        code, planes = query_code(values[number], weighted)
+        visited = probed(arrays, queries[number], code, planes, ranges, n_probe, n_short)
+        rows, near = passed(arrays, visited, code, planes, n_candidates)
+        if not len(rows):
+            continue
+        found = (-near).astype(np.float32)
+        if refined:
+            found = similarities(arrays, rows, queries[number])
+        places = best(arrays, rows, found, ids.shape[1])
+        ids[number, : len(places)] = _names(arrays, rows[places])
+        similarity[number, : len(places)] = found[places]
+        distance[number, : len(places)] = near[places]

@@ -1,0 +1,129 @@
+"""The search in numpy: what `vsa.index.kernel` computes, for reading, and where numba cannot.
+
+Slow, and equal to the last bit; the tests compare both on many shapes. An item differs from a query
+in some bits of its code: `hamming` counts them (paper section 3.3), `weighted` lets each count for
+as much as the query is away from the plane that the bit is about, which tells more for the same
+code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vsa.index.view import Arrays
+
+_LANES = 16  # sums of an inner product, added up in pairs at its end
+
+
+def hamming(code: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """How many bits differ, int64 (n,), of a code (b,) and codes (n, b), all unsigned integers."""
+    return np.bitwise_count(codes ^ code).sum(axis=1, dtype=np.int64)
+
+
+def weights_of(values: np.ndarray) -> np.ndarray:
+    """What each bit weighs, int64 (n_bits,), by the projected values of a query, float64 (n_bits,).
+
+    1, 3, … or 15, in eight steps up to the largest value.
+    """
+    largest = np.abs(values).max()
+    step = largest / 8 if largest > 0 else 1.0
+    return 1 + 2 * np.minimum((np.abs(values) / step).astype(np.int64), 7)
+
+
+def weighted(code: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """As `hamming`, each bit by its weight; codes are packed, uint8 (n, n_bits / 8)."""
+    return np.unpackbits(codes ^ code, axis=1).astype(np.int64) @ weights
+
+
+def inner_products(features: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Of rows, float16 or float32 (n, d), and a query, float32 (d,), in the kernel's order."""
+    products = features.astype(np.float32) * query
+    n, d = products.shape
+    whole = d - d % _LANES
+    sums, rest = np.zeros((n, _LANES), np.float32), np.zeros(n, np.float32)
+    for start in range(0, whole, _LANES):
+        sums += products[:, start : start + _LANES]
+    for place in range(whole, d):
+        rest += products[:, place]
+    while sums.shape[1] > 1:
+        half = sums.shape[1] // 2
+        sums = sums[:, :half] + sums[:, half:]
+    return sums[:, 0] + rest + np.float32(0)  # −0 is 0
+
+
+def probed(
+    arrays: Arrays,
+    query: np.ndarray,
+    code: np.ndarray,
+    weights: np.ndarray,
+    ranges: np.ndarray,
+    n_probe: int,
+    n_short: int,
+) -> np.ndarray:
+    """The most similar lists within ranges of their numbers, int64 (≤ n_probe,).
+
+    Of all lists, `n_short` near by code are compared by feature.
+    """
+    visited = np.concatenate([np.arange(*pair) for pair in ranges])
+    if len(visited) > n_short:
+        codes = np.ascontiguousarray(arrays.centroid_codes.T[visited]).view(np.uint8)
+        near = weighted(code, codes, weights)
+        visited = visited[np.lexsort((visited, near))[:n_short]]
+    if len(visited) > n_probe:
+        near = inner_products(arrays.centroids[visited], query)
+        visited = visited[np.lexsort((visited, -near))[:n_probe]]
+    return visited
+
+
+def search(
+    arrays: Arrays,
+    queries: np.ndarray,
+    values: np.ndarray,
+    is_weighted: bool,
+    ranges: np.ndarray,
+    n_probe: int,
+    n_short: int,
+    n_candidates: int,
+    refined: bool,
+    ids: np.ndarray,
+    similarity: np.ndarray,
+    distance: np.ndarray,
+) -> None:
+    """As `vsa.index.kernel.search`, query by query."""
+    names, codes, features, lists = _items(arrays)
+    k = ids.shape[1]
+    for row, (query, value) in enumerate(zip(queries, values, strict=True)):
+        code = np.packbits(value > 0)
+        weights = weights_of(value) if is_weighted else np.ones(len(value), np.int64)
+        visited = probed(arrays, query, code, weights, ranges, n_probe, n_short)
+        inside = np.flatnonzero(np.isin(lists, visited))
+        near = weighted(code, codes[inside], weights)
+        passed = np.lexsort((names[inside], near))[:n_candidates]
+        inside, near = inside[passed], near[passed]
+        found = inner_products(features[inside], query) if refined else -near.astype(np.float32)
+        order = np.lexsort((names[inside], -found))[:k]
+        ids[row, : len(order)] = names[inside[order]]
+        similarity[row, : len(order)] = found[order]
+        distance[row, : len(order)] = near[order]
+
+
+def _items(arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, packed codes, features and lists of all items; −1 is the list of those that are gone."""
+    n_lists = len(arrays.offsets) - 1
+    in_base = np.repeat(np.arange(n_lists), np.diff(arrays.offsets))
+    in_base[arrays.hidden] = -1
+    live = np.full(len(arrays.live_ids), -1)
+    for number, first in enumerate(arrays.live_first):
+        place = first
+        while place >= 0:
+            if not arrays.dead[place]:
+                live[place] = number
+            place = arrays.live_next[place]
+    words = np.concatenate([arrays.codes.T, arrays.live_codes])
+    features = np.concatenate([arrays.features, arrays.live_features]).view(np.float16)
+    return (
+        np.concatenate([arrays.ids, arrays.live_ids]),
+        np.ascontiguousarray(words).view(np.uint8),
+        features,
+        np.concatenate([in_base, live]),
+    )

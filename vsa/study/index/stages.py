@@ -1,0 +1,76 @@
+"""Where a query's time goes: the stages of the compiled search, run one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from vsa.index import kernel
+from vsa.index.codec import Codec
+from vsa.index.hits import N_SHORT
+from vsa.index.index import Index
+from vsa.index.request import SearchParams
+from vsa.study.index.timing import K, one_core, one_thread
+
+STAGES = ("probe", "scan", "select", "refine", "Python")
+_N_REPEATS = 3
+
+
+@njit(nogil=True)
+def _scanned(arrays: Any, visited: Any, code: Any, planes: Any, out: Any) -> None:
+    """Distances of all codes in some lists, of which nothing is kept."""
+    for number in visited:
+        start, end = arrays.offsets[number], arrays.offsets[number + 1]
+        for first in range(start, end, len(out)):
+            kernel.distances(arrays.codes, first, min(len(out), end - first), code, planes, out)
+
+
+def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict[str, float]:
+    """Median milliseconds of each of `STAGES`, for queries float32 (n, d) one at a time.
+
+    Every stage runs by itself over all queries, so that no query finds in the processor's cache
+    what another stage of it has read. Selection is what a scan that selects takes longer than one
+    that does not, and Python is what a whole search takes longer than all stages. The index's
+    codec must be a `Codec`, and items must all be in its base.
+    """
+    arrays, lists, codec = index.current().arrays, index.model.lists, index.model.codec
+    if not isinstance(codec, Codec):
+        raise TypeError("stages are timed for codecs that project")
+    is_weighted, ranges = params.distance == "asymmetric", lists.ranges()
+    n_probe, n_short = (min(n, len(lists)) for n in (params.n_probe, N_SHORT * params.n_probe))
+    out, rows = np.empty(1024, np.uint64), range(len(queries))
+    with one_thread(), one_core():
+        values = codec.project(queries)
+        coded = [kernel.query_code(value, is_weighted) for value in values]
+        probing, visited = _timed(
+            lambda i: kernel.probed(arrays, queries[i], *coded[i], ranges, n_probe, n_short), rows
+        )
+        scanning, _ = _timed(lambda i: _scanned(arrays, visited[i], *coded[i], out), rows)
+        passing, passed = _timed(
+            lambda i: kernel.passed(arrays, visited[i], *coded[i], params.n_candidates)[0], rows
+        )
+        comparing, found = _timed(
+            lambda i: kernel.similarities(arrays, passed[i], queries[i]), rows
+        )
+        ranking, _ = _timed(lambda i: kernel.best(arrays, passed[i], found[i], K), rows)
+        whole, _ = _timed(lambda i: index.search_one(queries[i], K, params), rows)
+    stages = [probing, scanning, passing - scanning, comparing + ranking]
+    python = whole - sum(stages)
+    medians = [1e3 * float(np.median(each)) for each in (*stages, python)]
+    return dict(zip(STAGES, medians, strict=True))
+
+
+def _timed(step: Callable[[int], Any], rows: range) -> tuple[np.ndarray, list[Any]]:
+    """Least seconds of a step for each row, and what it returned."""
+    returned = [step(row) for row in rows]
+    best = np.full(len(rows), np.inf)
+    for _ in range(_N_REPEATS):
+        for row in rows:
+            start = time.perf_counter()
+            step(row)
+            best[row] = min(best[row], time.perf_counter() - start)
+    return best, returned
