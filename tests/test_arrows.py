@@ -18,10 +18,13 @@ WIRES = {
     "vsa/app.py",
     "vsa/cli.py",
     "vsa/engine.py",
+    "vsa/growing.py",
     "vsa/learn.py",
     "vsa/offline.py",
     "vsa/pictures.py",
 } | {
+    "vsa/rows.py",
+    "vsa/store.py",
     "vsa/trained.py",
     "vsa/verify.py",
 }

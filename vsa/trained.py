@@ -10,9 +10,15 @@ import torch
 
 from vsa.category.predictor import CategoryPredictor, read_predictor, write_predictor
 from vsa.embedding.candidates import MASKED
-from vsa.embedding.describer import Describer, read_describer, write_describer
+from vsa.embedding.describer import (
+    Describer,
+    WholeDescriber,
+    read_describer,
+    write_describer,
+)
 from vsa.embedding.joint import JointNet
 from vsa.models.embedder import Embedder
+from vsa.models.kept import read_embedder, write_embedder
 from vsa.ranking.serve import QualityRanker, read_ranker, write_ranker
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
@@ -70,6 +76,22 @@ class TrainedModels:
     def embedder(self) -> Embedder:
         """What makes features, as an embedder of whole pictures."""
         return self.serving.embedder(self.category.device)
+
+
+def write_stages(folder: Path, model: TrainedModels | Embedder) -> None:
+    """Write what an engine describes pictures with, below an existing folder."""
+    if isinstance(model, Embedder):
+        write_embedder(_made(folder / "embedder"), model)
+    else:
+        write_models(folder, model)
+
+
+def read_stages(folder: Path, device: Device) -> TrainedModels | WholeDescriber:
+    """Read what `write_stages` wrote, from a folder that was checked."""
+    embedder = folder / "embedder"
+    if embedder.is_dir():
+        return WholeDescriber(read_embedder(embedder, device))
+    return read_models(folder, device)
 
 
 def write_models(folder: Path, models: TrainedModels) -> None:

@@ -92,6 +92,7 @@ class Describer:
     def embedder(self, device: Device) -> Embedder:
         """The network as an embedder of whole pictures."""
         as_it_is = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}
+        self.net.eval()  # the embedder sees a function, and cannot tell
         return Embedder(
             self.net.embed, image_px=self.image_px, name=self.name, device=device, **as_it_is
         )
@@ -120,6 +121,49 @@ class Describer:
         else:
             picture, mask = square(photo, self.image_px), box[None]
         return describe(self.net, picture[None], device, boxes=mask).features[0]
+
+
+@dataclass(frozen=True)
+class WholeDescriber:
+    """Any embedder, which sees whole photos, or what a box shows that somebody gives."""
+
+    of_pictures: Embedder
+
+    locates = False
+    look: Look = "whole"
+    lead: Lead | None = None
+
+    @property
+    def name(self) -> str:
+        """As pages have it."""
+        return str(self.of_pictures.name)
+
+    @property
+    def image_px(self) -> int:
+        """Of the square pictures that it sees."""
+        return self.of_pictures.image_px
+
+    def needed_px(self, *, is_given: bool = False) -> int:
+        """As of `Describer.needed_px`."""
+        return needed_px(self.image_px) if is_given else self.image_px
+
+    def embedder(self, device: Device) -> Embedder:
+        """The embedder, which runs where it was made for."""
+        del device
+        return self.of_pictures
+
+    def describe(
+        self,
+        photo: Image.Image,
+        box: np.ndarray | None,
+        device: Device,
+        *,
+        is_given: bool = False,
+    ) -> np.ndarray:
+        """As of `Describer.describe`."""
+        del device, is_given
+        around = np.array([0, 0, 1, 1], np.float32) if box is None else with_margin(box[None])[0]
+        return self.of_pictures.embed(crop_square(photo, around, self.image_px)[None])[0]
 
 
 def plain(architecture: str, image_px: int, device: Device) -> Describer:

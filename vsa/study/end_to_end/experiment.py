@@ -25,7 +25,7 @@ from vsa.runtime.fingerprint import state_digest
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.end_to_end.naive import NaivePipeline
-from vsa.study.end_to_end.run_engine import engine_folder
+from vsa.study.end_to_end.run_engine import engine_folder, parts_of
 from vsa.study.index.prepare import IndexTask
 from vsa.study.predecessors import leave
 from vsa.study.run import Run
@@ -100,8 +100,9 @@ class EndToEndLab:
         asked, engine = self.task.test, self.engine
         root, cache = self.shop.dataset.root, self.run.artifacts / "images"
         paths = list(asked.paths)
-        stored = load_images(root, paths, engine.category.store_px, cache)
-        device, describer = engine.category.device, engine.describer
+        category, _, describer = parts_of(engine)
+        stored = load_images(root, paths, category.store_px, cache)
+        device = engine.device
         boxes = np.tile(FULL_BOX, (len(paths), 1))
         if describer.locates:
             boxes = self.locate(describer)
@@ -113,7 +114,7 @@ class EndToEndLab:
             [root / path for path in paths],
             asked.products,
             asked.categories,
-            engine.category.predict_batch(stored),
+            category.predict_batch(stored),
             own,
             whole,
             boxes,
@@ -124,10 +125,10 @@ class EndToEndLab:
         root, cache = self.shop.dataset.root, self.run.artifacts / "images"
         paths, engine = list(self.task.test.paths), self.engine
         return describer.boxes(
-            engine.network,
+            parts_of(engine).network,
             engine.image_px,
             lambda size_px: load_images(root, paths, size_px, cache),
-            engine.category.device,
+            engine.device,
         )
 
     # What each stage is worth --------------------------------------------------------------
