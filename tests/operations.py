@@ -230,7 +230,7 @@ def picture_changes(place: Path, state: int) -> None:
         picture_index(place, OLD)
     else:
         shop = _prepare_pictures(place, NEW)
-        with pictures.Pictures(place / "index", writable=True) as own:
+        with pictures.Pictures(place / "index") as own:
             own.add(shop, replace=True)
 
 

@@ -18,6 +18,7 @@ WIRES = {
     "vsa/app.py",
     "vsa/cli.py",
     "vsa/engine.py",
+    "vsa/engine_cli.py",
     "vsa/growing.py",
     "vsa/learn.py",
     "vsa/offline.py",

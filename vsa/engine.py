@@ -118,17 +118,30 @@ class VisualSearch:
         InputError if there is no engine, or one of another version; naming the first file that
         is missing or damaged.
         """
-        device, store = pick_device(), Store(folder)
+        store = Store(folder)
         try:
-            stages = _ready(read_stages(store.folder, device), device)
-            engine = cls(store, root=Path(store.card["root"] if root is None else root), **stages)
-            noise = np.random.default_rng(0).integers(0, 256, (engine.image_px,) * 2 + (3,))
-            for _ in range(_N_WARMUP):
-                engine.search(Image.fromarray(noise.astype(np.uint8)))
+            return cls.over(store, root=root)
         except BaseException:
             store.close()
             raise
+
+    @classmethod
+    def over(cls, store: Store, *, root: str | Path | None = None) -> VisualSearch:
+        """As `open`, over a catalogue that is open already, and is closed with this."""
+        device = pick_device()
+        stages = _ready(read_stages(store.folder, device), device)
+        engine = cls(store, root=Path(store.card["root"] if root is None else root), **stages)
+        size = (engine.image_px, engine.image_px, 3)
+        noise = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+        for _ in range(_N_WARMUP):
+            engine.search(Image.fromarray(noise))
         return engine
+
+    def __enter__(self) -> VisualSearch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def index(self) -> Index:

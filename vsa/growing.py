@@ -5,7 +5,7 @@ table → readable? → select (quality, copies of what is there) → extract �
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -85,30 +85,9 @@ class Grower:
             left.append(described.unreadable)
             table, prints = table[described.good], prints.chosen(described.good)
             if len(table):
-                self._commit(state, table, prints, described, there)
+                features, references = described.features, described.references
+                put_rows(self.store, state, table, features, there, references, prints.of)
         return Change(table.image_id.tolist(), pd.concat(left, ignore_index=True))
-
-    def _commit(
-        self,
-        state: State,
-        table: pd.DataFrame,
-        prints: _Printed,
-        described: _Described,
-        there: dict[str, int],
-    ) -> None:
-        schema = state.rows.parts[0].catalogue.schema
-        rows = pa.Table.from_pandas(table, preserve_index=False)
-        items = state.rows.next_item + np.arange(len(table))
-        removed = np.sort([there[name] for name in table.image_id if name in there])
-        part = make_part(
-            rows.select(schema.names).cast(schema),
-            items,
-            described.references,
-            prints.of,
-            removed.astype(np.int64),
-        )
-        names = table.category.tolist() if self.category is not None else None
-        self.store.change(part, described.features, names)
 
     @cached_property
     def selection(self) -> SelectionSettings | None:
@@ -218,6 +197,34 @@ class _Described:
     references: np.ndarray | None  # float32 (n, d')
     good: np.ndarray  # bool (m,): which rows they are of
     unreadable: pd.DataFrame
+
+
+def put_rows(
+    store: Store,
+    state: State,
+    table: pd.DataFrame,
+    features: np.ndarray,
+    there: Mapping[str, int],
+    references: np.ndarray | None = None,
+    prints: Prints | None = None,
+) -> None:
+    """Let described rows join the catalogue, all or none; on the disk once this returns.
+
+    Parameters
+    ----------
+    state : of the store, which is being written to.
+    table : the catalogue's columns, n rows.
+    features : floating (n, d), of unit length.
+    there : image_id → item, of rows that these replace.
+    references : of the category vote, float32 (n, d'); None where there is none.
+    prints : None where nothing is selected.
+    """
+    schema = state.rows.parts[0].catalogue.schema
+    rows = pa.Table.from_pandas(table, preserve_index=False).select(schema.names).cast(schema)
+    removed = np.sort([there[name] for name in table.image_id if name in there]).astype(np.int64)
+    items = state.rows.next_item + np.arange(len(table))
+    part = make_part(rows, items, references, prints, removed)
+    store.change(part, features, None if references is None else table.category.tolist())
 
 
 def remove(store: Store, image_ids: Sequence[str]) -> None:

@@ -37,17 +37,20 @@ from vsa.models import backbones, embedder
 from vsa.models.backbones import BACKBONES
 from vsa.models.embedder import Embedder
 from vsa.models.kept import require_keepable
+from vsa.rows import FOLDER as ROWS
 from vsa.rows import make_part, write_part
 from vsa.runtime.atomic import atomic_dir, atomic_file, require_replaceable
+from vsa.runtime.checked import MANIFEST
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import key, libraries, state_digest
 from vsa.store import CARD, FORMAT, INDEX_FOLDER
-from vsa.trained import TrainedModels, write_stages
+from vsa.trained import STAGES, TrainedModels, write_stages
 
 USUAL_CODES = CodeSettings()
 _WANTED_RECALL = 0.99  # of a linear scan of the features, on validation photos
 _N_TUNING = 200  # validation photos, at most
 _CHUNK = 4096  # pictures that are in memory at a time
+_PARTS = {CARD, MANIFEST, INDEX_FOLDER, ROWS, *STAGES}
 
 
 def build(
@@ -101,7 +104,7 @@ def build(
             f"an engine is not built of a {type(shop).__name__} and a {type(model).__name__}",
             cure="Give what vsa.load_dataset(...) and vsa.train(...), or vsa.Embedder, return",
         )
-    require_replaceable(Path(out), CARD)
+    require_own_folder(Path(out))
     _require_known(shop.catalogue, model)
     catalogue, prints = shop.catalogue, None
     if selection is not None:
@@ -126,6 +129,27 @@ def build(
         selection=selection,
         prints=prints,
     )
+
+
+def require_own_folder(folder: Path, marker: str = CARD, more: Sequence[str] = ()) -> None:
+    """Raise InputError unless an engine can be made there, and nothing else would be lost.
+
+    Parameters
+    ----------
+    marker : as of `write_engine`.
+    more : names of what whoever makes it puts beside it.
+    """
+    target = require_replaceable(folder, marker)
+    if not (target / CARD).is_file():
+        return
+    own = {*_PARTS, *more}
+    others = [path.name for path in target.iterdir() if path.name not in own]
+    if others:
+        raise InputError(
+            f"the folder holds {others[0]!r} too, which would be lost with the engine",
+            cure="Move it away, or name another folder",
+            file=folder,
+        )
 
 
 def prints_of(root: Path, paths: Sequence[str], cache: Path | None = None) -> Prints:
@@ -160,6 +184,7 @@ def write_engine(
     seed: int = 0,
     selection: SelectionSettings | None = None,
     prints: Prints | None = None,
+    marker: str = CARD,
 ) -> Path:
     """Write an engine over features that are at hand, complete or not at all; see `build`.
 
@@ -171,13 +196,14 @@ def write_engine(
     validation : features of photos, float32 (m, d), that choose the index's parameters.
     selection : thresholds that new pictures are selected by; None takes all of them.
     prints : of the n pictures, which new ones are compared with; None where nothing is selected.
+    marker : a file that the folder has if it may be replaced.
     """
     out = Path(out)
     _require_known(catalogue, model)
     has_categories = isinstance(model, TrainedModels)
     if isinstance(model, TrainedModels) and not catalogue[QUALITY].notna().any(axis=None):
         model = replace(model, ranker=None)
-    with kept_from_writers(out / INDEX_FOLDER), atomic_dir(out, marker=CARD) as draft:
+    with kept_from_writers(out / INDEX_FOLDER, out), atomic_dir(out, marker=marker) as draft:
         write_stages(draft, model)
         index = draft / INDEX_FOLDER
         build_index(

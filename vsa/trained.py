@@ -26,6 +26,7 @@ from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
 
 _CARD, _MODELS = "card.json", "models.json"
+STAGES = ("category", "network", "ranker", "describer", "embedder")  # folders below an engine's
 
 
 @dataclass(frozen=True)

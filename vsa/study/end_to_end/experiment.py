@@ -15,11 +15,13 @@ import pandas as pd
 import torch
 
 from vsa.category.predictor import CategoryPrediction
+from vsa.category.selection import Prints
+from vsa.category.settings import SelectionSettings
 from vsa.data.images import load_images
 from vsa.embedding.describer import Describer, describe_photos
 from vsa.embedding.extract import FULL_BOX
 from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
-from vsa.offline import write_engine
+from vsa.offline import prints_of, write_engine
 from vsa.runtime.device import pick_device
 from vsa.runtime.fingerprint import state_digest
 from vsa.runtime.seeds import generator
@@ -91,7 +93,7 @@ class EndToEndLab:
     def engine(self) -> VisualSearch:
         """The published engine: all images that selection kept."""
         folder = engine_folder(self.run)
-        self._publish(folder, self.task.kept)
+        self._publish(folder, self.task.kept, self.run.settings.selection)
         return VisualSearch.open(leave(self.run, folder))
 
     @cached_property
@@ -270,10 +272,24 @@ class EndToEndLab:
             return catalogue
         return catalogue.assign(**simulate_signals(catalogue, self.run.seed))
 
-    def _publish(self, folder: Path, chosen: np.ndarray) -> None:
-        self._write(folder, self.task.features[chosen], self._catalogue[chosen])
+    def _publish(
+        self, folder: Path, chosen: np.ndarray, selection: SelectionSettings | None = None
+    ) -> None:
+        """An engine of some pictures; with `selection`, it selects what is added later by it."""
+        catalogue, prints = self._catalogue[chosen], None
+        if selection is not None:
+            cache = self.run.artifacts / "images"
+            prints = prints_of(self.shop.dataset.root, catalogue.path.tolist(), cache)
+        self._write(folder, self.task.features[chosen], catalogue, selection, prints)
 
-    def _write(self, folder: Path, features: np.ndarray, catalogue: pd.DataFrame) -> None:
+    def _write(
+        self,
+        folder: Path,
+        features: np.ndarray,
+        catalogue: pd.DataFrame,
+        selection: SelectionSettings | None = None,
+        prints: Prints | None = None,
+    ) -> None:
         asking = self.task.validation.first(self.run.settings.index.n_queries).features
         root, seed = self.shop.dataset.root, self.run.seed
         write_engine(
@@ -285,6 +301,8 @@ class EndToEndLab:
             validation=asking,
             codes=self.run.settings.index,
             seed=seed,
+            selection=selection,
+            prints=prints,
         )
 
     def _pages(self, engine: VisualSearch, stages: Stages) -> np.ndarray:
