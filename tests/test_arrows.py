@@ -17,6 +17,7 @@ SHARED = {"data", "models", "runtime", "metrics"}  # what every part of the syst
 WIRES = {
     "vsa/app.py",
     "vsa/cli.py",
+    "vsa/copies.py",
     "vsa/engine.py",
     "vsa/engine_cli.py",
     "vsa/growing.py",

@@ -151,6 +151,42 @@ def search(
 
 
 @app.command()
+def dedup(
+    pictures: _Pictures,
+    csv: Annotated[Path, typer.Option(help="where the table goes")] = Path("copies.csv"),
+    sheet: Annotated[
+        Path | None, typer.Option(help="where a contact sheet of the groups goes, as PNG")
+    ] = None,
+    max_bits: Annotated[
+        int, typer.Option(help="of 64 bits of two copies' perceptual hashes that may differ")
+    ] = 6,
+    max_distance: Annotated[
+        float, typer.Option(help="between the descriptors of two copies, from 0 to 2")
+    ] = 0.2,
+) -> None:
+    """Find copies in a folder, by the paper's image selection, and say which of them to keep.
+
+    No picture is changed or removed. Of a group of copies the one with most pixels stays.
+    """
+    from vsa.category.settings import SelectionSettings
+    from vsa.copies import find_copies, write_sheet
+    from vsa.runtime.atomic import atomic_file
+    from vsa.runtime.settings import make_settings
+
+    limits = {"max_hamming_bits": max_bits, "max_distance": max_distance}
+    found = find_copies(pictures, make_settings(SelectionSettings, limits))
+    with atomic_file(csv) as draft:
+        found.to_csv(draft, index=False)
+    counts = found.reason.value_counts()
+    tell({"pictures": len(found), "to keep": int(found.keep.sum())})
+    tell({f"left out: {one_line(reason)}": int(n) for reason, n in counts.items() if reason})
+    tell({"groups of copies": int(found.group.max()) + 1})
+    print(f"all of them: {csv}")
+    if sheet is not None and write_sheet(pictures, found, sheet):
+        print(f"groups of copies, the one to keep first: {sheet}")
+
+
+@app.command()
 def verify(
     what: Annotated[str, typer.Argument(help="an index, an engine or another folder; or a run")],
 ) -> None:

@@ -121,8 +121,7 @@ class Grower:
             found.append((part.index, take_prints(squares[DESCRIPTOR_PX])))
             errors += failed
         index = pd.Index([row for rows, _ in found for row in rows], dtype="int64")
-        columns = Prints.__dataclass_fields__
-        of = Prints(*(np.concatenate([getattr(one, c) for _, one in found]) for c in columns))
+        of = Prints.joined([prints for _, prints in found])
         return _Printed(index, of), _unreadable(table, errors)
 
     def _described(self, table: pd.DataFrame, on_error: OnError) -> _Described:

@@ -44,6 +44,12 @@ class Prints:
         """Those of some rows, as positions or as bool (n,)."""
         return Prints(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Prints]) -> Prints:
+        """Those of several, at least one, one after the other."""
+        columns = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
 
 class Texts(Protocol):
     """Texts of which only some will be read."""
