@@ -237,7 +237,7 @@ def picture_changes(place: Path, state: int) -> None:
 def read_pictures(place: Path) -> object:
     shop = _prepare_pictures(place, OLD)
     with pictures.Pictures(place / "index") as own:
-        own.index.verify()
+        own.store.verify()
         return set(own.search(shop / "2.png", 100).name)
 
 
@@ -393,7 +393,6 @@ def _lightly(operation: Operation) -> Iterator[None]:
     instead = [
         (build, "train_model", lambda *_, **__: _MODEL),
         (shards_module, "train_model", lambda *_, **__: _MODEL),
-        (pictures, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
         (offline, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
     ]
     if not operation.exchanges:

@@ -30,7 +30,7 @@ def folder(tmp_path):
     painted(1).save(place / "1-again.bmp")
     painted(1, 80).save(place / "a-smaller-1.png")
     painted(1, 320).save(place / "more" / "1-larger.png")
-    painted(2).save(place / "2.jpg", quality=60)
+    painted(2).save(place / "2.jpg", quality=95, subsampling=0)
     Image.new("RGB", (50, 50), "grey").save(place / "flat.png")
     (place / "none.png").write_bytes(b"no picture")
     (place / "note.txt").touch()

@@ -143,7 +143,8 @@ def require_own_folder(folder: Path, marker: str = CARD, more: Sequence[str] = (
     if not (target / CARD).is_file():
         return
     own = {*_PARTS, *more}
-    others = [path.name for path in target.iterdir() if path.name not in own]
+    names = [path.name for path in target.iterdir()]
+    others = [name for name in names if name not in own and not name.startswith(".")]
     if others:
         raise InputError(
             f"the folder holds {others[0]!r} too, which would be lost with the engine",

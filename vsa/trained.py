@@ -111,7 +111,7 @@ def write_models(folder: Path, models: TrainedModels) -> None:
     if models.ranker is not None:
         write_ranker(_made(folder / "ranker"), models.ranker)
     if models.describer is not None:
-        write_describer(_made(folder / "describer"), models.describer)
+        write_describer(_made(folder / "describer"), models.describer, models.network)
 
 
 def read_models(folder: Path, device: Device) -> TrainedModels:
@@ -123,7 +123,7 @@ def read_models(folder: Path, device: Device) -> TrainedModels:
         network,
         image_px,
         read_ranker(ranker) if ranker.is_dir() else None,
-        read_describer(describer, device) if describer.is_dir() else None,
+        read_describer(describer, device, network) if describer.is_dir() else None,
     )
 
 

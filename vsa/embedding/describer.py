@@ -28,7 +28,7 @@ from vsa.models.embedder import Embedder
 from vsa.runtime.device import Device
 
 Look = Literal["whole", "mask", "crop"]
-_CARD, _LOCALISER = "card.json", "localiser"
+_CARD, _LOCALISER, _WEIGHTS = "card.json", "localiser", "network.pth"
 
 
 @dataclass(frozen=True)
@@ -209,14 +209,16 @@ def describe_photos(
     return describe(net, load_images(root, paths, px, cache), device, boxes=mask).features
 
 
-def write_describer(folder: Path, describer: Describer) -> None:
+def write_describer(folder: Path, describer: Describer, joint: FeatureNet | None = None) -> None:
     """Write a describer, as it was trained and not frozen, into an empty folder.
 
-    Of a joint network, what locates is left out.
+    Of a joint network, what locates is left out. Weights of `joint` itself are not kept twice:
+    whoever reads the folder has to give them.
     """
     net = describer.net
     state = {k: v.cpu() for k, v in net.state_dict().items() if not k.startswith("localiser.")}
-    torch.save(state, folder / "network.pth")
+    if net is not joint:
+        torch.save(state, folder / _WEIGHTS)
     card = {
         "name": describer.name,
         "architecture": net.architecture,
@@ -233,13 +235,16 @@ def write_describer(folder: Path, describer: Describer) -> None:
     (folder / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
 
 
-def read_describer(folder: Path, device: Device) -> Describer:
-    """What `write_describer` wrote, with its network on a device."""
+def read_describer(folder: Path, device: Device, joint: FeatureNet | None = None) -> Describer:
+    """What `write_describer` wrote, with its network on a device; `joint` as it was given there."""
     card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-    net = FeatureNet(card["architecture"], card["feature_dim"], adapted=card["adapted"])
-    state = torch.load(folder / "network.pth", weights_only=True, map_location="cpu")
-    net.load_state_dict(state)
-    net.to(device.device, memory_format=device.memory_format).eval()
+    if joint is not None and not (folder / _WEIGHTS).is_file():
+        net = joint
+    else:
+        net = FeatureNet(card["architecture"], card["feature_dim"], adapted=card["adapted"])
+        state = torch.load(folder / _WEIGHTS, weights_only=True, map_location="cpu")
+        net.load_state_dict(state)
+        net.to(device.device, memory_format=device.memory_format).eval()
     there = folder / _LOCALISER
     localiser = read_objectness(there, device) if there.is_dir() else None
     lead = Lead(**card["lead"]) if card.get("lead") else None
