@@ -76,7 +76,7 @@ class Part:
 
     def references(self, counts: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         """References of rows chosen by bool (n,): id, path, category; features, float32 (m, d)."""
-        column = self.table[REFERENCE].combine_chunks()
+        column = _in_one_piece(self.table[REFERENCE])
         counts = counts & column.is_valid().to_numpy(zero_copy_only=False)
         names = self.table.select(["image_id", "path", "category"]).filter(pa.array(counts))
         texts = column.filter(pa.array(counts)).to_pylist()
@@ -145,10 +145,14 @@ def _column(values: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(width), len(values), buffers)
 
 
+def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """Not copied where it is, which `combine_chunks` would do."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     """The bytes of a column that `_column` made, not copied: uint8 (n, width), or float16."""
-    whole = column.combine_chunks()
-    whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+    whole = _in_one_piece(column)
     width = whole.type.byte_width
     flat = np.frombuffer(whole.buffers()[1], np.uint8, len(whole) * width, whole.offset * width)
     both = flat.reshape(len(whole), width)

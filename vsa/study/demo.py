@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 
 from vsa.data.load import load_dataset
-from vsa.data.schema import Dataset
 from vsa.engine import VisualSearch
 from vsa.learn import train
 from vsa.offline import build
-from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
 from vsa.study.simulate.clicks import with_clicks
 
 ENGINE, PICTURES, PHOTOS, FOUND = "engine", "pictures", "photos", "found.json"  # in its folder
@@ -47,15 +46,18 @@ def make_demo(folder: Path) -> Path:
     The folder, which replaces an earlier one, holds the engine, its pictures and the test photos;
     it may be copied elsewhere. Raises InputError for one that holds anything else.
     """
+    require_replaceable(folder, FOUND)
     shop = with_clicks(load_dataset("synthetic", settings=_SHOP))
     model = train(shop, backbone=_BACKBONE, pretrained=False, joint_only=True, settings=_TRAINING)
     model = replace(model, notes=(*model.notes, _NOTE))
     photos = shop.queries[shop.queries.split == "test"]
     photos = photos[photos.product_id.isin(shop.catalogue.product_id)]
     with atomic_dir(folder, marker=FOUND, manifest=False) as draft:
-        catalogue = shop.catalogue.assign(path=_copied(shop, shop.catalogue, draft / PICTURES))
-        photos = photos.assign(path=_copied(shop, photos, draft / PHOTOS))
-        build(replace(shop, catalogue=catalogue, root=draft / PICTURES), model, draft / ENGINE)
+        for path in shop.catalogue.path:
+            _copy(shop.root / path, draft / PICTURES / path)
+        for path in photos.path:
+            _copy(shop.root / path, draft / PHOTOS / Path(path).name)
+        build(shop, model, draft / ENGINE)
         with VisualSearch.open(draft / ENGINE) as engine:
             found = _ask(engine, photos, draft / PHOTOS)
         (draft / FOUND).write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -78,19 +80,15 @@ def quality(folder: Path) -> dict[str, float]:
     return dict(json.loads((settled(folder) / FOUND).read_text(encoding="utf-8")))
 
 
-def _copied(shop: Dataset, table: pd.DataFrame, place: Path) -> list[str]:
-    """Copy the pictures of a table into a folder; their names there."""
-    place.mkdir()
-    names = [f"{number:04d}{Path(path).suffix}" for number, path in enumerate(table.path)]
-    for name, path in zip(names, table.path, strict=True):
-        shutil.copyfile(shop.root / path, place / name)
-    return names
+def _copy(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
 
 
 def _ask(engine: VisualSearch, photos: pd.DataFrame, place: Path) -> dict[str, float]:
     first, twentieth, category = [], [], []
     for row in photos.itertuples(index=False):
-        answer = engine.search(place / row.path, 20)
+        answer = engine.search(place / Path(row.path).name, 20)
         products = answer.results.product_id.tolist()
         first.append(row.product_id in products[:1])
         twentieth.append(row.product_id in products)
