@@ -25,6 +25,8 @@ WIRES = {
     "vsa/offline.py",
     "vsa/pictures.py",
 } | {
+    "vsa/answer.py",
+    "vsa/row_files.py",
     "vsa/rows.py",
     "vsa/store.py",
     "vsa/trained.py",

@@ -17,7 +17,7 @@ from vsa.data.decoding import ImageError
 from vsa.embedding.extract import describe
 from vsa.engine import Stages, VisualSearch
 from vsa.index.index import Index
-from vsa.rows import FOLDER, part_files
+from vsa.row_files import FOLDER, part_files
 from vsa.runtime.errors import InputError
 from vsa.store import Store
 

@@ -29,7 +29,7 @@ from vsa.category.selection import Prints
 from vsa.data.schema import BOX
 from vsa.engine import Stages, VisualSearch
 from vsa.growing import put_rows, remove
-from vsa.rows import FOLDER
+from vsa.row_files import FOLDER
 from vsa.runtime.errors import InputError
 from vsa.store import Store
 
@@ -328,7 +328,7 @@ def test_a_disk_that_is_full_leaves_no_draft(folder, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("vsa.rows.flush", full)
+    monkeypatch.setattr("vsa.row_files.flush", full)
     with Store(folder) as store, pytest.raises(InputError, match="what was there before is untou"):
         change(store, before, seed_of("add", 100))
     monkeypatch.undo()

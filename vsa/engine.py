@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +24,7 @@ import pyarrow as pa
 from PIL import Image
 
 from vsa import growing
+from vsa.answer import ALL_STAGES, STAGES, Answer, Clock, Stages, likely_categories
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor
 from vsa.data.boxes import check_box, require_pixels
 from vsa.data.crops import crop_square, with_margin
@@ -43,41 +42,15 @@ from vsa.ranking.segments import Segments
 from vsa.ranking.serve import QualityRanker
 from vsa.rows import Rows
 from vsa.runtime.device import Device, pick_device
-from vsa.runtime.inference import one_core, ready
+from vsa.runtime.inference import one_core
 from vsa.store import Store
-from vsa.trained import TrainedModels, read_stages
+from vsa.trained import read_stages, ready_stages
 
-COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 PAGE = 60  # results by appearance that quality re-orders
-STAGES = ("decode", "category", "box and feature", "search", "re-rank")
 _N_WARMUP = 2  # TorchScript looks at one pass and makes its code in the next
 
 
-@dataclass(frozen=True)
-class Stages:
-    """What a search goes through; each stage may be left out, to see what it does."""
-
-    category: bool = True  # only the likely categories are searched
-    box: bool = True  # the feature is that of the box, not of the whole photo
-    refine: bool = True  # candidates are ordered by features, not by codes
-    rerank: bool = True  # the page is re-ordered by quality
-
-
-ALL_STAGES = Stages()
-
 _Box = np.ndarray | Literal["own"] | None  # float32 (4,); the learned one; the whole photo
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the engine found out about one photo, and how long each stage took."""
-
-    image: np.ndarray  # uint8 (S, S, 3), as the category stage sees it, or the network
-    category: CategoryPrediction | None  # None where the engine has no category stage
-    box: np.ndarray  # float32 (4,): x_min, y_min, x_max, y_max, shares of the sides
-    results: pd.DataFrame  # best first: the catalogue's columns, similarity, rank before, score
-    stage_ms: dict[str, float]  # of each stage; category runs beside box and feature
-    total_ms: float
 
 
 def _a_thread_per_core() -> ThreadPoolExecutor:
@@ -129,7 +102,7 @@ class VisualSearch:
     def over(cls, store: Store, *, root: str | Path | None = None) -> VisualSearch:
         """As `open`, over a catalogue that is open already, and is closed with this."""
         device = pick_device()
-        stages = _ready(read_stages(store.folder, device), device)
+        stages = ready_stages(read_stages(store.folder, device), device)
         engine = cls(store, root=Path(store.card["root"] if root is None else root), **stages)
         size = (engine.image_px, engine.image_px, 3)
         noise = np.random.default_rng(0).integers(0, 256, size, np.uint8)
@@ -190,7 +163,7 @@ class VisualSearch:
         given: _Box = check_box(box) if box is not None else "own" if stages.box else None
         if isinstance(given, str) and not self.describer.locates:
             given = None  # nobody would look at that box
-        turn = self.searching.submit(self._search, photo, k, given, stages, segment, _Clock())
+        turn = self.searching.submit(self._search, photo, k, given, stages, segment, Clock())
         return turn.result()
 
     def _search(
@@ -200,7 +173,7 @@ class VisualSearch:
         box: _Box,
         stages: Stages,
         segment: str | None,
-        clock: _Clock,
+        clock: Clock,
     ) -> Answer:
         with one_core():
             stage = self.category
@@ -370,46 +343,9 @@ class VisualSearch:
         return found.to_pandas()
 
 
-def _predict(stage: CategoryPredictor, image: np.ndarray, clock: _Clock) -> CategoryPrediction:
+def _predict(stage: CategoryPredictor, image: np.ndarray, clock: Clock) -> CategoryPrediction:
     with one_core(), clock("category"):
         return stage.predict(image)
-
-
-def likely_categories(prediction: CategoryPrediction, known: Sequence[str]) -> list[str] | None:
-    """The fewest categories that make up 0.99 of the fused distribution, and the index knows.
-
-    None, which means all of them, if it knows none.
-    """
-    order = np.argsort(-prediction.fused, kind="stable")
-    n_needed = int(np.searchsorted(np.cumsum(prediction.fused[order]), COVERED)) + 1
-    chosen = [prediction.categories[i] for i in order[:n_needed]]
-    return [name for name in chosen if name in known] or None
-
-
-def _ready(models: TrainedModels | WholeDescriber, device: Device) -> dict[str, Any]:
-    """Stages ready for answering, as fields of `VisualSearch`."""
-    if isinstance(models, WholeDescriber):
-        none = dict.fromkeys(("trained", "network", "ranker"))
-        return {"describer": models, "image_px": models.image_px, "device": device, **none}
-    network = ready(models.network, device)
-    return {
-        "trained": replace(models.category, net=ready(models.category.net, device)),
-        "network": network,
-        "image_px": models.image_px,
-        "ranker": models.ranker,
-        "describer": _describer(models, network, device),
-        "device": device,
-    }
-
-
-def _describer(models: TrainedModels, network: JointNet, device: Device) -> Describer:
-    """What makes features, ready for answering; `network` is the joint one, ready already."""
-    serving = models.serving
-    own = serving.net is models.network
-    localiser = serving.localiser
-    if localiser is not None:
-        localiser = replace(localiser, net=ready(localiser.net, device))
-    return replace(serving, net=network if own else ready(serving.net, device), localiser=localiser)
 
 
 @dataclass
@@ -419,20 +355,3 @@ class _Vote:
     lock: threading.Lock = field(default_factory=threading.Lock)
     rows: Rows | None = None
     predictor: CategoryPredictor | None = None
-
-
-@dataclass
-class _Clock:
-    """Milliseconds of named stages, in their order."""
-
-    stage_ms: dict[str, float] = field(default_factory=dict)
-    start: float = field(default_factory=time.perf_counter)
-
-    def since_start_ms(self) -> float:
-        return 1e3 * (time.perf_counter() - self.start)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.stage_ms[stage] = 1e3 * (time.perf_counter() - start)

@@ -37,8 +37,9 @@ from vsa.models import backbones, embedder
 from vsa.models.backbones import BACKBONES
 from vsa.models.embedder import Embedder
 from vsa.models.kept import require_keepable
-from vsa.rows import FOLDER as ROWS
-from vsa.rows import make_part, write_part
+from vsa.row_files import FOLDER as ROWS
+from vsa.row_files import write_part
+from vsa.rows import make_part
 from vsa.runtime.atomic import atomic_dir, atomic_file, require_replaceable
 from vsa.runtime.checked import MANIFEST
 from vsa.runtime.errors import InputError

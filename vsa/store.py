@@ -20,15 +20,8 @@ import numpy as np
 
 from vsa.index.index import Index
 from vsa.index.view import View
-from vsa.rows import (
-    Part,
-    PartFile,
-    Rows,
-    part_files,
-    read_part,
-    remove_others,
-    write_part,
-)
+from vsa.row_files import PartFile, part_files, read_part, remove_others, write_part
+from vsa.rows import Part, Rows
 from vsa.runtime.atomic import settled
 from vsa.runtime.checked import CURE, INDEX, check_manifest
 from vsa.runtime.errors import InputError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,6 +25,7 @@ from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
+from vsa.runtime.inference import ready
 
 _CARD, _MODELS = "card.json", "models.json"
 STAGES = ("category", "network", "ranker", "describer", "embedder")  # folders below an engine's
@@ -151,3 +153,32 @@ def read_network(folder: Path, device: Device) -> tuple[JointNet, int]:
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+# Ready for answering ------------------------------------------------------------------------
+
+
+def ready_stages(models: TrainedModels | WholeDescriber, device: Device) -> dict[str, Any]:
+    """Stages ready for answering, as fields of `vsa.VisualSearch`."""
+    if isinstance(models, WholeDescriber):
+        none = dict.fromkeys(("trained", "network", "ranker"))
+        return {"describer": models, "image_px": models.image_px, "device": device, **none}
+    network = ready(models.network, device)
+    return {
+        "trained": replace(models.category, net=ready(models.category.net, device)),
+        "network": network,
+        "image_px": models.image_px,
+        "ranker": models.ranker,
+        "describer": _describer(models, network, device),
+        "device": device,
+    }
+
+
+def _describer(models: TrainedModels, network: JointNet, device: Device) -> Describer:
+    """What makes features, ready for answering; `network` is the joint one, ready already."""
+    serving = models.serving
+    own = serving.net is models.network
+    localiser = serving.localiser
+    if localiser is not None:
+        localiser = replace(localiser, net=ready(localiser.net, device))
+    return replace(serving, net=network if own else ready(serving.net, device), localiser=localiser)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vsa.index.index import Index
-from vsa.rows import FOLDER as ROWS
+from vsa.row_files import FOLDER as ROWS
 from vsa.runtime.atomic import settled
 from vsa.runtime.checked import INDEX, MANIFEST, check_manifest
 from vsa.runtime.errors import InputError
