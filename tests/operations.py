@@ -230,14 +230,14 @@ def picture_changes(place: Path, state: int) -> None:
         picture_index(place, OLD)
     else:
         shop = _prepare_pictures(place, NEW)
-        with pictures.Pictures(place / "index", writable=True) as own:
+        with pictures.Pictures(place / "index") as own:
             own.add(shop, replace=True)
 
 
 def read_pictures(place: Path) -> object:
     shop = _prepare_pictures(place, OLD)
     with pictures.Pictures(place / "index") as own:
-        own.index.verify()
+        own.store.verify()
         return set(own.search(shop / "2.png", 100).name)
 
 
@@ -393,7 +393,6 @@ def _lightly(operation: Operation) -> Iterator[None]:
     instead = [
         (build, "train_model", lambda *_, **__: _MODEL),
         (shards_module, "train_model", lambda *_, **__: _MODEL),
-        (pictures, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
         (offline, "choose_params", lambda *_, **__: Trial(ALL, 1.0, 0.0)),
     ]
     if not operation.exchanges:

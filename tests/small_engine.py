@@ -14,6 +14,8 @@ from torch import nn
 from vsa.category.fusion import FusionChoice
 from vsa.category.model import CategoryNet
 from vsa.category.predictor import CategoryPredictor
+from vsa.category.selection import take_prints
+from vsa.category.settings import USUAL_SELECTION
 from vsa.embedding.extract import describe
 from vsa.embedding.joint import JointNet
 from vsa.offline import write_engine
@@ -86,5 +88,14 @@ def small_shop(root: Path) -> SimpleNamespace:
     models = small_models(pictures)
     features = describe(models.network, pictures, models.category.device).features
     folder = root / "engine"
-    write_engine(folder, models, features, small_catalogue(), root, validation=features[:10])
+    write_engine(
+        folder,
+        models,
+        features,
+        small_catalogue(),
+        root,
+        validation=features[:10],
+        selection=USUAL_SELECTION,
+        prints=take_prints(pictures),
+    )
     return SimpleNamespace(folder=folder, models=models, pictures=pictures, features=features)

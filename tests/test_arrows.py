@@ -17,12 +17,19 @@ SHARED = {"data", "models", "runtime", "metrics"}  # what every part of the syst
 WIRES = {
     "vsa/app.py",
     "vsa/cli.py",
+    "vsa/copies.py",
     "vsa/engine.py",
+    "vsa/engine_cli.py",
+    "vsa/growing.py",
     "vsa/onnx_files.py",
     "vsa/learn.py",
     "vsa/offline.py",
     "vsa/pictures.py",
 } | {
+    "vsa/answer.py",
+    "vsa/row_files.py",
+    "vsa/rows.py",
+    "vsa/store.py",
     "vsa/trained.py",
     "vsa/verify.py",
 }

@@ -235,7 +235,7 @@ def test_what_is_missing_is_named(shop, tmp_path):
     with pytest.raises(InputError, match=r"no engine here. Build one: vsa.build"):
         VisualSearch.open(tmp_path / "nothing")
     save_predictor(tmp_path / "predictor", shop.models.category)
-    with pytest.raises(InputError, match="no engine of format 2"):
+    with pytest.raises(InputError, match="no engine of format 3"):
         VisualSearch.open(tmp_path / "predictor")
 
 

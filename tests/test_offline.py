@@ -153,9 +153,9 @@ def test_networks_of_an_open_engine_are_not_kept(tmp_path):
 def test_an_engine_of_another_version_is_refused(tmp_path):
     folder = small_shop(tmp_path).folder
     card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps(card | {"format": 1}))
+    (folder / "card.json").write_text(json.dumps(card | {"format": 2}))
     write_manifest(folder)
-    with pytest.raises(InputError, match="no engine of format 2"):
+    with pytest.raises(InputError, match="no engine of format 3"):
         VisualSearch.open(folder)
 
 

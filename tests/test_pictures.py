@@ -6,14 +6,14 @@ import sys
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
+import vsa
 from vsa import cli, pictures
 from vsa.data.decoding import ImageError
+from vsa.index.build import build_index
 from vsa.models.backbones import make_backbone
 from vsa.models.embedder import EMBEDDERS, Embedder
 from vsa.pictures import DEFAULT_EMBEDDER, Pictures, build
@@ -109,7 +109,7 @@ def test_new_and_changed_pictures_are_added_and_the_same_ones_left(shop, tmp_pat
     _paint(shop / "03.png", 99)
     os.utime(shop / "03.png", ns=(1, 1))
     (shop / "broken.png").write_text("no picture at all")
-    with Pictures(tmp_path / "index", writable=True) as own:
+    with Pictures(tmp_path / "index") as own:
         assert own.add(shop).counts == counts(added=1, replaced=1, unchanged=11, unreadable=1)
         assert own.add(shop).counts == counts(unchanged=13, unreadable=1)
         assert own.search(shop / "03.png", 1).name.tolist() == ["03.png"]
@@ -128,10 +128,10 @@ def test_an_open_index_that_was_rebuilt_says_so(shop, tmp_path):
 
 def test_deleted_pictures_are_gone(shop, tmp_path):
     build(tmp_path / "index", shop)
-    with Pictures(tmp_path / "index", writable=True) as own:
+    with Pictures(tmp_path / "index") as own:
         own.delete(["03.png"])
         assert "03.png" not in own.search(shop / "03.png", 12).name.tolist()
-        with pytest.raises(InputError, match=r"no picture '03\.png'"):
+        with pytest.raises(InputError, match=r"'03\.png' is not in the catalogue"):
             own.delete(["04.png", "03.png"])
         assert len(own.index) == 11
 
@@ -172,7 +172,7 @@ def test_kept_parts_are_of_the_pictures_they_were_made_of(shop, tmp_path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(pictures, "write_index", fail)
+        broken.setattr(pictures, "write_engine", fail)
         with pytest.raises(KeyboardInterrupt):
             build(tmp_path / "index", shop)
     assert list(tmp_path.glob(".index-parts/*.npz"))
@@ -197,7 +197,7 @@ def test_another_network_describes_anew(shop, tmp_path, monkeypatch):
     real = Embedder.embed
     monkeypatch.setattr(Embedder, "embed", embed)
     with monkeypatch.context() as broken:
-        broken.setattr(pictures, "write_index", fail)
+        broken.setattr(pictures, "write_engine", fail)
         with pytest.raises(KeyboardInterrupt):
             build(tmp_path / "index", shop)
 
@@ -224,8 +224,8 @@ def test_an_index_is_asked_by_the_embedder_that_made_it(shop, tmp_path, monkeypa
     assert (
         run(monkeypatch, "index", "build", tmp_path / "index", shop, "--embedder", "colours") == 0
     )
-    with Pictures(tmp_path / "index", writable=True) as own:
-        assert own.index.facts["embedder"]["name"] == "colours"
+    with Pictures(tmp_path / "index") as own:
+        assert own.embedder.name == "colours"
         assert (own.embedder.dim, own.embedder.image_px) == (3, 16)
         _paint(shop / "12.png", 12)
         assert own.add(shop).counts == counts(added=1, unchanged=12)
@@ -240,9 +240,9 @@ def test_another_embedder_of_the_same_name_is_refused(shop, tmp_path, monkeypatc
         register(monkeypatch, other)
         for command in (["search", index, shop / "00.png"], ["index", "add", index, shop]):
             assert run(monkeypatch, *command) == 2
-            assert "is not the one that made the index" in capsys.readouterr().err
+            assert "is not the one that described the pictures" in capsys.readouterr().err
     register(monkeypatch, _small)
-    with Pictures(index, writable=True) as own:
+    with Pictures(index) as own:
         assert own.add(shop).counts == counts(added=1, unchanged=12), "nothing was added before"
 
 
@@ -268,7 +268,7 @@ def test_an_index_whose_embedder_is_gone_says_so_and_can_still_be_pruned(
     for command in (["search", index, shop / "00.png"], ["index", "add", index, shop]):
         assert run(monkeypatch, *command) == 2
         message = capsys.readouterr().err
-        assert "made by the embedder 'colours', which is not there" in message
+        assert "described by the embedder 'colours', which is not there" in message
         assert "VSA_PLUGINS" in message
     assert run(monkeypatch, "index", "delete", index, "03.png") == 0
 
@@ -297,14 +297,14 @@ def test_pictures_that_were_only_touched_or_moved_are_left_as_they_are(shop, tmp
     os.utime(shop / "03.png", ns=(1, 1))
     moved = shop.rename(tmp_path / "moved")
     monkeypatch.setattr(pictures, "load_image", pytest.fail)
-    with Pictures(tmp_path / "index", writable=True) as own:
+    with Pictures(tmp_path / "index") as own:
         assert own.add(moved).counts == counts(unchanged=12)
 
 
 def test_a_folder_that_was_moved_is_the_same_folder_from_then_on(shop, tmp_path):
     build(tmp_path / "index", shop)
     moved = shop.rename(tmp_path / "moved")
-    with Pictures(tmp_path / "index", writable=True) as own:
+    with Pictures(tmp_path / "index") as own:
         assert own.add(moved).counts == counts(unchanged=12)
         _paint(moved / "03.png", 99)
         assert own.add(moved).counts == counts(replaced=1, unchanged=11)
@@ -316,7 +316,7 @@ def test_an_unreadable_picture_of_an_equal_name_is_counted_and_takes_no_place(sh
     other.mkdir()
     (other / "03.png").write_text("no picture at all")
     _paint(other / "new.png", 72)
-    with Pictures(tmp_path / "index", writable=True) as own:
+    with Pictures(tmp_path / "index") as own:
         taken = own.add(other, replace=True)
         assert taken.counts == counts(added=1, unreadable=1, skipped=0)
         assert own.search(shop / "03.png", 1).name.tolist() == ["03.png"]
@@ -339,7 +339,7 @@ def test_a_part_that_was_cut_off_is_made_anew(shop, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(pictures, "write_index", fail)
+        broken.setattr(pictures, "write_engine", fail)
         with pytest.raises(KeyboardInterrupt):
             build(tmp_path / "index", shop)
     for part in tmp_path.glob(".index-parts/*.npz"):
@@ -353,7 +353,7 @@ def test_another_folders_pictures_do_not_displace_those_of_equal_names(shop, tmp
     other.mkdir()
     for name, seed in (("03.png", 70), ("04.png", 71), ("new.png", 72)):
         _paint(other / name, seed)
-    with Pictures(tmp_path / "index", writable=True) as own:
+    with Pictures(tmp_path / "index") as own:
         with pytest.raises(InputError, match=r"2 names are those of .*shop, as '03\.png'"):
             own.add(other)
         assert len(own.index) == 12
@@ -371,7 +371,7 @@ def test_everything_is_accounted_for(shop, tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "index", "build", tmp_path / "index", shop) == 0
     lines = capsys.readouterr().out.splitlines()
     expected = counts(added=14, unreadable=2)
-    assert lines[:5] == [f"{value:>12,}  {name}" for name, value in expected.items()]
+    assert lines[:5] == [f"{value:>14,}  {name}" for name, value in expected.items()]
     assert lines[5:7] == [
         "unreadable: a.heic: HEIC without pillow-heif",
         "unreadable: b.jpg: not an image",
@@ -401,7 +401,8 @@ def test_a_name_that_the_terminal_cannot_show_is_shown_all_the_same():
 def test_lost_names_are_noticed(shop, tmp_path, monkeypatch, capsys, spoil):
     index = tmp_path / "index"
     build(index, shop)
-    spoil(index / "pictures.parquet")
+    (rows,) = (index / "rows").iterdir()
+    spoil(rows)
     for command in (
         ["index", "verify", index],
         ["verify", index],
@@ -409,20 +410,60 @@ def test_lost_names_are_noticed(shop, tmp_path, monkeypatch, capsys, spoil):
         ["index", "add", index, shop],
     ):
         assert run(monkeypatch, *command) == 2
-        assert "pictures.parquet: the file is missing or damaged" in capsys.readouterr().err
+        assert "rows" in (told := capsys.readouterr().err)
+        assert "missing" in told or "checksum is wrong" in told
 
 
-def test_a_changed_name_is_noticed(shop, tmp_path):
+def test_what_was_seen_may_be_lost(shop, tmp_path, monkeypatch):
+    """Pictures are then read again, and found to be the same."""
     build(tmp_path / "index", shop)
-    path = tmp_path / "index" / "pictures.parquet"
-    table = pq.read_table(path)
-    names = table.column("name").to_pylist()
-    names[3] = "else.png"
-    place = table.schema.get_field_index("name")
-    changed = table.set_column(place, "name", pa.array(names, table.schema.field("name").type))
-    pq.write_table(changed, path)
-    with pytest.raises(InputError, match="damaged"):
-        Pictures(tmp_path / "index")
+    (tmp_path / "index" / "seen.parquet").write_bytes(b"damaged")
+    (tmp_path / "index" / "left-out.csv").unlink()
+    with Pictures(tmp_path / "index") as own:
+        assert own.add(shop).counts == counts(unchanged=12)
+        monkeypatch.setattr(pictures, "load_image", pytest.fail)
+        assert own.add(shop).counts == counts(unchanged=12)
+
+
+def test_an_index_of_an_earlier_version_says_how_to_mend_that(shop, tmp_path, monkeypatch, capsys):
+    index = tmp_path / "index"
+    build_index(index, np.eye(8, 4, dtype=np.float32), n_bits=64)
+    assert run(monkeypatch, "index", "stats", index) == 0  # a vsa.Index is one still
+    assert run(monkeypatch, "search", index, shop / "00.png") == 2
+    assert "Build it again: `vsa index build" in capsys.readouterr().err
+    assert run(monkeypatch, "index", "build", index, shop) == 2
+    assert "holds other things" in capsys.readouterr().err
+    (index / "pictures.parquet").touch()  # but the pictures' own is replaced
+    assert run(monkeypatch, "index", "build", index, shop) == 0
+    assert run(monkeypatch, "search", index, shop / "00.png") == 0
+
+
+def test_what_else_is_in_the_folder_is_not_lost(shop, tmp_path):
+    build(tmp_path / "index", shop)
+    (tmp_path / "index" / "thesis.txt").touch()
+    with pytest.raises(InputError, match=r"holds 'thesis\.txt' too"):
+        build(tmp_path / "index", shop)
+
+
+def test_one_of_torchvisions_travels_with_its_weights(shop, tmp_path, monkeypatch):
+    monkeypatch.delitem(EMBEDDERS._entries, DEFAULT_EMBEDDER)
+    build(tmp_path / "index", shop)
+    with Pictures(tmp_path / "index") as own:
+        before = own.search(shop / "03.png", 3)
+    monkeypatch.setenv("VSA_WEIGHTS_DIR", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", _no_network)
+    (tmp_path / "index").rename(tmp_path / "elsewhere")
+    with Pictures(tmp_path / "elsewhere") as own:
+        pd.testing.assert_frame_equal(own.search(shop / "03.png", 3), before)
+
+
+def test_rows_name_the_file_that_a_picture_comes_from(shop, tmp_path):
+    build(tmp_path / "index", shop)
+    with vsa.VisualSearch.open(tmp_path / "index") as engine:
+        answer = engine.search(shop / "more" / "11.png", 1)
+        assert answer.category is None
+        assert list(answer.box) == [0, 0, 1, 1]
+        assert answer.results.path[0] == str(shop / "more" / "11.png")
 
 
 def run(monkeypatch, *arguments):
@@ -451,7 +492,7 @@ def test_the_command_line_builds_searches_and_checks(shop, tmp_path, monkeypatch
     assert run(monkeypatch, "index", "stats", index) == 0
     shown = capsys.readouterr().out
     assert "the index is whole" in shown
-    assert "12  items\n" in shown
+    assert "12  pictures\n" in shown
 
 
 @pytest.mark.parametrize(
@@ -459,8 +500,8 @@ def test_the_command_line_builds_searches_and_checks(shop, tmp_path, monkeypatch
     [
         (["index", "build", "index", "nowhere"], "no such folder"),
         (["index", "build", "index", "empty"], "no pictures in this folder"),
-        (["index", "stats", "nowhere"], "no index here"),
-        (["search", "nowhere", "shop/01.png"], "no index here"),
+        (["index", "stats", "nowhere"], "no engine here"),
+        (["search", "nowhere", "shop/01.png"], "no engine here"),
         (["search", "index", "shop/note.txt"], "not an image"),
     ],
 )

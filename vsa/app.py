@@ -22,7 +22,7 @@ import pandas as pd
 
 from vsa.category.predictor import CategoryPrediction
 from vsa.data.decoding import ImageError, Source, decode
-from vsa.embedding.describer import Describer
+from vsa.embedding.describer import Describer, WholeDescriber
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.runtime.errors import InputError
 
@@ -223,7 +223,8 @@ class SearchPage:
     def _show(self, photo: Source, answer: Answer) -> None:
         # What can fail comes first, so that a page never mixes two answers.
         picture, results = _photo(photo, answer.box), self._grid(answer.results)
-        facts = _categories(answer.category) + _times(answer.stage_ms)
+        facts = _categories(answer.category) if answer.category else ""
+        facts += _times(answer.stage_ms)
         x_min, y_min, x_max, y_max = (float(side) for side in answer.box)
         self._is_setting = True
         self.horizontal.value, self.vertical.value = (x_min, x_max), (y_min, y_max)
@@ -346,7 +347,7 @@ def _thumbnail(file: Path, words: str) -> str:
     return f'<img src="{picture}" alt="{html.escape(words)}">'
 
 
-def _described(describer: Describer) -> str:
+def _described(describer: Describer | WholeDescriber) -> str:
     """Who describes photos, and what that brings, where it is known."""
     return describer.name if describer.lead is None else f"{describer.name} ({describer.lead})"
 

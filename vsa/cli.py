@@ -1,4 +1,4 @@
-"""The command line: an index of pictures, data, checks; and the commands of the replication."""
+"""The command line: engines, data, checks; and the commands of the replication."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from vsa.engine_cli import engine_app
+from vsa.runtime.console import N_NAMED, one_line, tell
 from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.extras import missing_explained
 from vsa.runtime.system import refusals_explained
@@ -17,9 +19,9 @@ from vsa.runtime.threads import n_threads
 from vsa.study.cli import COMMANDS, hand_over
 
 if TYPE_CHECKING:
+    from vsa.index.index import Index
     from vsa.pictures import Taken
-
-_N_NAMED = 10  # of the pictures that could not be read; a file has all
+    from vsa.store import Store
 
 # Heavy modules are imported inside the commands that need them, so that --help is instant.
 app = typer.Typer(
@@ -32,10 +34,11 @@ app = typer.Typer(
 for _command in COMMANDS:
     app.command()(_command)
 
-index_app = typer.Typer(help="An index over your own pictures.", no_args_is_help=True)
+index_app = typer.Typer(help="An engine over folders of your own pictures.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
+app.add_typer(engine_app, name="engine")
 
-_Index = Annotated[Path, typer.Argument(help="folder of the index")]
+_Index = Annotated[Path, typer.Argument(help="folder of the index, or of any engine")]
 _Pictures = Annotated[Path, typer.Argument(help="folder of pictures, searched through")]
 
 
@@ -72,7 +75,7 @@ def index_add(
     """Add what is new in a folder, and replace what has changed."""
     from vsa.pictures import Pictures
 
-    with Pictures(index, writable=True) as own:
+    with Pictures(index) as own:
         _account(own.add(pictures, replace=replace), index)
 
 
@@ -81,36 +84,41 @@ def index_delete(index: _Index, names: list[str]) -> None:
     """Remove pictures, by the names that `vsa search` shows."""
     from vsa.pictures import Pictures
 
-    with Pictures(index, writable=True) as own:
+    with Pictures(index) as own:
         own.delete(names)
 
 
 @index_app.command("compact")
 def index_compact(index: _Index) -> None:
     """Fold all changes into the base; searches may go on."""
-    from vsa.index.index import Index
-
-    with Index.open(index, writable=True) as whole:
+    with _opened(index, writable=True) as whole:
         whole.compact()
 
 
 @index_app.command("stats")
 def index_stats(index: _Index) -> None:
     """What the index holds."""
-    from vsa.index.index import Index
-
-    with Index.open(index) as whole:
-        _tell(whole.stats())
+    with _opened(index) as whole:
+        tell(whole.stats())
 
 
 @index_app.command("verify")
 def index_verify(index: _Index) -> None:
     """Check every byte of the index."""
-    from vsa.index.index import Index
-
-    with Index.open(index) as whole:
+    with _opened(index) as whole:
         whole.verify()
     print("the index is whole")
+
+
+def _opened(folder: Path, *, writable: bool = False) -> Store | Index:
+    """An engine, as of pictures; or a vsa.Index that somebody saved, which has no card."""
+    from vsa.index.index import Index
+    from vsa.runtime.checked import INDEX
+    from vsa.store import CARD, Store
+
+    if (folder / INDEX).is_file() and not (folder / CARD).is_file():
+        return Index.open(folder, writable=writable)
+    return Store(folder)
 
 
 @app.command()
@@ -126,7 +134,7 @@ def search(
         ),
     ] = None,
 ) -> None:
-    """The pictures of an index that are most similar to a photo, or to each of several."""
+    """The pictures of an index or an engine that are most similar to a photo, or to several."""
     from vsa.pictures import Pictures
 
     if box is not None and len(photos) > 1:
@@ -137,9 +145,45 @@ def search(
         pages = [own.search(photos[0], k, box=box)] if box else own.search_batch(photos, k)
     for photo, found in zip(photos, pages, strict=True):
         if len(photos) > 1:
-            print(f"{_one_line(str(photo))}:")
+            print(f"{one_line(str(photo))}:")
         for similarity, name in zip(found.similarity, found.name, strict=True):
-            print(f"{similarity:.3f}  {_one_line(name)}")
+            print(f"{similarity:.3f}  {one_line(name)}")
+
+
+@app.command()
+def dedup(
+    pictures: _Pictures,
+    csv: Annotated[Path, typer.Option(help="where the table goes")] = Path("copies.csv"),
+    sheet: Annotated[
+        Path | None, typer.Option(help="where a contact sheet of the groups goes, as PNG")
+    ] = None,
+    max_bits: Annotated[
+        int, typer.Option(help="of 64 bits of two copies' perceptual hashes that may differ")
+    ] = 6,
+    max_distance: Annotated[
+        float, typer.Option(help="between the descriptors of two copies, from 0 to 2")
+    ] = 0.2,
+) -> None:
+    """Find copies in a folder, by the paper's image selection, and say which of them to keep.
+
+    No picture is changed or removed. Of a group of copies the one with most pixels stays.
+    """
+    from vsa.category.settings import SelectionSettings
+    from vsa.copies import find_copies, write_sheet
+    from vsa.runtime.atomic import atomic_file
+    from vsa.runtime.settings import make_settings
+
+    limits = {"max_hamming_bits": max_bits, "max_distance": max_distance}
+    found = find_copies(pictures, make_settings(SelectionSettings, limits))
+    with atomic_file(csv) as draft:
+        found.to_csv(draft, index=False)
+    counts = found.reason.value_counts()
+    tell({"pictures": len(found), "to keep": int(found.keep.sum())})
+    tell({f"left out: {one_line(reason)}": int(n) for reason, n in counts.items() if reason})
+    tell({"groups of copies": int(found.group.max()) + 1})
+    print(f"all of them: {csv}")
+    if sheet is not None and write_sheet(pictures, found, sheet):
+        print(f"groups of copies, the one to keep first: {sheet}")
 
 
 @app.command()
@@ -172,22 +216,12 @@ def _account(taken: Taken, index: Path) -> None:
     """What became of every entry below a folder; the first of those that could not be read."""
     from vsa.pictures import LEFT_OUT
 
-    _tell(taken.counts)
+    tell(taken.counts)
     bad = taken.unreadable
-    for name, reason in zip(bad.name[:_N_NAMED], bad.reason[:_N_NAMED], strict=True):
-        print(f"unreadable: {_one_line(name)}: {reason}")
+    for name, reason in zip(bad.name[:N_NAMED], bad.reason[:N_NAMED], strict=True):
+        print(f"unreadable: {one_line(name)}: {reason}")
     if len(taken.left_out):
         print(f"all that was left out, and why: {index / LEFT_OUT}")
-
-
-def _one_line(name: str) -> str:
-    """A file's name without what a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
-def _tell(facts: dict[str, Any]) -> None:
-    for name, value in facts.items():
-        print(f"{value:>12,}  {name}")
 
 
 def main() -> None:

@@ -88,6 +88,7 @@ def train(
     loss: str = "paper",
     backbone: str = "googlenet",
     pretrained: bool = True,
+    joint_only: bool = False,
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -110,6 +111,8 @@ def train(
     loss : a name of `vsa.losses`.
     backbone : a name of `vsa.backbones`, of both networks.
     pretrained : start from ImageNet weights, as photographs ask for.
+    joint_only : serve the joint network whatever a pretrained one would find; with
+        ``pretrained=False`` no ImageNet weights are needed.
     settings : what is to differ from the defaults, by dotted names such as
         ``{"embedding.margin": 0.3, "category.n_steps": 200}``, see `LearningSettings`.
     seed : ≥ 0.
@@ -156,8 +159,12 @@ def train(
             network, mined = _learn_from_clicks(
                 task, category, chosen.embedding, loss, device, seed, place
             )
-            describer = _choose_describer(
-                task, shop.root, network, mined, chosen.embedding, loss, device, seed
+            describer = (
+                _choose_look(task, shop.root, network, chosen.embedding, device)
+                if joint_only
+                else _choose_describer(
+                    task, shop.root, network, mined, chosen.embedding, loss, device, seed
+                )
             )
         except NotApplicable as reason:
             raise InputError(
@@ -167,7 +174,8 @@ def train(
     for note in notes:
         warnings.warn(note, stacklevel=2)
     px = chosen.embedding.image_px
-    return TrainedModels(category, network, px, describer=describer, notes=notes)
+    serving = None if describer.name == MASKED else describer  # the network is kept already
+    return TrainedModels(category, network, px, describer=serving, notes=notes)
 
 
 def _settings(backbone: str, pretrained: bool, changes: Mapping[str, Any]) -> LearningSettings:
@@ -328,6 +336,24 @@ def _choose_describer(
     }
     in_order = {name: precisions[name] for name in CANDIDATES}
     return candidates[choose(in_order, judged.groups).name]
+
+
+def _choose_look(
+    task: EmbeddingTask, root: Path, network: JointNet, settings: EmbeddingSettings, device: Device
+) -> Describer:
+    """The way of the joint network that validation photos choose: behind a mask, or at a crop."""
+    masked = Describer(MASKED, network, settings.image_px, "mask")
+    ways = (masked, replace(masked, name=JOINT_CROP, look="crop"))
+    judged = Validation.of(task)
+    asked = [task.queries.path.iloc[row] for row in judged.rows]
+    boxes = locate(network, task.images.queries[judged.rows], device)
+    catalogue = describe(network, task.images.catalogue, device).features
+    precisions = {
+        way.name: judged.precisions(describe_photos(way, root, asked, boxes, device), catalogue)
+        for way in ways
+    }
+    chosen = choose(precisions, judged.groups).name
+    return next(way for way in ways if way.name == chosen)
 
 
 def _key(shop: Dataset, settings: LearningSettings, loss: str, seed: int, device: Device) -> str:

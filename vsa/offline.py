@@ -17,16 +17,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vsa.category.selection import select
+import vsa
+from vsa.category.selection import Prints, select_prints, take_prints
 from vsa.category.settings import USUAL_SELECTION, SelectionSettings
 from vsa.data import decoding
 from vsa.data import images as squares
 from vsa.data.descriptors import DESCRIPTOR_PX
 from vsa.data.files import absolute, in_threads
 from vsa.data.images import load_images
-from vsa.data.schema import BOX, QUALITY, Dataset
+from vsa.data.schema import BOX, CATALOGUE, QUALITY, Dataset
 from vsa.embedding.describer import describe_photos
-from vsa.engine import CARD, FORMAT, PAGE
+from vsa.engine import PAGE
 from vsa.index.build import build_index, kept_from_writers
 from vsa.index.index import Index
 from vsa.index.model import change_facts
@@ -34,20 +35,28 @@ from vsa.index.settings import CodeSettings
 from vsa.index.tuning import choose_params
 from vsa.models import backbones, embedder
 from vsa.models.backbones import BACKBONES
+from vsa.models.embedder import Embedder
+from vsa.models.kept import require_keepable
+from vsa.row_files import FOLDER as ROWS
+from vsa.row_files import write_part
+from vsa.rows import make_part
 from vsa.runtime.atomic import atomic_dir, atomic_file, require_replaceable
+from vsa.runtime.checked import MANIFEST
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import key, libraries, state_digest
-from vsa.trained import TrainedModels, write_models
+from vsa.store import CARD, FORMAT, INDEX_FOLDER
+from vsa.trained import STAGES, TrainedModels, write_stages
 
 USUAL_CODES = CodeSettings()
 _WANTED_RECALL = 0.99  # of a linear scan of the features, on validation photos
 _N_TUNING = 200  # validation photos, at most
 _CHUNK = 4096  # pictures that are in memory at a time
+_PARTS = {CARD, MANIFEST, INDEX_FOLDER, ROWS, *STAGES}
 
 
 def build(
     shop: Dataset,
-    model: TrainedModels,
+    model: TrainedModels | Embedder,
     out: str | Path,
     *,
     selection: SelectionSettings | None = USUAL_SELECTION,
@@ -64,9 +73,11 @@ def build(
     Parameters
     ----------
     shop : its catalogue, and the ``val`` split of its queries; what `vsa.load_dataset` gives.
-    model : what `vsa.train` gives; its networks are moved to the device of its category stage.
+    model : what `vsa.train` gives; its networks are moved to the device of its category stage. Or
+        a `vsa.Embedder` by name: an engine without category, box or re-ranking.
     out : the folder. It says where the pictures lie, so that they can be shown, and holds none.
-    selection : thresholds of selection (paper section 3.1); None indexes all pictures.
+    selection : thresholds of selection (paper section 3.1), of what is added later, too; None
+        indexes all pictures.
     codes : codec and bits of the index (section 3.3).
     seed : of the index's codes and lists.
     cache : a folder that keeps features, by what is in a picture's file and what describes it: of
@@ -89,48 +100,83 @@ def build(
     >>> engine = vsa.VisualSearch.open("my.engine")  # doctest: +SKIP
     >>> engine.search("photo.jpg").results  # doctest: +SKIP
     """
-    if not isinstance(shop, Dataset) or not isinstance(model, TrainedModels):
+    if not isinstance(shop, Dataset) or not isinstance(model, TrainedModels | Embedder):
         raise InputError(
             f"an engine is not built of a {type(shop).__name__} and a {type(model).__name__}",
-            cure="Give what vsa.load_dataset(...) and vsa.train(...) return",
+            cure="Give what vsa.load_dataset(...) and vsa.train(...), or vsa.Embedder, return",
         )
-    require_replaceable(Path(out), CARD)
+    require_own_folder(Path(out))
     _require_known(shop.catalogue, model)
-    catalogue = shop.catalogue
+    catalogue, prints = shop.catalogue, None
     if selection is not None:
-        small = load_images(shop.root, catalogue.path.tolist(), DESCRIPTOR_PX)
-        catalogue = catalogue[select(catalogue, small, settings=selection).kept.to_numpy()]
+        prints = prints_of(shop.root, catalogue.path.tolist())
+        kept = select_prints(catalogue, prints, selection).kept.to_numpy()
+        catalogue, prints = catalogue[kept], prints[kept]
         if catalogue.empty:
             raise InputError(
                 "selection leaves no picture of the catalogue",
                 cure="Pass selection=None, or thresholds that suit these pictures",
                 file=shop.root,
             )
-    photos = shop.queries.path[shop.queries.split == "val"].tolist()
-    some = np.unique(np.linspace(0, len(photos) - 1, _N_TUNING).round().astype(int))
-    asking = [photos[row] for row in some] if photos else []
-    device = model.category.device
-    boxes = None
-    if model.serving.locates:
-        boxes = model.serving.boxes(
-            model.network, model.image_px, lambda px: load_images(shop.root, asking, px), device
-        )
-    asked = describe_photos(model.serving, shop.root, asking, boxes, device)
     return write_engine(
         out,
         model,
         _features(model, shop.root, catalogue.path.tolist(), cache),
         catalogue,
         shop.root,
-        validation=asked,
+        validation=_validation(shop, model),
         codes=codes,
         seed=seed,
+        selection=selection,
+        prints=prints,
     )
+
+
+def require_own_folder(folder: Path, marker: str = CARD, more: Sequence[str] = ()) -> None:
+    """Raise InputError unless an engine can be made there, and nothing else would be lost.
+
+    Parameters
+    ----------
+    marker : as of `write_engine`.
+    more : names of what whoever makes it puts beside it.
+    """
+    target = require_replaceable(folder, marker)
+    if not (target / CARD).is_file():
+        return
+    own = {*_PARTS, *more}
+    names = [path.name for path in target.iterdir()]
+    others = [name for name in names if name not in own and not name.startswith(".")]
+    if others:
+        raise InputError(
+            f"the folder holds {others[0]!r} too, which would be lost with the engine",
+            cure="Move it away, or name another folder",
+            file=folder,
+        )
+
+
+def prints_of(root: Path, paths: Sequence[str], cache: Path | None = None) -> Prints:
+    """What selection needs to know of pictures `root`/`paths`; `cache` as of `load_images`."""
+    return take_prints(load_images(root, paths, DESCRIPTOR_PX, cache))
+
+
+def _validation(shop: Dataset, model: TrainedModels | Embedder) -> np.ndarray:
+    """Features of some validation photos, as the engine will see them, float32 (n, d)."""
+    photos = shop.queries.path[shop.queries.split == "val"].tolist()
+    some = np.unique(np.linspace(0, len(photos) - 1, _N_TUNING).round().astype(int))
+    asking = [photos[row] for row in some] if photos else []
+    if isinstance(model, Embedder):
+        return model.embed(load_images(shop.root, asking, model.image_px))
+    device, boxes = model.category.device, None
+    if model.serving.locates:
+        boxes = model.serving.boxes(
+            model.network, model.image_px, lambda px: load_images(shop.root, asking, px), device
+        )
+    return describe_photos(model.serving, shop.root, asking, boxes, device)
 
 
 def write_engine(
     out: str | Path,
-    model: TrainedModels,
+    model: TrainedModels | Embedder,
     features: np.ndarray,
     catalogue: pd.DataFrame,
     root: Path,
@@ -138,41 +184,63 @@ def write_engine(
     validation: np.ndarray | None = None,
     codes: CodeSettings = USUAL_CODES,
     seed: int = 0,
+    selection: SelectionSettings | None = None,
+    prints: Prints | None = None,
+    marker: str = CARD,
 ) -> Path:
     """Write an engine over features that are at hand, complete or not at all; see `build`.
 
     Parameters
     ----------
     features : floating (n, d), of unit length; may be mapped.
-    catalogue : schema CATALOGUE, n rows; the index's item i is row i.
+    catalogue : schema CATALOGUE, n rows; the index's item i is row i. More columns are kept.
     root : what the catalogue's paths are relative to.
     validation : features of photos, float32 (m, d), that choose the index's parameters.
+    selection : thresholds that new pictures are selected by; None takes all of them.
+    prints : of the n pictures, which new ones are compared with; None where nothing is selected.
+    marker : a file that the folder has if it may be replaced.
     """
     out = Path(out)
     _require_known(catalogue, model)
-    if not catalogue[QUALITY].notna().any(axis=None):
+    has_categories = isinstance(model, TrainedModels)
+    if isinstance(model, TrainedModels) and not catalogue[QUALITY].notna().any(axis=None):
         model = replace(model, ranker=None)
-    with kept_from_writers(out / "index"), atomic_dir(out, marker=CARD) as draft:
-        write_models(draft, model)
-        index = draft / "index"
-        names = catalogue.category.to_numpy(str)
-        codec, n_bits = codes.codec, codes.n_bits
-        build_index(index, features, categories=names, codec=codec, n_bits=n_bits, seed=seed)
+    with kept_from_writers(out / INDEX_FOLDER, out), atomic_dir(out, marker=marker) as draft:
+        write_stages(draft, model)
+        index = draft / INDEX_FOLDER
+        build_index(
+            index,
+            features,
+            categories=catalogue.category.to_numpy(str) if has_categories else None,
+            codec=codes.codec,
+            n_bits=codes.n_bits,
+            seed=seed,
+        )
         if validation is not None and len(validation):
             with Index.open(index) as opened:
                 k = min(PAGE, len(features))
                 params = choose_params(opened, validation, _WANTED_RECALL, k).params
             change_facts(index, params=asdict(params))
-        table = pa.Table.from_pandas(catalogue.drop(columns=BOX), preserve_index=False)
-        with pa.ipc.new_file(draft / "catalogue.arrow", table.schema) as stream:
-            stream.write_table(table.combine_chunks(), max_chunksize=max(1, len(table)))
-        card = {"format": FORMAT, "root": str(Path(root).absolute()), "notes": list(model.notes)}
+        rows = pa.Table.from_pandas(catalogue.drop(columns=BOX), preserve_index=False)
+        kept_prints = prints if selection is not None else None
+        part = make_part(rows, np.arange(len(catalogue)), prints=kept_prints)
+        write_part(draft, 0, 0, part)
+        card = {
+            "format": FORMAT,
+            "vsa": vsa.__version__,
+            "root": str(Path(root).absolute()),
+            "columns": [name for name in rows.column_names if name not in CATALOGUE.columns],
+            "selection": None if selection is None else asdict(selection),
+            "codes": asdict(codes),
+            "seed": seed,
+            "notes": list(model.notes) if isinstance(model, TrainedModels) else [],
+        }
         (draft / CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
     return out
 
 
 def _features(
-    model: TrainedModels, root: Path, paths: Sequence[str], cache: str | Path | None
+    model: TrainedModels | Embedder, root: Path, paths: Sequence[str], cache: str | Path | None
 ) -> np.ndarray:
     """Features of pictures, float32 (n, d), some pictures in memory at a time."""
 
@@ -183,7 +251,7 @@ def _features(
             parts.append(network.embed(images))
         return np.concatenate(parts)
 
-    network = model.embedder
+    network = model if isinstance(model, Embedder) else model.embedder
     if cache is None or not paths:
         return embed(paths)
     digests = list(in_threads(_digest, absolute(root, paths), "read pictures"))
@@ -209,10 +277,12 @@ def _digest(file: str) -> str:
         return file
 
 
-def _known_by(model: TrainedModels) -> str:
+def _known_by(model: TrainedModels | Embedder) -> str:
     """What describes pictures, for caches."""
-    serving = model.serving
     methods = {part.__name__: part.VERSION for part in (decoding, squares, backbones, embedder)}
+    if isinstance(model, Embedder):
+        return key(methods | libraries("torch", "torchvision", "pillow"), embedder=model.identity)
+    serving = model.serving
     return key(
         methods
         | {"backbone": BACKBONES.identity(serving.net.architecture)}
@@ -223,8 +293,11 @@ def _known_by(model: TrainedModels) -> str:
     )
 
 
-def _require_known(catalogue: pd.DataFrame, model: TrainedModels) -> None:
+def _require_known(catalogue: pd.DataFrame, model: TrainedModels | Embedder) -> None:
     """Only likely categories are searched: what no prediction can name would never be found."""
+    if isinstance(model, Embedder):
+        require_keepable(model)
+        return
     strange = sorted(set(catalogue.category) - set(model.category.categories))
     if strange:
         raise InputError(

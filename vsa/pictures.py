@@ -1,7 +1,8 @@
-"""An index over a folder of one's own pictures, for the command line.
+"""An engine over a folder of one's own pictures: without category, box or re-ranking.
 
 Features are an embedder's, by default ImageNet's (MobileNetV2 at 224 pixels): what a shop has
-before it has clicks. The index keeps which it was: that one describes what is added or asked for.
+before it has clicks. A picture goes by its name below the folder. The engine keeps which embedder
+it was: that one describes what is added or asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,27 +23,29 @@ import numpy as np
 import pandas as pd
 
 from vsa.data import decoding, images
-from vsa.data.boxes import check_box, require_pixels
-from vsa.data.crops import crop_square, needed_px, with_margin
-from vsa.data.decoding import FORMATS, ImageError, Source, decode
+from vsa.data.decoding import FORMATS, ImageError, Source
 from vsa.data.images import load_image
 from vsa.data.listing import SKIPPED, SUFFIXES, UNREADABLE, Listing, as_text, list_pictures
-from vsa.index.build import replaced_index, write_index
-from vsa.index.index import Index
-from vsa.index.model import change_facts
-from vsa.index.tuning import choose_params
-from vsa.models.embedder import Embedder, is_known
-from vsa.runtime.atomic import atomic_file, settled
-from vsa.runtime.checked import flush
+from vsa.data.schema import BOX, CATALOGUE, SOURCES, complete
+from vsa.embedding.describer import WholeDescriber
+from vsa.engine import ALL_STAGES, VisualSearch
+from vsa.growing import UNCATEGORISED, put_rows, remove
+from vsa.models.embedder import Embedder
+from vsa.offline import require_own_folder, write_engine
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.checked import INDEX
 from vsa.runtime.checked_table import read_checked_table, write_checked_table
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import Versions, key, libraries
 from vsa.runtime.progress import progress
+from vsa.store import CARD, Store
 
 DEFAULT_EMBEDDER = "mobilenet_v2"
 _CHUNK = 256
-_NAMES, LEFT_OUT = "pictures.parquet", "left-out.csv"
-_COLUMNS = ["id", "name", "stamp", "digest", "source"]
+LEFT_OUT = "left-out.csv"  # beside what the engine is made of, and may be lost, as may …
+_SEEN = "seen.parquet"  # … what files looked like when they were read last
+_COLUMNS = ["digest", "folder"]  # of a row, beside those of any catalogue
+_EARLIER = "pictures.parquet"  # in the folder of an index of pictures of earlier versions
 _N_TUNING = 50
 _VERSIONS: Versions = {
     "decoding": decoding.VERSION,
@@ -64,55 +67,32 @@ class Taken:
 
 
 class Pictures:
-    """Names, and features, of the pictures in an index."""
+    """An engine whose pictures come from folders; any engine can be searched."""
 
-    def __init__(self, folder: str | Path, *, writable: bool = False) -> None:
-        """Open an index that `build` made; raises InputError if there is none."""
-        self.index = Index.open(folder, writable=writable)
-        self.folder = settled(Path(folder))
-        self._read: tuple[object, pd.DataFrame] | None = None
-        try:
-            facts = self.index.facts
-            if _NAMES not in facts.get("tables", ()) or "embedder" not in facts:
-                raise InputError(
-                    "this index is not one of pictures, or of an earlier version of vsa",
-                    cure="Make one with `vsa index build INDEX PICTURES`",
-                    file=folder,
-                )
-            self._table()
-        except BaseException:
-            self.index.close()
-            raise
+    def __init__(self, folder: str | Path) -> None:
+        """Open what `build` made; raises InputError if there is none."""
+        self.store = Store(folder)
+        self.folder, self.index = self.store.folder, self.store.index
 
     def __enter__(self) -> Pictures:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.index.close()
+        if "engine" in self.__dict__:
+            self.engine.close()
+        self.store.close()
 
     @cached_property
+    def engine(self) -> VisualSearch:
+        """What answers; raises InputError if the embedder is not to be had any more."""
+        return VisualSearch.over(self.store)
+
+    @property
     def embedder(self) -> Embedder:
-        """The embedder that made the index; raises InputError if it is not to be had any more."""
-        made_by = self.index.facts["embedder"]
-        name = made_by["name"]
-        if not is_known(name):
-            raise InputError(
-                f"the index was made by the embedder {name!r}, which is not there",
-                cure="Name the file that registers it in VSA_PLUGINS, or install its package; or "
-                "build the index again with another one",
-                file=self.folder,
-            )
-        found = Embedder.from_pretrained(name)
-        known, wanted = self.index.dim, f"{made_by['identity']}, {made_by['dim']}-d"
-        if (found.identity, found.dim) != (made_by["identity"], known):
-            raise InputError(
-                f"the embedder {name!r} is not the one that made the index: "
-                f"{found.identity}, {found.dim}-d, and not {wanted}",
-                cure="Bring back its weights, its source and its settings, or build the index "
-                "again: features of two embedders cannot be compared",
-                file=self.folder,
-            )
-        return found
+        """The embedder that made the engine; raises InputError if it is not to be had any more."""
+        self._require_folders()
+        describer = self.engine.describer
+        return describer.embedder(self.engine.device)
 
     def search(
         self, photo: Source, k: int = 10, *, box: Sequence[float] | None = None
@@ -123,124 +103,113 @@ class Pictures:
         to what the box shows, with a margin. Raises ImageError, and InputError for a box that is
         none.
         """
-        if box is None:
-            return self.search_batch([photo], k)[0]
-        checked, size_px = check_box(box), self.embedder.image_px
-        decoded = decode(photo, min_px=needed_px(size_px))
-        require_pixels(checked, photo, decoded)
-        crop = crop_square(decoded, with_margin(checked[None])[0], size_px)
-        return self._pages(self.embedder.embed(crop[None]), k)[0]
+        self.index.require_place()  # or these are pictures of another engine
+        return _named(self.engine.search(photo, k, box=box).results)
 
     def search_batch(self, photos: Sequence[Source], k: int = 10) -> list[pd.DataFrame]:
-        """As `search`, for many photos: decoded on all cores, and described together."""
-        return self._pages(self.embedder(photos), k)
-
-    def _pages(self, features: np.ndarray, k: int) -> list[pd.DataFrame]:
-        similarity, ids = self.index.search(features, k)
-        name_of = self._table().set_index("id").name  # written before the items
+        """As `search`, for many photos: an embedder describes them together."""
+        self.index.require_place()
+        engine = self.engine
+        if not isinstance(engine.describer, WholeDescriber):
+            return [_named(answer.results) for answer in engine.search_batch(photos, k)]
         found = []
-        for row, of_photo in zip(ids, similarity, strict=True):
-            names = name_of.reindex(row).to_numpy()
-            page = pd.DataFrame({"name": names, "similarity": of_photo})
-            found.append(page.dropna(ignore_index=True))
+        for feature in engine.describer.of_pictures(photos):
+            ids, similarity = engine.retrieve(feature, None, k, ALL_STAGES)
+            found.append(_named(engine.page(ids, similarity, ALL_STAGES, None)))
         return found
 
     def add(self, pictures: str | Path, *, replace: bool = False) -> Taken:
-        """Add what is new in a folder, and replace what has changed there since.
+        """Add what is new in a folder, and replace what has changed there since, all or none.
 
         A picture that was only moved or touched is left as it is. Raises InputError, and changes
         nothing, if another folder's picture goes by the same name, unless `replace` says that
         those of this folder are to take their places.
         """
-        self.index.require_writable()
-        embedder = self.embedder
-        found, table = list_pictures(pictures), self._table().copy()
-        listed = found.pictures
-        known = table.set_index("name").reindex(listed.name)
-        source = as_text(os.fsencode(found.folder))
-        is_there = self.index.current().contains(listed.id.to_numpy(np.int64))
-        same = (known.stamp.to_numpy() == listed.stamp.to_numpy()) & is_there
-        digests = dict(zip(known.index[is_there], known.digest[is_there], strict=True))
-        if not replace:
-            self._refuse_clashes(listed[(is_there & (known.source != source)).to_numpy()], digests)
-        table.loc[table.name.isin(listed.name[same]), "source"] = source  # it may have been moved
-        work = _Work(embedder, source, digests)
-        fresh, features, touched, unreadable = work.describe(listed[~same])
-        ids = fresh.id.to_numpy(np.int64)
-        old = self.index.current().contains(ids)
-        others = table[~table.id.isin([*ids, *touched.id])]
-        # a name without its stamp comes first, and is taken up again if the items do not follow
-        self._write([others, touched, fresh.assign(stamp="", digest="")])
-        for call, chosen in ((self.index.add, ~old), (self.index.update, old)):
-            places = np.flatnonzero(chosen)
-            for start in range(0, len(places), _CHUNK):
-                part = places[start : start + _CHUNK]
-                call(features[part], ids[part])
-        self._write([others, touched, fresh])
+        self._require_folders()
+        with self.store.writing() as state:
+            embedder, found = self.embedder, list_pictures(pictures)
+            listed, source = found.pictures, as_text(os.fsencode(found.folder))
+            rows = state.rows.table.select(["image_id", *_COLUMNS]).to_pandas()
+            known = rows.set_index("image_id").reindex(listed.name)
+            seen = self._seen().set_index("name").reindex(listed.name)
+            is_there = known.digest.notna().to_numpy()
+            same = (seen.stamp.to_numpy() == listed.stamp.to_numpy()) & is_there
+            digests = known.digest[is_there].to_dict()
+            if not replace:
+                folders = seen.folder.fillna(known.folder).to_numpy()
+                self._refuse_clashes(listed, is_there & (folders != source), folders, digests)
+            work = _Work(embedder, source, digests)
+            fresh, features, touched, unreadable = work.describe(listed[~same])
+            there = state.rows.find(fresh.name.tolist())
+            if len(fresh):
+                put_rows(self.store, state, _as_rows(fresh, found.folder), features, there)
+        self._remember(pd.concat([listed[same], touched, fresh]), source)
         n_same = int(same.sum()) + len(touched)
-        taken = _taken(found, unreadable, int((~old).sum()), int(old.sum()), n_same)
-        with atomic_file(self.folder / LEFT_OUT, make_parents=False) as draft:
-            taken.left_out.to_csv(draft, index=False)
+        taken = _taken(found, unreadable, len(fresh) - len(there), len(there), n_same)
+        self._tell(taken)
         return taken
 
     def delete(self, names: Sequence[str]) -> None:
         """Remove pictures by name; raises InputError, and removes none, if one is unknown."""
-        table = self._table()
-        unknown = sorted(set(names) - set(table.name))
-        if unknown:
-            raise InputError(
-                f"the index has no picture {unknown[0]!r}", cure="Names are as `vsa search` shows"
-            )
-        gone = table.name.isin(names)
-        ids = table.id[gone].to_numpy(np.int64)
-        self.index.remove(ids[self.index.current().contains(ids)])
-        self._write([table[~gone]])
+        remove(self.store, names)
 
-    def _refuse_clashes(self, listed: pd.DataFrame, digests: Mapping[str, str]) -> None:
+    def _require_folders(self) -> None:
+        if self.store.card["columns"] != _COLUMNS:
+            raise InputError(
+                "this engine is one of a shop, not of folders of pictures",
+                cure="Say `vsa engine add` with a table, or make another: `vsa index build`",
+                file=self.folder,
+            )
+
+    def _refuse_clashes(
+        self,
+        listed: pd.DataFrame,
+        chosen: np.ndarray,
+        folders: np.ndarray,
+        digests: Mapping[str, str],
+    ) -> None:
         """Raise InputError if a picture of another folder has a name of these, and is another."""
         clashes = []
-        for name, path in zip(listed.name, listed.path, strict=True):
+        for place in np.flatnonzero(chosen):
+            name, path = listed.name.iloc[place], listed.path.iloc[place]
             with suppress(ImageError):  # one that cannot be read takes nobody's place
                 if _digest(_content(path)) != digests.get(name):
-                    clashes.append(name)
+                    clashes.append((name, folders[place]))
         if clashes:
-            where = self._table().set_index("name").source.get(clashes[0])
+            name, where = clashes[0]
             raise InputError(
-                f"{len(clashes)} names are those of pictures of {where}, as {clashes[0]!r}",
+                f"{len(clashes)} names are those of pictures of {where}, as {name!r}",
                 cure="Put both folders into one and add that; or, if these are to take the places "
                 "of those, say --replace",
                 file=self.folder,
             )
 
-    def _table(self) -> pd.DataFrame:
-        """The names, read again when another process has changed them."""
-        path = self.folder / _NAMES
-        try:
-            status = path.stat()
-        except OSError:
-            state: object = None
-        else:
-            state = status.st_ino, status.st_mtime_ns, status.st_size
-        if self._read is None or self._read[0] != state:
-            self.index.require_place()  # or these are names of another index
-            self._read = state, read_checked_table(path)
-        return self._read[1]
+    def _seen(self) -> pd.DataFrame:
+        """Files as they were read last: name, stamp, folder; none where that is lost."""
+        with suppress(InputError):
+            return read_checked_table(self.folder / _SEEN)
+        return pd.DataFrame({"name": [], "stamp": [], "folder": []}, dtype="str")
 
-    def _write(self, parts: Sequence[pd.DataFrame]) -> None:
-        self.index.require_writable()
-        table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-        with atomic_file(self.folder / _NAMES, make_parents=False) as draft:
-            write_checked_table(draft, table[_COLUMNS])
-            flush(draft)
-        flush(self.folder)
+    def _remember(self, listed: pd.DataFrame, source: str) -> None:
+        """Note what was read; what was seen before of other files stays."""
+        now = listed[["name", "stamp"]].assign(folder=source)
+        before = self._seen()
+        table = pd.concat([before[~before.name.isin(now.name)], now], ignore_index=True)
+        self.index.require_place()
+        with atomic_file(self.folder / _SEEN, make_parents=False) as draft:
+            write_checked_table(draft, table.astype("str"))
+
+    def _tell(self, taken: Taken) -> None:
+        with atomic_file(self.folder / LEFT_OUT, make_parents=False) as draft:
+            taken.left_out.to_csv(draft, index=False)
 
 
 def build(folder: str | Path, pictures: str | Path, *, embedder: str = DEFAULT_EMBEDDER) -> Taken:
-    """Index all pictures below a folder; what an interrupted build has described is kept.
+    """Build an engine of all pictures below a folder; an interrupted build goes on.
 
     `embedder` is a name that `Embedder.from_pretrained` knows. Raises InputError if there are no
-    pictures, if the embedder is not to be had, or, before anything is described, if an index cannot
-    be made there.
+    pictures, if the embedder is not to be had, or, before anything is described, if an engine
+    cannot be made there.
     """
     found = list_pictures(pictures)
     if not len(found.pictures):
@@ -254,37 +223,58 @@ def build(folder: str | Path, pictures: str | Path, *, embedder: str = DEFAULT_E
         raise InputError(
             "the index would replace the pictures", cure="Name another folder", file=folder
         )
-    with replaced_index(whole) as draft:
-        described_by = Embedder.from_pretrained(embedder)
-        parts = whole.with_name(f".{whole.name}-parts")
-        work = _Work(described_by, as_text(os.fsencode(found.folder)), {}, parts)
-        readable, features, _, unreadable = work.describe(found.pictures)
-        if not len(readable):
-            name, reason = unreadable.name.iloc[0], unreadable.reason.iloc[0]
-            raise InputError(
-                f"none of the pictures can be read; {name}: {reason}",
-                cure="See whether the files are whole",
-                file=pictures,
-            )
-        write_index(draft, features, readable.id.to_numpy(np.int64))
-        write_checked_table(draft / _NAMES, readable[_COLUMNS])
-        taken = _taken(found, unreadable, len(readable))
-        taken.left_out.to_csv(draft / LEFT_OUT, index=False)
-        with Index.open(draft) as index:
-            # no picture is held out: each finds itself, and 19 others that count
-            some = features[:: max(1, len(features) // _N_TUNING)]
-            params = choose_params(index, some, k=min(20, len(features))).params
-        made_by = {
-            "name": embedder,
-            "image_px": described_by.image_px,
-            "dim": described_by.dim,
-            "identity": described_by.identity,
-        }
-        change_facts(
-            draft, params=asdict(params), tables=[_NAMES], notes=[LEFT_OUT], embedder=made_by
+    is_earlier = (whole / INDEX).is_file() and (whole / _EARLIER).is_file()
+    marker = INDEX if is_earlier else CARD
+    require_own_folder(whole, marker, (LEFT_OUT, _SEEN, _EARLIER))
+    described_by = Embedder.from_pretrained(embedder)
+    parts = whole.with_name(f".{whole.name}-parts")
+    work = _Work(described_by, as_text(os.fsencode(found.folder)), {}, parts)
+    readable, features, _, unreadable = work.describe(found.pictures)
+    if not len(readable):
+        name, reason = unreadable.name.iloc[0], unreadable.reason.iloc[0]
+        raise InputError(
+            f"none of the pictures can be read; {name}: {reason}",
+            cure="See whether the files are whole",
+            file=pictures,
         )
+    write_engine(
+        whole,
+        described_by,
+        features,
+        _as_rows(readable, found.folder),
+        found.folder,
+        # no picture is held out: each finds itself, and others that count
+        validation=features[:: max(1, len(features) // _N_TUNING)],
+        marker=marker,
+    )
+    taken = _taken(found, unreadable, len(readable))
+    with Pictures(whole) as made:
+        made._remember(readable, work.source)
+        made._tell(taken)
     shutil.rmtree(parts, ignore_errors=True)
     return taken
+
+
+def _as_rows(listed: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Pictures of a folder as rows of a catalogue."""
+    table = pd.DataFrame(
+        {
+            "image_id": listed.name,
+            "product_id": listed.name,
+            "category": UNCATEGORISED,
+            "leaf": UNCATEGORISED,
+            "source": SOURCES[0],
+            "path": [as_text(os.fsencode(folder / name)) for name in listed.name],
+        }
+    )
+    table = complete(table, CATALOGUE).reset_index(drop=True)
+    more = listed[["digest"]].assign(folder=listed.source).reset_index(drop=True)
+    return pd.concat([table, more], axis=1).astype(dict.fromkeys(BOX, "float64"))
+
+
+def _named(results: pd.DataFrame) -> pd.DataFrame:
+    found = results[["image_id", "similarity"]].rename(columns={"image_id": "name"})
+    return found.reset_index(drop=True)
 
 
 @dataclass(frozen=True)

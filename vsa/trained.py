@@ -5,22 +5,30 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vsa.category.predictor import CategoryPredictor, read_predictor, write_predictor
 from vsa.embedding.candidates import MASKED
-from vsa.embedding.describer import Describer, read_describer, write_describer
+from vsa.embedding.describer import (
+    Describer,
+    WholeDescriber,
+    read_describer,
+    write_describer,
+)
 from vsa.embedding.joint import JointNet
 from vsa.models.embedder import Embedder
+from vsa.models.kept import read_embedder, write_embedder
 from vsa.ranking.serve import QualityRanker, read_ranker, write_ranker
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device, pick_device
 from vsa.runtime.errors import InputError
-from vsa.runtime.inference import is_frozen
+from vsa.runtime.inference import is_frozen, ready
 
 _CARD, _MODELS = "card.json", "models.json"
+STAGES = ("category", "network", "ranker", "describer", "embedder")  # folders below an engine's
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,22 @@ class TrainedModels:
         return self.serving.embedder(self.category.device)
 
 
+def write_stages(folder: Path, model: TrainedModels | Embedder) -> None:
+    """Write what an engine describes pictures with, below an existing folder."""
+    if isinstance(model, Embedder):
+        write_embedder(_made(folder / "embedder"), model)
+    else:
+        write_models(folder, model)
+
+
+def read_stages(folder: Path, device: Device) -> TrainedModels | WholeDescriber:
+    """Read what `write_stages` wrote, from a folder that was checked."""
+    embedder = folder / "embedder"
+    if embedder.is_dir():
+        return WholeDescriber(read_embedder(embedder, device))
+    return read_models(folder, device)
+
+
 def write_models(folder: Path, models: TrainedModels) -> None:
     """Write each part into a folder of its own below an existing one.
 
@@ -89,7 +113,7 @@ def write_models(folder: Path, models: TrainedModels) -> None:
     if models.ranker is not None:
         write_ranker(_made(folder / "ranker"), models.ranker)
     if models.describer is not None:
-        write_describer(_made(folder / "describer"), models.describer)
+        write_describer(_made(folder / "describer"), models.describer, models.network)
 
 
 def read_models(folder: Path, device: Device) -> TrainedModels:
@@ -101,7 +125,7 @@ def read_models(folder: Path, device: Device) -> TrainedModels:
         network,
         image_px,
         read_ranker(ranker) if ranker.is_dir() else None,
-        read_describer(describer, device) if describer.is_dir() else None,
+        read_describer(describer, device, network) if describer.is_dir() else None,
     )
 
 
@@ -129,3 +153,32 @@ def read_network(folder: Path, device: Device) -> tuple[JointNet, int]:
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+# Ready for answering ------------------------------------------------------------------------
+
+
+def ready_stages(models: TrainedModels | WholeDescriber, device: Device) -> dict[str, Any]:
+    """Stages ready for answering, as fields of `vsa.VisualSearch`."""
+    if isinstance(models, WholeDescriber):
+        none = dict.fromkeys(("trained", "network", "ranker"))
+        return {"describer": models, "image_px": models.image_px, "device": device, **none}
+    network = ready(models.network, device)
+    return {
+        "trained": replace(models.category, net=ready(models.category.net, device)),
+        "network": network,
+        "image_px": models.image_px,
+        "ranker": models.ranker,
+        "describer": _describer(models, network, device),
+        "device": device,
+    }
+
+
+def _describer(models: TrainedModels, network: JointNet, device: Device) -> Describer:
+    """What makes features, ready for answering; `network` is the joint one, ready already."""
+    serving = models.serving
+    own = serving.net is models.network
+    localiser = serving.localiser
+    if localiser is not None:
+        localiser = replace(localiser, net=ready(localiser.net, device))
+    return replace(serving, net=network if own else ready(serving.net, device), localiser=localiser)

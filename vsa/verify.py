@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vsa.index.index import Index
+from vsa.row_files import FOLDER as ROWS
 from vsa.runtime.atomic import settled
 from vsa.runtime.checked import INDEX, MANIFEST, check_manifest
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import artifacts_dir, reports_dir
+from vsa.store import INDEX_FOLDER, Store
 
 # each of them stands in a folder that has a manifest: stages and jobs, reports
 _MARKS = {MANIFEST, "card.json", "report.html"}
@@ -51,6 +53,9 @@ def _checks(place: Path) -> list[tuple[Path, Callable[[Path], object]]]:
         if INDEX in files:
             found.append((Path(name), _check_index))
             folders.clear()
+        elif not _MARKS.isdisjoint(files) and not {ROWS, INDEX_FOLDER}.isdisjoint(folders):
+            found.append((Path(name), _check_engine))
+            folders.clear()
         elif not _MARKS.isdisjoint(files):
             found.append((Path(name), lambda folder: check_manifest(folder, check_all=True)))
             # its manifest holds all that is below it, but the indexes
@@ -58,6 +63,11 @@ def _checks(place: Path) -> list[tuple[Path, Callable[[Path], object]]]:
         # drafts, and links to the checkout, are hidden
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
     return found
+
+
+def _check_engine(folder: Path) -> None:
+    with Store(folder) as store:
+        store.verify()
 
 
 def _check_index(folder: Path) -> None:

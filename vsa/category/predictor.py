@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -65,13 +66,26 @@ class CategoryPredictor:
         named = pd.Categorical(self.reference.category, categories=self.categories)
         return named.codes.astype(np.int64)
 
-    def extended(self, reference: pd.DataFrame, features: np.ndarray) -> CategoryPredictor:
-        """The same with more references: id, path, category; features, float32 (n, d)."""
-        return replace(
-            self,
-            reference=pd.concat([self.reference, reference], ignore_index=True),
-            reference_features=np.concatenate([self.reference_features, features]),
-        )
+    def with_references(
+        self, gone: Collection[str], more: tuple[pd.DataFrame, np.ndarray] | None
+    ) -> CategoryPredictor:
+        """The same with other references, ready to be searched.
+
+        Parameters
+        ----------
+        gone : ids of references that no longer count.
+        more : those that do as well: id, path, category; features, float32 (n, d).
+        """
+        table, features = self.reference, self.reference_features
+        stays = ~table.id.isin(list(gone)).to_numpy() if gone else np.ones(len(table), bool)
+        if not stays.all():
+            table, features = table[stays].reset_index(drop=True), features[stays]
+        if more is not None:
+            table = pd.concat([table, more[0]], ignore_index=True)
+            features = np.concatenate([features, more[1]])
+        changed = replace(self, reference=table, reference_features=features)
+        _ = changed._references, changed._labels
+        return changed
 
     def predict(self, image: np.ndarray) -> CategoryPrediction:
         """Predict one image, uint8 (S, S, 3) with S = ``store_px``."""

@@ -111,11 +111,24 @@ def load_folder(path: str | Path) -> Dataset:
 # ---------------------------------------------------------------- the three tables
 
 
-def _read_catalogue(root: Path) -> pd.DataFrame:
-    file = root / "catalogue.csv"
-    table = read_csv(file, _CATALOGUE_CSV, verbatim=["image_path"])
+def read_catalogue(file: Path) -> pd.DataFrame:
+    """A table of pictures for sale: columns as those of ``catalogue.csv``, and ``image_id``.
+
+    Paths are relative to the file's folder, and are the ids where a row names none. Raises
+    InputError for whatever the file gets wrong.
+    """
+    root = file.absolute().parent
+    return _read_catalogue(root, file.name, {"image_id": False, **_CATALOGUE_CSV})
+
+
+def _read_catalogue(
+    root: Path, name: str = "catalogue.csv", columns: Mapping[str, bool] = _CATALOGUE_CSV
+) -> pd.DataFrame:
+    file = root / name
+    table = read_csv(file, columns, verbatim=["image_path"])
     table["path"] = _image_paths(table.image_path, root, file)
-    table["image_id"] = table.path.map(_nfc)
+    own = table.path.map(_nfc)
+    table["image_id"] = table.image_id.fillna(own) if "image_id" in columns else own
     for column in QUALITY:
         table[column] = numbers(table[column], file)
     table["leaf"] = table.leaf.fillna(table.category)

@@ -28,7 +28,7 @@ from vsa.models.embedder import Embedder
 from vsa.runtime.device import Device
 
 Look = Literal["whole", "mask", "crop", "both"]  # both: whole and crop, their mean
-_CARD, _LOCALISER = "card.json", "localiser"
+_CARD, _LOCALISER, _WEIGHTS = "card.json", "localiser", "network.pth"
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class Describer:
     def embedder(self, device: Device) -> Embedder:
         """The network as an embedder of whole pictures."""
         as_it_is = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}
+        self.net.eval()  # the embedder sees a function, and cannot tell
         return Embedder(
             self.net.embed, image_px=self.image_px, name=self.name, device=device, **as_it_is
         )
@@ -122,6 +123,49 @@ class Describer:
         mask = None if box is None or crop else box[None]
         features = describe(self.net, np.stack(pictures), device, boxes=mask).features
         return features[0] if len(features) == 1 else mean_features(*features[:, None])[0]
+
+
+@dataclass(frozen=True)
+class WholeDescriber:
+    """Any embedder, which sees whole photos, or what a box shows that somebody gives."""
+
+    of_pictures: Embedder
+
+    locates = False
+    look: Look = "whole"
+    lead: Lead | None = None
+
+    @property
+    def name(self) -> str:
+        """As pages have it."""
+        return str(self.of_pictures.name)
+
+    @property
+    def image_px(self) -> int:
+        """Of the square pictures that it sees."""
+        return self.of_pictures.image_px
+
+    def needed_px(self, *, is_given: bool = False) -> int:
+        """As of `Describer.needed_px`."""
+        return needed_px(self.image_px) if is_given else self.image_px
+
+    def embedder(self, device: Device) -> Embedder:
+        """The embedder, which runs where it was made for."""
+        del device
+        return self.of_pictures
+
+    def describe(
+        self,
+        photo: Image.Image,
+        box: np.ndarray | None,
+        device: Device,
+        *,
+        is_given: bool = False,
+    ) -> np.ndarray:
+        """As of `Describer.describe`."""
+        del device, is_given
+        around = np.array([0, 0, 1, 1], np.float32) if box is None else with_margin(box[None])[0]
+        return self.of_pictures.embed(crop_square(photo, around, self.image_px)[None])[0]
 
 
 def plain(architecture: str, image_px: int, device: Device) -> Describer:
@@ -179,14 +223,16 @@ def describe_photos(
     return describe(net, load_images(root, paths, px, cache), device, boxes=mask).features
 
 
-def write_describer(folder: Path, describer: Describer) -> None:
+def write_describer(folder: Path, describer: Describer, joint: FeatureNet | None = None) -> None:
     """Write a describer, as it was trained and not frozen, into an empty folder.
 
-    Of a joint network, what locates is left out.
+    Of a joint network, what locates is left out. Weights of `joint` itself are not kept twice:
+    whoever reads the folder has to give them.
     """
     net = describer.net
     state = {k: v.cpu() for k, v in net.state_dict().items() if not k.startswith("localiser.")}
-    torch.save(state, folder / "network.pth")
+    if net is not joint:
+        torch.save(state, folder / _WEIGHTS)
     card = {
         "name": describer.name,
         "architecture": net.architecture,
@@ -203,13 +249,16 @@ def write_describer(folder: Path, describer: Describer) -> None:
     (folder / _CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
 
 
-def read_describer(folder: Path, device: Device) -> Describer:
-    """What `write_describer` wrote, with its network on a device."""
+def read_describer(folder: Path, device: Device, joint: FeatureNet | None = None) -> Describer:
+    """What `write_describer` wrote, with its network on a device; `joint` as it was given there."""
     card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-    net = FeatureNet(card["architecture"], card["feature_dim"], adapted=card["adapted"])
-    state = torch.load(folder / "network.pth", weights_only=True, map_location="cpu")
-    net.load_state_dict(state)
-    net.to(device.device, memory_format=device.memory_format).eval()
+    if joint is not None and not (folder / _WEIGHTS).is_file():
+        net = joint
+    else:
+        net = FeatureNet(card["architecture"], card["feature_dim"], adapted=card["adapted"])
+        state = torch.load(folder / _WEIGHTS, weights_only=True, map_location="cpu")
+        net.load_state_dict(state)
+        net.to(device.device, memory_format=device.memory_format).eval()
     there = folder / _LOCALISER
     localiser = read_objectness(there, device) if there.is_dir() else None
     lead = Lead(**card["lead"]) if card.get("lead") else None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -96,9 +98,11 @@ class Durable:
 
     # Writing -------------------------------------------------------------------------------
 
-    def put(self, ids: np.ndarray, lists: np.ndarray, features: np.ndarray) -> None:
-        """Add or replace items, all or none; durable once this returns."""
-        self._require_writer().put(ids, lists, features)
+    def put(
+        self, ids: np.ndarray, lists: np.ndarray, features: np.ndarray, removed: np.ndarray
+    ) -> None:
+        """Add or replace items, and remove others, all or none; durable once this returns."""
+        self._require_writer().put(ids, lists, features, removed)
 
     def remove(self, ids: np.ndarray) -> None:
         """Remove items, all or none; durable once this returns."""
@@ -130,6 +134,21 @@ class Durable:
                 self._version = self._reader.version()
                 self._view, self._last = self._load(fresh)
             self._remove_others(target.name)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the right to write for a while; raises InputError if somebody else has it."""
+        with self.lock:
+            if self._writer is not None:
+                yield
+                return
+            self._claim()
+            try:
+                yield
+            finally:
+                assert self._writer is not None
+                self._writer.close()
+                self._writer = None
 
     def require_place(self) -> None:
         """Raise InputError if the index was moved, removed or replaced since it was opened."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from vsa.index.view import View
 from vsa.runtime.errors import InputError
 
 VERSION = 2  # of what a search finds: lists, coarse filter, refined rank
+_NOTHING = np.empty(0, np.int64)
 
 
 class Index:
@@ -313,6 +315,22 @@ class Index:
         """Replace items, as `add`; raises InputError for an id that the index does not have."""
         self._put(features, ids, categories, known=True)
 
+    def exchange(
+        self,
+        removed: np.ndarray,
+        features: np.ndarray | torch.Tensor,
+        ids: np.ndarray,
+        categories: Names | None = None,
+    ) -> None:
+        """Remove items and add others, all or none; raises InputError as both do.
+
+        Parameters
+        ----------
+        removed : int64 (m,), items that the index has.
+        features, ids, categories : as of `add`; of items that the index does not have.
+        """
+        self._put(features, ids, categories, known=False, removed=check_ids(removed))
+
     def remove(self, ids: np.ndarray) -> None:
         """Remove items, as `add`; raises InputError for an id that the index does not have."""
         ids = check_ids(ids)
@@ -348,6 +366,14 @@ class Index:
                 write_saved(folder, store.current(), store.params)
                 self._store = Durable(folder, writable=False, may_claim=True)
 
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the right to write within a ``with`` block, and let others have it afterwards.
+
+        What is opened with ``writable=True`` holds it throughout. Entering raises InputError if
+        another process, or another index of this one, has it.
+        """
+        return self._trained().writing()
+
     def require_place(self) -> None:
         """Raise InputError if the folder was moved, removed or replaced since it was opened."""
         self._trained().require_place()
@@ -367,6 +393,7 @@ class Index:
         categories: Names | None,
         *,
         known: bool,
+        removed: np.ndarray = _NOTHING,
     ) -> np.ndarray:
         lists = self.model.lists
         stored = check_features(as_array(features), self.dim)
@@ -387,7 +414,8 @@ class Index:
                     first = self.current().next_id()
                     wanted = check_ids(np.array(range(first, first + n_ids)))
                 self._require(wanted, known=known)
-                store.put(wanted, lists.assign(stored, codes), stored)
+                self._require(removed, known=True)
+                store.put(wanted, lists.assign(stored, codes), stored, removed)
         return wanted
 
     def _require(self, ids: np.ndarray, *, known: bool) -> None:

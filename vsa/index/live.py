@@ -12,7 +12,7 @@ import os
 import sqlite3
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,10 +256,13 @@ class Writer:
             self._writers_lock.release()
             raise
 
-    def put(self, ids: np.ndarray, lists: np.ndarray, features: np.ndarray) -> None:
-        """Add or replace items, all or none; durable once this returns."""
+    def put(
+        self, ids: np.ndarray, lists: np.ndarray, features: np.ndarray, removed: np.ndarray
+    ) -> None:
+        """Add or replace items, and delete others, all or none; durable once this returns."""
         blobs = [feature.tobytes() for feature in np.ascontiguousarray(features, STORED)]
-        self._write(list(zip(ids.tolist(), lists.tolist(), blobs, strict=True)))
+        gone = [(id_, None, None) for id_ in removed.tolist()]
+        self._write([*gone, *zip(ids.tolist(), lists.tolist(), blobs, strict=True)])
 
     def remove(self, ids: np.ndarray) -> None:
         """Delete items, all or none; durable once this returns."""
@@ -290,7 +293,7 @@ class Writer:
         self._connection.close()
         self._writers_lock.release()
 
-    def _write(self, rows: list[tuple[int, int | None, bytes | None]]) -> None:
+    def _write(self, rows: Sequence[tuple[int, int | None, bytes | None]]) -> None:
         with self._transaction():
             newest = self._connection.execute("SELECT max(number) FROM changes").fetchone()[0] or 0
             folded = self._connection.execute("PRAGMA user_version").fetchone()[0]

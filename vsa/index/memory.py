@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -33,14 +35,30 @@ class Memory:
         """The state that a search which starts now must see."""
         return self._view
 
-    def put(self, ids: np.ndarray, lists: np.ndarray, features: np.ndarray) -> None:
-        """Add or replace items, all or none."""
-        self._change(Changes(ids, np.zeros(len(ids), bool), lists, features, 0))
+    def put(
+        self, ids: np.ndarray, lists: np.ndarray, features: np.ndarray, removed: np.ndarray
+    ) -> None:
+        """Add or replace items, and remove others, all or none."""
+        n_gone, dtype = len(removed), no_changes(self.model).features.dtype
+        self._change(
+            Changes(
+                np.concatenate([removed, ids]),
+                np.arange(n_gone + len(ids)) < n_gone,
+                np.concatenate([np.full(n_gone, -1), lists]),
+                np.concatenate([np.zeros((n_gone, self.model.codec.dim), dtype), features]),
+                0,
+            )
+        )
 
     def remove(self, ids: np.ndarray) -> None:
         """Remove items, all or none."""
         blank = np.zeros((len(ids), self.model.codec.dim), no_changes(self.model).features.dtype)
         self._change(Changes(ids, np.ones(len(ids), bool), np.full(len(ids), -1), blank, 0))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """As in a folder; nobody else could write here."""
+        yield
 
     def compact(self) -> None:
         """Fold all changes into the base."""

@@ -56,9 +56,9 @@ def make_backbone(architecture: str, *, pretrained: bool) -> tuple[nn.Module, in
     Parameters
     ----------
     architecture : name of a registered backbone. Of ours: googlenet (the paper's), resnet18,
-        resnet50, mobilenet_v2; and googlenet_4a, GoogLeNet up to its inception block 4a, from
-        random weights only: of a 64-pixel image the whole network leaves 2 × 2 positions, and it
-        learns too slowly from scratch for a short training.
+        resnet50, mobilenet_v2; and googlenet_4a and googlenet_3b, GoogLeNet up to its inception
+        blocks 4a and 3b, from random weights only: of a 64-pixel image the whole network leaves
+        2 × 2 positions, and it learns too slowly from scratch for a short training.
     pretrained : start from ImageNet-1k weights. ``VSA_WEIGHTS_DIR`` is searched for
         ``<architecture>-imagenet.pth`` or torchvision's own file; otherwise torchvision
         downloads it into that folder.
@@ -66,7 +66,7 @@ def make_backbone(architecture: str, *, pretrained: bool) -> tuple[nn.Module, in
     Returns
     -------
     network : (B, 3, H, W) float → (B, d) float.
-    d : 1024 for googlenet, 512 up to block 4a, 512 / 2048 for resnet18 / 50, 1280 for
+    d : 1024 for googlenet, 512 up to block 4a, 480 up to 3b, 512 / 2048 for resnet18 / 50, 1280 for
         mobilenet_v2.
 
     Raises
@@ -178,14 +178,18 @@ def _of_torchvision(model: str, pretrained: bool) -> tuple[nn.Module, int]:
     return make_headless(model, pretrained=pretrained)
 
 
-def _googlenet_up_to_4a(pretrained: bool) -> tuple[nn.Module, int]:
+_BLOCKS = (
+    *("conv1", "maxpool1", "conv2", "conv3", "maxpool2"),
+    *("inception3a", "inception3b", "maxpool3", "inception4a"),
+)
+
+
+def _googlenet_up_to(block: str, n_features: int, pretrained: bool) -> tuple[nn.Module, int]:
     from torchvision import models
 
     whole = models.googlenet(weights=None, aux_logits=False, init_weights=False)
-    blocks = ["conv1", "maxpool1", "conv2", "conv3", "maxpool2"]
-    blocks += ["inception3a", "inception3b", "maxpool3", "inception4a"]
-    stages = [getattr(whole, name) for name in blocks]
-    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 512
+    stages = [getattr(whole, name) for name in _BLOCKS[: _BLOCKS.index(block) + 1]]
+    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten()), n_features
 
 
 _RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2")
@@ -200,6 +204,7 @@ for _model, _trunk in _TRUNKS.items():
     BACKBONES.register(
         _model, Backbone(partial(_of_torchvision, _model), _trunk, partial(file_key, _model))
     )
-BACKBONES.register(
-    "googlenet_4a", Backbone(_googlenet_up_to_4a, tuple(str(i) for i in range(len(_GOOGLENET))))
-)
+for _block, _n_features in (("4a", 512), ("3b", 480)):
+    _make = partial(_googlenet_up_to, f"inception{_block}", _n_features)
+    _first = tuple(str(i) for i in range(len(_GOOGLENET)))
+    BACKBONES.register(f"googlenet_{_block}", Backbone(_make, _first))

@@ -112,8 +112,7 @@ class Embedder:
         if name not in model_names():
             raise _unknown(name)
         trained = trained_input(name)
-        inside = {"transform_input": True} if name in _TRANSFORMING else {}
-        network, _ = make_headless(name, pretrained=True, **inside)
+        network, _ = make_headless(name, pretrained=True, **inside(name))
         size, mean, std = image_px or trained.image_px, trained.mean, trained.std
         return Embedder(network, image_px=size, mean=mean, std=std, name=name, device=device)
 
@@ -271,6 +270,11 @@ def _check(name: str, entry: Callable[[], Embedder]) -> None:
 
 
 EMBEDDERS: Registry[Callable[[], Embedder]] = Registry("embedder", "embedders", _check)
+
+
+def inside(name: str) -> dict[str, bool]:
+    """What one of torchvision's has to be built with, so that pictures come as others expect."""
+    return {"transform_input": True} if name in _TRANSFORMING else {}
 
 
 def is_known(name: str) -> bool:

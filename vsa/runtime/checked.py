@@ -12,7 +12,8 @@ from typing import Any
 from vsa.runtime.errors import InputError
 
 MANIFEST = "checksums.json"
-INDEX = "index.json"  # in an index's folder, which changes while it is used and checks itself
+INDEX = "index.json"  # in an index's folder, which changes while it is used and checks itself …
+CHANGING = ("rows",)  # … as do these folders
 CHECKED_AT_OPENING = 2**29  # bytes; larger files are checked by `verify` only
 CURE = "Make it again, or restore it from a copy"
 
@@ -92,7 +93,7 @@ def read_checked_json(path: Path) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, target: Path | None = None) -> None:
-    """Note size and checksum of all files below a folder, but hidden files and indexes in it.
+    """Note size and checksum of all files below a folder, but hidden files and what changes in it.
 
     It goes into the folder, or to `target`.
     """
@@ -116,10 +117,14 @@ def check_manifest(folder: Path, *, check_all: bool = False) -> int:
     return len(content["files"])
 
 
+def _changes(folder: Path) -> bool:
+    return folder.name in CHANGING or (folder / INDEX).is_file()
+
+
 def _files(folder: Path) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         if Path(place) == folder:
-            folders[:] = [name for name in folders if not (folder / name / INDEX).is_file()]
+            folders[:] = [name for name in folders if not _changes(folder / name)]
         for name in names:
             relative = (Path(place) / name).relative_to(folder).as_posix()
             if relative != MANIFEST and not name.startswith("."):

@@ -141,7 +141,39 @@ def refresh(notebooks: list[Path]) -> None:
         refresh(path.resolve())
 
 
-COMMANDS = (reproduce, study, report, compare, notebook, refresh)
+def demo(
+    photo: Annotated[
+        Path | None, typer.Argument(help="a photo of yours; by default one of the shop's")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="where it is kept")] = Path("vsa-demo"),
+    make: Annotated[bool, typer.Option("--make", help="make it anew")] = False,
+    k: Annotated[int, typer.Option("-k", help="how many results")] = 5,
+) -> None:
+    """Search a small rendered shop: made at the first call, in about a minute, then opened."""
+    from vsa.study import demo as small
+
+    if make or not small.is_demo(folder):
+        print("vsa: a shop is rendered and a small engine trained, once", file=sys.stderr)
+        small.make_demo(folder)
+    photo = photo or next(iter(sorted((folder / small.PHOTOS).iterdir())))
+    with small.open_demo(folder) as engine:
+        answer = engine.search(photo, k)
+        print(f"{photo} among {len(engine.index)} rendered pictures:")
+        if answer.category is not None:
+            name, share = answer.category.category, answer.category.fused.max()
+            print(f"  category: {name} ({share:.0%} sure)")
+        print("  box: " + ", ".join(f"{side:.2f}" for side in answer.box))
+        for row in answer.results.itertuples(index=False):
+            print(f"  {row.similarity:.3f}  {row.image_id}  {row.category}, {row.product_id}")
+    found = small.quality(folder)
+    n_photos = int(found.pop("photos"))
+    print(f"A minute's training shows how it works, not how well; of {n_photos} test photos:")
+    for what, share in found.items():
+        print(f"  {share:.0%}  {what}")
+    print(f"Go on: vsa search {folder / small.ENGINE} {folder / small.PHOTOS}/*")
+
+
+COMMANDS = (reproduce, study, report, compare, demo, notebook, refresh)
 
 
 def hand_over(error: InputError | NotebookError) -> bool:

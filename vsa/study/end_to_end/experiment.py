@@ -15,17 +15,19 @@ import pandas as pd
 import torch
 
 from vsa.category.predictor import CategoryPrediction
+from vsa.category.selection import Prints
+from vsa.category.settings import SelectionSettings
 from vsa.data.images import load_images
 from vsa.embedding.describer import Describer, describe_photos
 from vsa.embedding.extract import FULL_BOX
 from vsa.engine import ALL_STAGES, PAGE, Stages, VisualSearch, likely_categories
-from vsa.offline import write_engine
+from vsa.offline import prints_of, write_engine
 from vsa.runtime.device import pick_device
 from vsa.runtime.fingerprint import state_digest
 from vsa.runtime.seeds import generator
 from vsa.study.catalogue.prepare import Shop
 from vsa.study.end_to_end.naive import NaivePipeline
-from vsa.study.end_to_end.run_engine import engine_folder
+from vsa.study.end_to_end.run_engine import engine_folder, parts_of
 from vsa.study.index.prepare import IndexTask
 from vsa.study.predecessors import leave
 from vsa.study.run import Run
@@ -91,7 +93,7 @@ class EndToEndLab:
     def engine(self) -> VisualSearch:
         """The published engine: all images that selection kept."""
         folder = engine_folder(self.run)
-        self._publish(folder, self.task.kept)
+        self._publish(folder, self.task.kept, self.run.settings.selection)
         return VisualSearch.open(leave(self.run, folder))
 
     @cached_property
@@ -100,8 +102,9 @@ class EndToEndLab:
         asked, engine = self.task.test, self.engine
         root, cache = self.shop.dataset.root, self.run.artifacts / "images"
         paths = list(asked.paths)
-        stored = load_images(root, paths, engine.category.store_px, cache)
-        device, describer = engine.category.device, engine.describer
+        category, _, describer = parts_of(engine)
+        stored = load_images(root, paths, category.store_px, cache)
+        device = engine.device
         boxes = np.tile(FULL_BOX, (len(paths), 1))
         if describer.locates:
             boxes = self.locate(describer)
@@ -113,7 +116,7 @@ class EndToEndLab:
             [root / path for path in paths],
             asked.products,
             asked.categories,
-            engine.category.predict_batch(stored),
+            category.predict_batch(stored),
             own,
             whole,
             boxes,
@@ -124,10 +127,10 @@ class EndToEndLab:
         root, cache = self.shop.dataset.root, self.run.artifacts / "images"
         paths, engine = list(self.task.test.paths), self.engine
         return describer.boxes(
-            engine.network,
+            parts_of(engine).network,
             engine.image_px,
             lambda size_px: load_images(root, paths, size_px, cache),
-            engine.category.device,
+            engine.device,
         )
 
     # What each stage is worth --------------------------------------------------------------
@@ -269,10 +272,24 @@ class EndToEndLab:
             return catalogue
         return catalogue.assign(**simulate_signals(catalogue, self.run.seed))
 
-    def _publish(self, folder: Path, chosen: np.ndarray) -> None:
-        self._write(folder, self.task.features[chosen], self._catalogue[chosen])
+    def _publish(
+        self, folder: Path, chosen: np.ndarray, selection: SelectionSettings | None = None
+    ) -> None:
+        """An engine of some pictures; with `selection`, it selects what is added later by it."""
+        catalogue, prints = self._catalogue[chosen], None
+        if selection is not None:
+            cache = self.run.artifacts / "images"
+            prints = prints_of(self.shop.dataset.root, catalogue.path.tolist(), cache)
+        self._write(folder, self.task.features[chosen], catalogue, selection, prints)
 
-    def _write(self, folder: Path, features: np.ndarray, catalogue: pd.DataFrame) -> None:
+    def _write(
+        self,
+        folder: Path,
+        features: np.ndarray,
+        catalogue: pd.DataFrame,
+        selection: SelectionSettings | None = None,
+        prints: Prints | None = None,
+    ) -> None:
         asking = self.task.validation.first(self.run.settings.index.n_queries).features
         root, seed = self.shop.dataset.root, self.run.seed
         write_engine(
@@ -284,6 +301,8 @@ class EndToEndLab:
             validation=asking,
             codes=self.run.settings.index,
             seed=seed,
+            selection=selection,
+            prints=prints,
         )
 
     def _pages(self, engine: VisualSearch, stages: Stages) -> np.ndarray:

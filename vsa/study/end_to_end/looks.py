@@ -19,6 +19,7 @@ from vsa.metrics import average_precision, identical_recall_at_k
 from vsa.runtime.inference import one_core
 from vsa.study.end_to_end.experiment import LEFT_OUT, EndToEndLab, K
 from vsa.study.end_to_end.results import BY_APPEARANCE, EndToEndResults
+from vsa.study.end_to_end.run_engine import parts_of
 from vsa.study.ledger.bootstrap import Interval, paired_difference
 from vsa.study.ledger.sentences import bullets
 
@@ -44,23 +45,23 @@ def ask_looks(lab: EndToEndLab, n_timed: int) -> dict[str, LookOutcome]:
     """
     found = {}
     for name, (look, boxes) in _ways(lab).items():
-        describer = replace(lab.engine.describer, look=look)
+        describer = replace(parts_of(lab.engine).describer, look=look)
         found[name] = _ask(lab, describer, name, boxes, n_timed)
     return found
 
 
 def _ways(lab: EndToEndLab) -> dict[str, tuple[Look, np.ndarray]]:
     """Name → how the network looks, and the boxes that it looks at, float32 (n, 4)."""
-    engine, photos = lab.engine, lab.photos
+    describer, photos = parts_of(lab.engine).describer, lab.photos
     located = photos.boxes
-    if not engine.describer.locates:
-        located = lab.locate(engine.describer)
+    if not describer.locates:
+        located = lab.locate(describer)
     ways: dict[str, tuple[Look, np.ndarray]] = {
         WHOLE: ("whole", np.tile(FULL_BOX, (len(located), 1)))
     }
-    if engine.describer.look == "mask":
+    if describer.look == "mask":
         ways[MASK] = ("mask", located)
-    if engine.describer.look == "both":
+    if describer.look == "both":
         ways[BOTH] = ("both", located)
     ways[LEARNED] = ("crop", located)
     queries = lab.shop.dataset.queries.set_index("path")
@@ -79,13 +80,13 @@ def _ask(
 ) -> LookOutcome:
     root, cache = lab.shop.dataset.root, lab.run.artifacts / "images"
     engine, paths = lab.engine, list(lab.task.test.paths)
-    device = engine.category.device
-    features = describe_photos(describer, root, paths, boxes, device, cache)
+    category = parts_of(engine).category
+    features = describe_photos(describer, root, paths, boxes, engine.device, cache)
     predictions = lab.photos.predictions
     if describer.look == "crop":
         around = with_margin(boxes, describer.margin)
-        shown = load_crops(root, paths, around, engine.category.store_px, cache)
-        predictions = engine.category.predict_batch(shown)
+        shown = load_crops(root, paths, around, category.store_px, cache)
+        predictions = category.predict_batch(shown)
     stages = LEFT_OUT[BY_APPEARANCE]
     pages = np.full((len(paths), K), -2)
     for row, (feature, prediction) in enumerate(zip(features, predictions, strict=True)):
@@ -107,7 +108,7 @@ def _time(lab: EndToEndLab, describer: Describer, name: str, box: np.ndarray, ro
         seen = None if describer.look == "whole" else box
         if name in (MASK, BOTH, LEARNED):
             seen = engine.locate(photo)
-        describer.describe(photo, seen, engine.category.device)
+        describer.describe(photo, seen, engine.device)
         return 1e3 * (time.perf_counter() - start)
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
-from vsa.engine import CARD, VisualSearch
+from vsa.category.predictor import CategoryPredictor
+from vsa.embedding.describer import Describer
+from vsa.embedding.joint import JointNet
+from vsa.engine import VisualSearch
 from vsa.runtime.atomic import settled
 from vsa.runtime.errors import InputError
+from vsa.store import CARD
 from vsa.study.run import Run
 
 
@@ -28,3 +33,23 @@ def require_engine(run: Run) -> Path:
 def open_engine(run: Run) -> VisualSearch:
     """The engine of a run; raises InputError if it is not there, or damaged."""
     return VisualSearch.open(require_engine(run))
+
+
+class Parts(NamedTuple):
+    """The networks of an engine that has all stages, as that of a run does."""
+
+    category: CategoryPredictor
+    network: JointNet
+    describer: Describer
+
+
+def parts_of(engine: VisualSearch) -> Parts:
+    """The networks of an engine; raises InputError for one that lacks a stage."""
+    category, network, describer = engine.category, engine.network, engine.describer
+    if category is None or network is None or not isinstance(describer, Describer):
+        raise InputError(
+            "the engine has no category stage or finds no boxes",
+            cure="Run notebook 06_end_to_end",
+            file=engine.store.folder,
+        )
+    return Parts(category, network, describer)

@@ -1,0 +1,69 @@
+"""What a search goes through, and what it answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from vsa.category.predictor import CategoryPrediction
+
+COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
+STAGES = ("decode", "category", "box and feature", "search", "re-rank")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What a search goes through; each stage may be left out, to see what it does."""
+
+    category: bool = True  # only the likely categories are searched
+    box: bool = True  # the feature is that of the box, not of the whole photo
+    refine: bool = True  # candidates are ordered by features, not by codes
+    rerank: bool = True  # the page is re-ordered by quality
+
+
+ALL_STAGES = Stages()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the engine found out about one photo, and how long each stage took."""
+
+    image: np.ndarray  # uint8 (S, S, 3), as the category stage sees it, or the network
+    category: CategoryPrediction | None  # None where the engine has no category stage
+    box: np.ndarray  # float32 (4,): x_min, y_min, x_max, y_max, shares of the sides
+    results: pd.DataFrame  # best first: the catalogue's columns, similarity, rank before, score
+    stage_ms: dict[str, float]  # of each stage; category runs beside box and feature
+    total_ms: float
+
+
+def likely_categories(prediction: CategoryPrediction, known: Sequence[str]) -> list[str] | None:
+    """The fewest categories that make up 0.99 of the fused distribution, and the index knows.
+
+    None, which means all of them, if it knows none.
+    """
+    order = np.argsort(-prediction.fused, kind="stable")
+    n_needed = int(np.searchsorted(np.cumsum(prediction.fused[order]), COVERED)) + 1
+    chosen = [prediction.categories[i] for i in order[:n_needed]]
+    return [name for name in chosen if name in known] or None
+
+
+@dataclass
+class Clock:
+    """Milliseconds of named stages, in their order."""
+
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    start: float = field(default_factory=time.perf_counter)
+
+    def since_start_ms(self) -> float:
+        return 1e3 * (time.perf_counter() - self.start)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.stage_ms[stage] = 1e3 * (time.perf_counter() - start)
