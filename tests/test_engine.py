@@ -28,6 +28,7 @@ from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import FeatureNet, JointNet
 from vsa.embedding.local import LocalFeatures
 from vsa.engine import STAGES, Stages, VisualSearch, likely_categories
+from vsa.index.request import check_request
 from vsa.offline import write_engine
 from vsa.ranking.segments import Segments
 from vsa.ranking.serve import Ranked
@@ -83,9 +84,9 @@ def test_without_refined_rank_codes_order_the_page(shop, engine):
     exact, _ = engine.retrieve(feature, prediction, N_ITEMS, Stages(False))
     assert set(ids) == set(exact)
     assert len(ids) > N_ITEMS / 2
-    codes = engine.index.model.codec.encode(shop.features[[7, *ids]].astype(np.float16))
-    bits = np.unpackbits(codes[1:] ^ codes[:1], axis=1).sum(axis=1)
-    assert (np.diff(bits.astype(int)) >= 0).all()
+    found = engine.index.candidates(feature, check_request(N_ITEMS, engine.index.params))
+    by_code = dict(zip(found.ids.tolist(), found.distance.tolist(), strict=True))
+    assert (np.diff([by_code[id_] for id_ in ids.tolist()]) >= 0).all()
     np.testing.assert_allclose(similarity, shop.features[ids] @ feature, atol=2e-3)
 
 

@@ -226,7 +226,8 @@ def test_importing_the_core_loads_no_package_of_an_extra():
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     loaded = set(said.split())
     assert {"torch", "faiss", "vsa"} <= loaded
-    assert sorted(loaded & set().union(*MODULES.values())) == []
+    others = {"yaml"}  # numba reads settings of its own by it, where it is there
+    assert sorted(loaded & set().union(*MODULES.values()) - others) == []
 
 
 def test_only_what_an_extra_brings_is_explained():
