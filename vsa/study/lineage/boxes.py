@@ -138,9 +138,9 @@ def multi_fold(lab: LineageLab, seed: int, rounds: int) -> Search:
     """Cinbis et al. (2017) learn detectors from image labels, and choose each photo's window by
     detectors that were learned on other folds.
 
-    Kept are folds, rounds and linear classifiers, over all rectangles of the last map's cells as
-    proposals, from the whole photo on; Fisher vectors, selective search and refinement by edges
-    are left out.
+    Kept are folds, rounds and linear classifiers, from the whole photo on; proposals are all
+    rectangles of the last map's cells with at least half its sides. Fisher vectors, selective
+    search and refinement by edges are left out.
     """
     maps, labels = labelled_maps(lab, seed)
     return lab.by_boxes(multi_fold_boxes(maps, labels, rounds, seed))
@@ -153,13 +153,13 @@ def multi_fold_boxes(
     from sklearn.linear_model import RidgeClassifier  # slow to import
 
     g, classes = maps.shape[1], np.unique(labels)
-    regions = all_rectangles(g, least=max(1, g // 3))
+    regions = all_rectangles(g, least=max(1, g // 2))
     cells = maps.reshape(-1, maps.shape[-1])
-    small = components(cells[:: max(1, len(cells) // 20_000)], 64, whiten=True, seed=seed)
+    some = cells[:: max(1, len(cells) // 20_000)]
+    axes = components(some, 64, whiten=False, seed=seed).components_.T.astype(np.float32)
 
     def windows(of: np.ndarray) -> np.ndarray:
-        reduced = small.transform(of.reshape(-1, of.shape[-1])).reshape(*of.shape[:3], -1)
-        return unit(region_sums(reduced.astype(np.float32), regions))  # (n, r, d)
+        return unit(region_sums(of @ axes, regions))  # (n, r, d)
 
     offered = windows(maps)
     whole = int(np.argmax([(b - a) * (y - x) for a, b, x, y in regions]))

@@ -69,8 +69,8 @@ def pareto_figure(ledger: Ledger) -> HouseFigure:
         "mAP of every method against bytes per picture and against milliseconds per photo, "
         "logarithmic, with a line through those that no other beats in both.",
         "Each point is a method; colour and marker say what it takes. The line joins those that "
-        "nothing else beats in both, and their numbers name them. Bytes are those kept of a catalogue picture; milliseconds go "
-        "from a decoded photo to its page, on one thread, by an exact scan.",
+        "nothing else beats in both, and their numbers name them. Bytes are those kept of a "
+        "catalogue picture; milliseconds go from a decoded photo to its page, on one thread.",
     )
 
 

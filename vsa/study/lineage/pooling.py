@@ -46,10 +46,11 @@ def region_maxima(maps: np.ndarray, regions: Regions) -> np.ndarray:
 def region_sums(maps: np.ndarray, regions: Regions) -> np.ndarray:
     """Sum over each region's cells by an integral image, (n, G, G, c) → (n, r, c)."""
     n, g, _, c = maps.shape
-    table = np.zeros((n, g + 1, g + 1, c), np.float32)
+    table = np.zeros((n, g + 1, g + 1, c))  # float64: differences of sums lose digits
     table[:, 1:, 1:] = maps.cumsum(axis=1, dtype=np.float64).cumsum(axis=2)
     a, b, x, y = np.array(regions).T
-    return table[:, b, y] - table[:, a, y] - table[:, b, x] + table[:, a, x]
+    sums = table[:, b, y] - table[:, a, y] - table[:, b, x] + table[:, a, x]
+    return np.asarray(sums, np.float32)
 
 
 def integral_maxima(maps: np.ndarray, regions: Regions, power: float = 10.0) -> np.ndarray:
@@ -58,7 +59,7 @@ def integral_maxima(maps: np.ndarray, regions: Regions, power: float = 10.0) -> 
     Integral max-pooling (Tolias et al., 2016, section 4.2): all rectangles cost one pass.
     """
     top = np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-6)  # kept small, lest powers overflow
-    sums = region_sums((np.maximum(maps, 0) / top) ** power, regions)
+    sums = region_sums((np.maximum(maps, 0) / top).astype(np.float64) ** power, regions)
     return np.asarray(np.maximum(sums, 0) ** (1 / power) * top[:, :, 0], np.float32)
 
 
