@@ -11,10 +11,12 @@ from small_lineage import make_lineage_lab
 
 from vsa.data.schema import BOX
 from vsa.runtime.errors import InputError
+from vsa.study.embedding.prepare import network_folder
 from vsa.study.lineage.experiment import row_key, run_method, run_methods, why_not
 from vsa.study.lineage.methods import METHODS, NEEDS, Method, Search
 from vsa.study.lineage.rows import METHODS as ALL
 from vsa.study.lineage.task import LineageTask
+from vsa.study.run import make_run
 
 # What needs files of earlier notebooks, or weights: tried in test_systems and by the notebook
 ELSEWHERE = {
@@ -213,9 +215,6 @@ def test_weights_that_cannot_be_had_are_told_with_the_cure(lab, monkeypatch, tmp
     some_methods(monkeypatch, "DINOv2", "AlexNet")
     monkeypatch.setenv("VSA_WEIGHTS_DIR", str(tmp_path / "empty"))
     lab.is_pretrained = True
-    monkeypatch.setattr(
-        "torch.hub.load_state_dict_from_url", lambda *_, **__: (_ for _ in ()).throw(OSError("no"))
-    )
     rows, left_out = run_methods(lab)
     assert rows == []
     assert "vsa.embedders, 'dinov2'" in left_out["DINOv2"]
@@ -225,3 +224,22 @@ def test_weights_that_cannot_be_had_are_told_with_the_cure(lab, monkeypatch, tmp
 def test_clicks_that_were_never_published_are_no_reason_to_fail(lab):
     assert not lab.has_clicks
     assert why_not(METHODS["objectness, from clicks"], {"clicks": True}) == NEEDS["clicks"]
+
+
+def test_rows_of_published_networks_are_made_anew_with_these(lab):
+    run = make_run("synthetic", "smoke", 0)
+    lab.published = (run, None)
+    reading, other = "visual search at eBay", "palette"
+    assert METHODS[reading].reads
+    assert not METHODS[other].reads
+
+    def keys():
+        lab.__dict__.pop("published_digest", None)
+        return row_key(lab, reading), row_key(lab, other)
+
+    before = keys()
+    network_folder(run).mkdir(parents=True)
+    (network_folder(run) / "network.pth").write_bytes(b"weights")
+    after = keys()
+    assert after[0] != before[0]
+    assert after[1] == before[1]

@@ -22,6 +22,7 @@ from vsa.study.lineage.pooling import (
 
 _SAMPLE = 8_000  # cells or regions that components and words are learned from
 _TOP = 20  # results that are looked at again
+_TOGETHER = 32  # photos, whose rectangles are in memory
 
 
 def components(features: np.ndarray, dim: int, *, whiten: bool, seed: int = 0) -> Any:
@@ -168,41 +169,31 @@ def r_mac_reranked(lab: LineageLab, seed: int, weight: float) -> Search:
     and a weight beside R-MAC; the search by coarse steps is left out, for a map here is small. The
     photo is the cluttered side, where theirs was the database.
     """
-    plain = lab.by_features(r_mac_of(lab, seed, 2, 256))
+    describe = r_mac_of(lab, seed, 2, 256)
+    whole = lab.once(("R-MAC of catalogue", seed), lambda: describe(lab.catalogue))
     offered = lab.once("MAC", lambda: unit(lab.catalogue.each(lambda m: m.max(axis=(1, 2)))))
     g = lab.catalogue.maps[LAST].shape[1]
     regions = all_rectangles(g, least=2)
     boxes = as_shares(regions, g)
-    assert plain.rank is not None
-    first = plain.rank
 
     def look(photos: Pictures) -> tuple[np.ndarray, np.ndarray]:
-        """Re-ranked results, and the best rectangle for the first of them."""
-        found = first(photos)
-        n_top, describe = min(_TOP, found.shape[1]), r_mac_of(lab, seed, 2, 256)
-        near = unit(describe(photos))
-        similar = np.einsum("nd,nkd->nk", near, _described(lab, seed)[found[:, :n_top]])
-        fit = np.empty((len(photos), n_top), np.float32)
-        best = np.empty((len(photos), n_top), int)
-        for start in range(0, len(photos), 32):
-            maps = photos.maps[LAST][start : start + 32].astype(np.float32)
+        """Re-ranked results, and the rectangle that fits the first of them best."""
+        cosine = describe(photos) @ whole.T
+        found = best_first(cosine)
+        top = found[:, :_TOP]
+        fit, best = np.empty(top.shape, np.float32), np.empty(top.shape, int)
+        for start in range(0, len(photos), _TOGETHER):
+            part = slice(start, start + _TOGETHER)
+            maps = photos.maps[LAST][part].astype(np.float32)
             pooled = unit(integral_maxima(maps, regions))  # (n, r, c)
-            wanted = offered[found[start : start + 32, :n_top]]  # (n, k, c)
-            cosines = np.einsum("nrc,nkc->nrk", pooled, wanted, optimize=True)
-            fit[start : start + 32] = cosines.max(axis=1)
-            best[start : start + 32] = cosines.argmax(axis=1)
-        scores = weight * fit + (1 - weight) * similar
-        top = scores.argmax(axis=1)
-        return reordered(found, scores), boxes[best[np.arange(len(photos)), top]]
+            fits = np.einsum("nrc,nkc->nrk", pooled, offered[top[part]], optimize=True)
+            fit[part], best[part] = fits.max(axis=1), fits.argmax(axis=1)
+        scores = weight * fit + (1 - weight) * np.take_along_axis(cosine, top, axis=1)
+        first = scores.argmax(axis=1)
+        return reordered(found, scores), boxes[best[np.arange(len(photos)), first]]
 
-    n_bytes = (plain.n_bytes or 0) + 2 * offered.shape[1]
+    n_bytes = 2 * (whole.shape[1] + offered.shape[1])
     return Search(lambda photos: look(photos)[0], n_bytes, lambda photos: look(photos)[1])
-
-
-def _described(lab: LineageLab, seed: int) -> np.ndarray:
-    """R-MAC of the catalogue, float32 (m, d)."""
-    describe = r_mac_of(lab, seed, 2, 256)
-    return lab.once(("R-MAC of catalogue", seed), lambda: unit(describe(lab.catalogue)))
 
 
 @METHODS.register("VLAD of columns")

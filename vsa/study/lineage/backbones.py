@@ -11,6 +11,7 @@ from vsa.category.settings import ClassifierSettings
 from vsa.category.train import train_classifier
 from vsa.models.backbones import make_backbone
 from vsa.models.embedder import EMBEDDERS, Embedder
+from vsa.models.torchvision_models import weights_file
 from vsa.runtime.errors import InputError
 from vsa.study.lineage.lab import LineageLab
 from vsa.study.lineage.methods import METHODS, Method, Search
@@ -42,7 +43,7 @@ def from_scratch(lab: LineageLab, architecture: str, seed: int, share: float = 1
         store_px=px,
         crop_px=px,
         n_steps=s.n_scratch_steps,
-        batch_size=2 * s.n_pairs,
+        batch_size=s.n_pairs,
         learning_rate=1e-3,
         min_scale=0.6,
     )
@@ -78,10 +79,21 @@ class Network:
         if not pretrained:
             network, px = from_scratch(lab, self.architecture, seed).backbone, s.scratch_px
         else:
+            _require_weights(self.architecture)
             (network, _), px = make_backbone(self.architecture, pretrained=True), s.pretrained_px
         device = lab.ground.device
         embed = Embedder(network, image_px=px, name=self.architecture, device=device)
         return of_embedder(lab, embed)
+
+
+def _require_weights(architecture: str) -> None:
+    """Raise InputError unless they are at hand: a table is no reason to fetch hundreds of MB."""
+    if weights_file(architecture) is None:
+        raise InputError(
+            f"ImageNet weights of {architecture} are not at hand, and are not fetched for a row",
+            cure=f"Call vsa.Embedder.from_pretrained({architecture!r}) once, which downloads them, "
+            f"or put {architecture}-imagenet.pth into VSA_WEIGHTS_DIR",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +136,8 @@ _register(
     "[9]",
     Network("mobilenet_v2", True),
     "Deng et al. (2009) gathered the labels that networks are pretrained on. Kept is a network "
-    "that saw these, and no picture of the shop; the hierarchy of classes is left out.",
+    "that saw these, and no picture of the shop, on photographs the frozen network itself; the "
+    "hierarchy of classes is left out.",
 )
 _register(
     "from scratch, the shop's labels",

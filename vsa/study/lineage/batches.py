@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Lessons:
         """Rows of a product on one side."""
         return np.flatnonzero((self.product == product) & (self.domain == domain))
 
-    @property
+    @cached_property
     def learned(self) -> np.ndarray:
         """Products that are on both sides, int64."""
         first, second = (self.product[self.domain == side] for side in (PHOTO, PICTURE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,17 +90,17 @@ def for_free(lab: LineageLab, seed: int) -> Search:
 
 
 @METHODS.register("self-taught localisation")
-@method("[19]", grid=[{"price": p} for p in (0.5, 1.0, 2.0)], needs=_LABELS, learns=True, effort=3)
+@method("[19]", grid=[{"price": p} for p in (0.5, 0.75, 1.0)], needs=_LABELS, learns=True, effort=3)
 def self_taught(lab: LineageLab, seed: int, price: float) -> Search:
     """Bergamo et al. (2014) mask regions: where the class score drops most, there is the object.
 
-    Kept are the drop of the named class's log-probability, over all rectangles of cells, and a
-    price of their area. Cells of the last map are masked by the mean cell, not pixels, so that one
-    pass is enough; their merging of segments is left out.
+    Kept are the drop of the named class's log-probability, over all rectangles of cells, as a
+    share of the largest, and a price of their area. Cells of the last map are masked, by the mean
+    cell, and no pixels, so that one pass is enough; their merging of segments is left out.
     """
-    maps, labels = labelled_maps(lab, seed)
-    s = lab.settings
-    net = cell_classifier(maps, labels, s.n_steps, s.learning_rate, seed, by_maximum=False)
+    s, (maps, labels) = lab.settings, labelled_maps(lab, seed)
+    learn = partial(cell_classifier, maps, labels, s.n_steps, s.learning_rate, seed)
+    net = lab.once(("classifier by mean", seed), partial(learn, by_maximum=False))
     g = maps.shape[1]
     regions = all_rectangles(g)
     area = np.array([(b - a) * (y - x) for a, b, x, y in regions], np.float32) / g**2
@@ -107,7 +108,8 @@ def self_taught(lab: LineageLab, seed: int, price: float) -> Search:
 
     def of_maps(cells: np.ndarray) -> np.ndarray:
         drop = score_drops(_scores(net, cells), ground, regions)
-        return as_shares(regions, g)[(drop - price * area).argmax(axis=1)]
+        share = drop / np.maximum(drop.max(axis=1, keepdims=True), 1e-9)  # of the largest drop
+        return as_shares(regions, g)[(share - price * area).argmax(axis=1)]
 
     return lab.by_boxes(lambda photos: photos.each(of_maps))
 

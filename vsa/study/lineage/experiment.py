@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vsa.data import crops
+from vsa.category import batches as category_batches
+from vsa.category import model as category_model
+from vsa.category import search as vote
+from vsa.category import train as category_training
+from vsa.data import crops, descriptors
 from vsa.data import images as squares
 from vsa.embedding import boxes as objectness
 from vsa.embedding import extract, joint
+from vsa.index import codec, index
 from vsa.models import backbones, embedder
 from vsa.runtime import training
 from vsa.runtime.atomic import atomic_dir
@@ -27,7 +32,9 @@ from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import Versions, key, libraries
 from vsa.runtime.inference import one_core
 from vsa.runtime.progress import progress
+from vsa.study.embedding import detector
 from vsa.study.embedding.jobs import slug
+from vsa.study.embedding.looking import linear_versions
 from vsa.study.lineage.lab import LineageLab
 from vsa.study.lineage.methods import (
     METHODS,
@@ -40,6 +47,10 @@ from vsa.study.lineage.methods import (
 )
 
 VERSION = 1  # of how methods are tuned, asked and judged; each method has a version of its own
+_RESTS_ON = (
+    *(squares, crops, descriptors, backbones, embedder, training, objectness, extract, joint),
+    *(category_model, category_batches, category_training, vote, detector, codec, index),
+)
 NO_PRODUCTS = "products of validation or test photos are not known, so that no search can be judged"
 
 
@@ -100,14 +111,15 @@ def run_method(lab: LineageLab, name: str) -> Row:
 
 def row_key(lab: LineageLab, name: str) -> str:
     """What a method's row is known by."""
-    ours = (squares, crops, backbones, embedder, training, objectness, extract, joint)
     versions: Versions = {"lineage": VERSION, "method": METHODS.identity(name)}
-    versions |= {module.__name__: module.VERSION for module in ours}
+    versions |= {module.__name__: module.VERSION for module in _RESTS_ON}
     return key(
         versions
+        | linear_versions()
         | libraries("torch", "torchvision", "scikit-learn", "scipy", "pytorch-metric-learning"),
         network=lab.ground.digest,
         data=lab.digest,
+        published=lab.published_digest if METHODS[name].reads else "",
         grid=[dict(setting) for setting in METHODS[name].grid],
         settings=asdict(lab.settings),
         seed=lab.seed,
@@ -115,27 +127,17 @@ def row_key(lab: LineageLab, name: str) -> str:
 
 
 def _run(lab: LineageLab, name: str) -> Row:
-    method, task = METHODS[name], lab.task
-    settings, first = list(method.grid), lab.seed
-    searches = [fit_checked(name, lab, first, setting) for setting in settings]
-    ranks_at_all = searches[0].rank is not None
-    if ranks_at_all and searches[0].locate is None and not task.knows_products:
+    method, task, first = METHODS[name], lab.task, lab.seed
+    searches = [fit_checked(name, lab, first, setting) for setting in method.grid]
+    if searches[0].locate is None and not task.knows_products:
         raise InputError(NO_PRODUCTS, cure="Name the products of these photos")
-    val, curve = None, []
-    chosen = 0
-    if ranks_at_all and task.knows_products:
-        pages = [_rank(lab, name, search, "val") for search in searches]
-        scores = [float(task.precision(page, "val").mean()) for page in pages]
-        chosen = int(np.argmax(scores))  # the first of equal ones
-        val = pages[chosen]
-        curve = [{**s, "mAP": score} for s, score in zip(settings, scores, strict=True)]
-    n_seeds = lab.settings.n_seeds if method.learns else 1
-    seeds = tuple(range(first, first + n_seeds))
-    kept = searches[chosen]
+    chosen, val, curve = _tune(lab, name, searches)
+    kept, setting = searches[chosen], method.grid[chosen]
+    seeds = tuple(range(first, first + (lab.settings.n_seeds if method.learns else 1)))
     located = _photos_to_locate(lab, method)
     test, boxes = [], []
     for seed in seeds:
-        search = kept if seed == first else fit_checked(name, lab, seed, settings[chosen])
+        search = kept if seed == first else fit_checked(name, lab, seed, setting)
         if val is not None:
             test.append(_rank(lab, name, search, "test"))
         if search.locate is not None and task.knows_boxes("test"):
@@ -144,7 +146,7 @@ def _run(lab: LineageLab, name: str) -> Row:
         name,
         method.reference,
         method.about,
-        dict(settings[chosen]),
+        dict(setting),
         curve,
         kept.n_bytes,
         kept.weights_mb,
@@ -155,6 +157,20 @@ def _run(lab: LineageLab, name: str) -> Row:
         np.stack(boxes) if boxes else None,
         located,
     )
+
+
+def _tune(
+    lab: LineageLab, name: str, searches: Sequence[Search]
+) -> tuple[int, np.ndarray | None, list[dict[str, Any]]]:
+    """Which setting has the best mAP on validation photos, its pages, and the mAP of all."""
+    if searches[0].rank is None or not lab.task.knows_products:
+        return 0, None, []
+    pages = [_rank(lab, name, search, "val") for search in searches]
+    scores = [float(lab.task.precision(page, "val").mean()) for page in pages]
+    chosen = int(np.argmax(scores))  # the first of equal ones
+    settings = METHODS[name].grid
+    curve = [{**one, "mAP": score} for one, score in zip(settings, scores, strict=True)]
+    return chosen, pages[chosen], curve
 
 
 def _rank(lab: LineageLab, name: str, search: Search, split: str) -> np.ndarray:

@@ -13,9 +13,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from vsa.embedding.local import first_centre
+from vsa.runtime.atomic import settled
+from vsa.runtime.checked import file_checksum
 from vsa.runtime.errors import InputError, NotApplicable
 from vsa.runtime.fingerprint import checksum, key
-from vsa.study.embedding.prepare import open_network
+from vsa.study.category.prepare import predictor_folder
+from vsa.study.embedding.prepare import network_folder, open_network
 from vsa.study.lineage.methods import N_RANKED, Search
 from vsa.study.lineage.pictures import LAST, Ground, Pictures, unit
 from vsa.study.lineage.task import JUDGED, LineageTask
@@ -70,6 +73,16 @@ class LineageLab:
         except NotApplicable:
             return False
         return True
+
+    @cached_property
+    def published_digest(self) -> str:
+        """Fingerprint of the networks that notebooks 02 and 03 have published, if they have."""
+        if self.published is None:
+            return ""
+        run, _ = self.published
+        folders = (settled(network_folder(run)), settled(predictor_folder(run)))
+        files = [path for folder in folders for path in sorted(folder.rglob("*.pth"))]
+        return key({}, files=[[path.name, file_checksum(path)] for path in files])
 
     @cached_property
     def digest(self) -> str:

@@ -65,6 +65,7 @@ class Method:
     learns: bool = False  # from random draws, so that it is fitted with several seeds
     is_slow: bool = False  # to locate, so that a few photos are asked only
     effort: int = 1  # of whoever would have it, an index of EFFORTS
+    reads: bool = False  # what earlier notebooks have published
     words: str = ""  # in place of the docstring
 
     @property
@@ -81,11 +82,12 @@ def method(
     learns: bool = False,
     is_slow: bool = False,
     effort: int = 1,
+    reads: bool = False,
 ) -> Callable[[Callable[..., Search]], Method]:
     """Make a method of a function; arguments are those of `Method`."""
 
     def made(fit: Callable[..., Search]) -> Method:
-        return Method(fit, reference, tuple(grid), tuple(needs), learns, is_slow, effort)
+        return Method(fit, reference, tuple(grid), tuple(needs), learns, is_slow, effort, reads)
 
     return made
 

@@ -36,7 +36,7 @@ def jobs(lab: LineageLab) -> EmbeddingLab:
 
 
 @METHODS.register("the paper: joint network, masked")
-@method("the paper", needs=_CLICKS, effort=4)
+@method("the paper", needs=_CLICKS, effort=4, reads=True)
 def masked(lab: LineageLab, seed: int) -> Search:
     """Zhang et al. (2018) mask a photo by a learned box, and learn both from clicks.
 
@@ -53,7 +53,7 @@ def masked(lab: LineageLab, seed: int) -> Search:
 
 
 @METHODS.register("the paper: learned box, looked at again")
-@method("the paper", needs=_CLICKS, effort=4)
+@method("the paper", needs=_CLICKS, effort=4, reads=True)
 def cropped(lab: LineageLab, seed: int) -> Search:
     """Zhang et al. (2018) learn where the object is from clicks alone.
 
@@ -65,7 +65,7 @@ def cropped(lab: LineageLab, seed: int) -> Search:
 
 
 @METHODS.register("objectness, from clicks")
-@method("since", needs=_CLICKS, effort=3)
+@method("since", needs=_CLICKS, effort=3, reads=True)
 def objectness(lab: LineageLab, seed: int) -> Search:
     """Clicks tell what goods look like before a plain ground, which finds them in photos (ours).
 
@@ -79,7 +79,7 @@ def objectness(lab: LineageLab, seed: int) -> Search:
 
 
 @METHODS.register("linear adaptation, from clicks")
-@method("since", needs=_CLICKS, effort=2)
+@method("since", needs=_CLICKS, effort=2, reads=True)
 def adapted(lab: LineageLab, seed: int) -> Search:
     """ILIAS (2025) finds that a linear layer on a frozen pretrained network pays most.
 

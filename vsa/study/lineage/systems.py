@@ -97,7 +97,7 @@ def _embed(engine: VisualSearch, squares: np.ndarray) -> np.ndarray:
 
 
 @METHODS.register("visual search at eBay")
-@method("[13]", needs=_LABELS, effort=5)
+@method("[13]", needs=_LABELS, effort=5, reads=True)
 def ebay(lab: LineageLab, seed: int) -> Search:
     """Yang et al. (2017) predict the category, compare long codes of a hash layer exhaustively
     within it, and re-rank by aspects.
@@ -134,7 +134,13 @@ def ebay(lab: LineageLab, seed: int) -> Search:
 
 
 @METHODS.register("visual search at Pinterest")
-@method("[22]", grid=[{"n_tokens": n} for n in (4, 16)], needs=["categories", "clicks"], effort=5)
+@method(
+    "[22]",
+    grid=[{"n_tokens": n} for n in (4, 16)],
+    needs=["categories", "clicks"],
+    effort=5,
+    reads=True,
+)
 def pinterest(lab: LineageLab, seed: int, n_tokens: int) -> Search:
     """Jing et al. (2015) detect objects, binarise deep features, find candidates by tokens of an
     inverted index, and rank them by Hamming distance.
@@ -171,7 +177,7 @@ def pinterest(lab: LineageLab, seed: int, n_tokens: int) -> Search:
 
 
 @METHODS.register("the paper: engine as published")
-@method("the paper", needs=["clicks"], effort=5)
+@method("the paper", needs=["clicks"], effort=5, reads=True)
 def engine_as_published(lab: LineageLab, seed: int) -> Search:
     """Zhang et al. (2018) filter by code within likely categories, and rank by feature.
 
