@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vsa.study.compare import compare
     from vsa.study.embedding.baselines import BASELINES as baselines
     from vsa.study.index.peers import PEERS as peers
+    from vsa.study.lineage.rows import METHODS as methods
     from vsa.study.pipeline import reproduce
     from vsa.study.runs import open_run
     from vsa.trained import TrainedModels
@@ -58,6 +59,7 @@ __all__ = [
     "export",
     "load_dataset",
     "losses",
+    "methods",
     "open_run",
     "peers",
     "rankers",
@@ -82,6 +84,7 @@ _PLACES = {
     "SearchParams": "vsa.index.request",
     "codecs": "vsa.index.codec:CODECS",
     "peers": "vsa.study.index.peers:PEERS",
+    "methods": "vsa.study.lineage.rows:METHODS",
     "Backbone": "vsa.models.backbones",
     "Embedder": "vsa.models.embedder",
     "backbones": "vsa.models.backbones:BACKBONES",

@@ -17,6 +17,7 @@ import numpy as np
 from coloured_squares import TRAINING, make_squares, make_squares_lab, small_settings
 from made_pictures import photo
 from small_labs import make_index_lab, make_ranking_lab
+from small_lineage import make_lineage_lab
 
 import vsa
 from vsa import cli
@@ -31,6 +32,9 @@ from vsa.study.figures.style import HouseFigure
 from vsa.study.index.plots import codec_plot, recall_plot
 from vsa.study.index.results import IndexResults
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.lineage.experiment import run_method
+from vsa.study.lineage.plots import map_figure
+from vsa.study.lineage.results import LineageResults
 from vsa.study.ranking.experiment import RankingLab
 from vsa.study.ranking.plots import conversion_plot, gain_plot
 from vsa.study.ranking.results import RankingResults
@@ -177,6 +181,20 @@ def use_rankers(folder: Path) -> None:
     assert gain.loc["LR of products"].iloc[0] > 0
 
 
+def use_methods(folder: Path) -> None:
+    """One stands in notebook 07, tuned and judged as the others."""
+    lab = make_lineage_lab(folder / "squares")
+    rows = [run_method(lab, name) for name in ("off the shelf, cosine", "query expansion")]
+    assert rows[1].setting["n"] in (1, 3, 5)
+    assert "Chum et al." in rows[1].about
+    ledger = open_ledger("07_lineage")
+    lineage = LineageResults(ledger, lab, rows, 20)
+    lineage.record()
+    assert "query expansion" in words(map_figure(ledger))
+    assert "query expansion" in lineage.reading()
+    assert "query expansion" in ledger.table("methods").index
+
+
 USES = {
     "losses": use_losses_and_baselines,
     "baselines": use_losses_and_baselines,
@@ -186,6 +204,7 @@ USES = {
     "peers": use_codecs_and_peers,
     "datasets": use_datasets,
     "rankers": use_rankers,
+    "methods": use_methods,
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from golden import learning, networks, simulated  # noqa: F401 (they register methods)
+from golden import learning, lineage, networks, simulated  # noqa: F401 (they register methods)
 from golden.methods import METHODS, write
 
 

@@ -20,6 +20,7 @@ import pytest
 from coloured_squares import CPU, PX, make_squares, make_squares_lab, small_settings
 from made_challenge import SIGNATURE, has_signature, make_archive
 from PIL import Image
+from small_lineage import make_lineage_lab
 
 import vsa.study
 from vsa.category.predictor import CategoryPrediction
@@ -44,6 +45,9 @@ from vsa.study.figures.pictures import MAY_NOT
 from vsa.study.figures.style import read_figures
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.reporting import write_report
+from vsa.study.lineage import plots as lineage_plots
+from vsa.study.lineage.experiment import Row
+from vsa.study.lineage.rows import METHODS  # noqa: F401 (the figures ask it about their rows)
 from vsa.study.run import Run, make_run
 from vsa.study.shown import show
 
@@ -60,6 +64,7 @@ PLAIN = {
     },
     "end_to_end": {"funnel_plot", "waterfall_plot", "ablation_plot"},
     "index": {"recall_plot", "growth_plot", "similarity_plot", "codec_plot"},
+    "lineage": {"map_figure", "pareto_figure", "boxes_figure", "labels_figure"},
     "ranking": {"conversion_plot", "gain_plot", "importance_plot", "calibration_plot"},
 }
 SCATTERS = {"category_tsne", "tsne_before", "tsne_after", "tsne_after_categories"}
@@ -190,6 +195,24 @@ def end_to_end_room(shop):
     }
 
 
+def lineage_room(folder):
+    lab = make_lineage_lab(folder)
+    test = lab.photos["test"]
+    for pictures in (test, lab.catalogue):
+        signed = np.array(pictures.squares)
+        signed[:, : signed.shape[1] // 6] = SIGNATURE
+        pictures.__dict__["squares"] = signed
+    ranks = np.tile(np.arange(54), (len(test), 1))
+    boxes = np.tile(np.float32([0.2, 0.4, 0.8, 0.8]), (1, len(test), 1))
+    val = ranks[: len(lab.photos["val"])]
+    facts = ("[4]", "", {}, [], 1.0, None, 1.0, 1.0, (0,))
+    row = Row("palette", *facts, val, ranks[None], boxes, np.arange(len(test)))
+    return {
+        "page_figure": lambda: lineage_plots.page_figure(lab, [row]),
+        "found_boxes_figure": lambda: lineage_plots.found_boxes_figure(lab, [row]),
+    }
+
+
 @pytest.fixture
 def rooms(shop, tmp_path):
     return {
@@ -198,6 +221,7 @@ def rooms(shop, tmp_path):
         "embedding": embedding_room(tmp_path / "jobs"),
         "end_to_end": end_to_end_room(shop),
         "index": {},
+        "lineage": lineage_room(tmp_path / "squares"),
         "ranking": {},
     }
 

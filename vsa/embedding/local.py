@@ -27,7 +27,7 @@ class LocalFeatures(nn.Module):
         super().__init__()
         backbone, _ = make_backbone(architecture, pretrained=pretrained)
         backbone.eval()
-        path = _last_stage(backbone, architecture, stride)
+        path = last_stage(backbone, architecture, stride)
         self.architecture = architecture
         self.trunk = _OneOutput(create_feature_extractor(backbone, {path: "map"}))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
@@ -49,7 +49,7 @@ class _OneOutput(nn.Module):
         return found
 
 
-def _last_stage(network: nn.Module, architecture: str, stride: int) -> str:
+def last_stage(network: nn.Module, architecture: str, stride: int) -> str:
     """Path of the last whole stage whose map has that stride; InputError if there is none."""
     wanted = (_TRIED_PX // stride,) * 2
     seen: list[str] = []
@@ -85,7 +85,7 @@ def local_features(net: LocalFeatures, images: np.ndarray, device: Device) -> np
     return np.concatenate(found)
 
 
-def first_centre(net: LocalFeatures, device: Device, stride: int = STRIDE) -> float:
+def first_centre(net: nn.Module, device: Device, stride: int = STRIDE) -> float:
     """Where the first cell looks, in cells from the picture's edge.
 
     A convolution of stride 2 that pads both sides looks at every other pixel from the first on, so

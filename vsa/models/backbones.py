@@ -56,9 +56,10 @@ def make_backbone(architecture: str, *, pretrained: bool) -> tuple[nn.Module, in
     Parameters
     ----------
     architecture : name of a registered backbone. Of ours: googlenet (the paper's), resnet18,
-        resnet50, mobilenet_v2; and googlenet_4a and googlenet_3b, GoogLeNet up to its inception
-        blocks 4a and 3b, from random weights only: of a 64-pixel image the whole network leaves
-        2 × 2 positions, and it learns too slowly from scratch for a short training.
+        resnet50, mobilenet_v2; alexnet, for classifiers only; and googlenet_4a and googlenet_3b,
+        GoogLeNet up to its inception blocks 4a and 3b, from random weights only: of a 64-pixel
+        image the whole network leaves 2 × 2 positions, and it learns too slowly from scratch for
+        a short training.
     pretrained : start from ImageNet-1k weights. ``VSA_WEIGHTS_DIR`` is searched for
         ``<architecture>-imagenet.pth`` or torchvision's own file; otherwise torchvision
         downloads it into that folder.
@@ -67,7 +68,7 @@ def make_backbone(architecture: str, *, pretrained: bool) -> tuple[nn.Module, in
     -------
     network : (B, 3, H, W) float → (B, d) float.
     d : 1024 for googlenet, 512 up to block 4a, 480 up to 3b, 512 / 2048 for resnet18 / 50, 1280 for
-        mobilenet_v2.
+        mobilenet_v2, 4096 for alexnet.
 
     Raises
     ------
@@ -204,6 +205,9 @@ for _model, _trunk in _TRUNKS.items():
     BACKBONES.register(
         _model, Backbone(partial(_of_torchvision, _model), _trunk, partial(file_key, _model))
     )
+BACKBONES.register(
+    "alexnet", Backbone(partial(_of_torchvision, "alexnet"), weights=partial(file_key, "alexnet"))
+)
 for _block, _n_features in (("4a", 512), ("3b", 480)):
     _make = partial(_googlenet_up_to, f"inception{_block}", _n_features)
     _first = tuple(str(i) for i in range(len(_GOOGLENET)))

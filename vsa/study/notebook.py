@@ -41,6 +41,7 @@ from vsa.study.run import Run
 
 _LOG_EVERY_S = 20.0
 _FULL_BYTES = 2**20
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -110,7 +111,10 @@ def refresh(notebook: Path) -> None:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Keep of the metadata the kernel's name and the cells' tags; everything else is left as is."""
+    """Keep of the metadata the kernel's name and the cells' tags; everything else is left as is.
+
+    A widget ends with the kernel: of one that brought HTML, too, that stays.
+    """
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -120,6 +124,9 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        for output in cell.get("outputs", ()):
+            if "text/html" in output.get("data", {}):
+                output.data.pop(_WIDGET, None)
     return notebook
 
 

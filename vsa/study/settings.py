@@ -93,6 +93,27 @@ class EndToEndSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LineageSettings:
+    """One budget for all methods of notebook 07 (see ``vsa.study.lineage``)."""
+
+    image_px: Count  # of the squares that the frozen network sees
+    detail_px: Count  # of those that boxes are cut from
+    dim: Count  # of features that a linear map is learned for
+    n_steps: Count  # of each such map
+    n_pairs: Count  # of photo and picture, in a step
+    learning_rate: Positive
+    scratch_px: Count  # of the squares that whole networks and detectors learn from
+    n_scratch_steps: Count
+    n_detector_steps: Count
+    detector_learning_rate: Positive
+    pretrained_px: Count  # of the squares that other pretrained networks see
+    hash_bits: Count  # of the codes that are learned for categories
+    n_seeds: Count  # where something is trained
+    n_located: Count  # photos that are located by covering places, one after the other
+    n_timed: Count  # photos, at most
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a run does, and how much of it. Stages take their part."""
 
@@ -104,6 +125,7 @@ class Settings:
     index: IndexSettings
     ranking: RankingSettings
     end_to_end: EndToEndSettings
+    lineage: LineageSettings
     n_bootstrap: Count  # resamples behind every confidence interval
 
 

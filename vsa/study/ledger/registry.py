@@ -52,6 +52,7 @@ _BY_THE_CLOCK = (
     "share of the time",
     "share of time saved",
     "speed-up",
+    "time over off the shelf",
     "time ratio",
     "wait for data",
 )
@@ -172,6 +173,29 @@ _METRICS = [
     Metric("growth exponent", "", "lower", "b in latency ~ items ^ b", ".2f"),
     Metric("bytes in memory", "", "lower", "Per item; without files that are only mapped", ".0f"),
     Metric("bytes on disk", "", "lower", "Per item, of all files", ".0f"),
+    Metric(
+        "time over off the shelf",
+        "",
+        "lower",
+        "Median over photos of the time over that of a plain pooled feature, asked in turn",
+        ".1f",
+    ),
+    Metric(
+        "bytes per picture", "", "lower", "Kept of each catalogue picture, to search it", ",.0f"
+    ),
+    Metric("megabytes of weights", "", "lower", "Of the network, as float32", ".1f"),
+    Metric(
+        "trustworthiness",
+        "",
+        "higher",
+        "How far neighbours in the plane are neighbours in the features; 1 where all are",
+    ),
+    Metric(
+        "neighbourhood hit",
+        "",
+        "higher",
+        "Share of the ten nearest in the plane that are of the same category, mean over points",
+    ),
     Metric("build time", "s", "lower", "Time to build, from features that are at hand", ".1f"),
     Metric("opening time", "s", "lower", "Time to open what was built", ".3f"),
     Metric("local dimension", "", "none", "Dimension of the data around a query", ".1f"),

@@ -57,6 +57,13 @@ SECTIONS = {
         "One engine takes a photo from its bytes to the ordered page; each stage is left out in "
         "turn, and timed.",
     ),
+    "07_lineage": Section(
+        "Lineage: what the paper builds on and is compared with",
+        "references",
+        "The works that the paper cites, and some that came after, search the same photos: by "
+        "features of one frozen network where the idea allows, with settings that validation "
+        "photos chose by one rule; test photos are asked once.",
+    ),
 }
 
 # Shown first in the report, where a run has them.

@@ -1,0 +1,113 @@
+"""Rows of notebook 07 that earlier notebooks have trained and published: the paper's own."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from vsa.embedding.candidates import ADAPTED, PLAIN_OBJECT
+from vsa.embedding.describer import Describer, describe_photos
+from vsa.embedding.extract import describe, locate
+from vsa.embedding.joint import JointNet
+from vsa.runtime.device import Device
+from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.prepare import open_labs, open_network, prepare_learning
+from vsa.study.lineage.lab import LineageLab
+from vsa.study.lineage.methods import METHODS, Search, method
+from vsa.study.lineage.pictures import Pictures
+
+_CLICKS = ["clicks"]
+
+
+def _network(lab: LineageLab) -> tuple[JointNet, int]:
+    run, shop = lab.published_by
+    return lab.once("joint network", lambda: open_network(run, shop))
+
+
+def jobs(lab: LineageLab) -> EmbeddingLab:
+    """The lab of notebook 03, of the first seed."""
+    run, shop = lab.published_by
+
+    def opened() -> EmbeddingLab:
+        task = prepare_learning(run, shop)
+        return open_labs(run, shop, task, lab.ground.device)[0]
+
+    return lab.once("lab of notebook 03", opened)
+
+
+@METHODS.register("the paper: joint network, masked")
+@method("the paper", needs=_CLICKS, effort=4, reads=True)
+def masked(lab: LineageLab, seed: int) -> Search:
+    """Zhang et al. (2018) mask a photo by a learned box, and learn both from clicks.
+
+    Kept is the network of notebook 03, photos behind their own mask and catalogue pictures whole;
+    it sees smaller pictures than the frozen network where the profile says so.
+    """
+    net, px = _network(lab)
+    device = lab.ground.device
+    offered = describe(net, lab.catalogue.at(px), device).features
+    of_photos = lab.by_features(
+        lambda photos: describe(net, photos.at(px), device, boxes="own").features, offered=offered
+    )
+    return Search(of_photos.rank, of_photos.n_bytes, lambda p: locate(net, p.at(px), device))
+
+
+@METHODS.register("the paper: learned box, looked at again")
+@method("the paper", needs=_CLICKS, effort=4, reads=True)
+def cropped(lab: LineageLab, seed: int) -> Search:
+    """Zhang et al. (2018) learn where the object is from clicks alone.
+
+    Kept are the joint network's boxes; what they show is described by the frozen network, as the
+    boxes of all other rows, and the mask is left out.
+    """
+    net, px = _network(lab)
+    return lab.by_boxes(lambda photos: locate(net, photos.at(px), lab.ground.device))
+
+
+@METHODS.register("objectness, from clicks")
+@method("since", needs=_CLICKS, effort=3, reads=True)
+def objectness(lab: LineageLab, seed: int) -> Search:
+    """Clicks tell what goods look like before a plain ground, which finds them in photos (ours).
+
+    Kept is the score of notebook 03, as it was learned there from clicks by the pretrained
+    network; what its boxes show is described by the frozen network.
+    """
+    study = jobs(lab)
+    study.run(PLAIN_OBJECT)
+    found = study.looking.objectness
+    return lab.by_boxes(lambda photos: found.boxes(photos.at(found.image_px), lab.ground.device))
+
+
+@METHODS.register("linear adaptation, from clicks")
+@method("since", needs=_CLICKS, effort=2, reads=True)
+def adapted(lab: LineageLab, seed: int) -> Search:
+    """ILIAS (2025) finds that a linear layer on a frozen pretrained network pays most.
+
+    Kept is that of notebook 03, learned from mined clicks by the paper's loss upon a pretrained
+    network, at that notebook's size of pictures; networks of the size of ILIAS' are left out.
+    """
+    study = jobs(lab)
+    study.run(ADAPTED)
+    served, device = study.looking.describer(ADAPTED), lab.ground.device
+    return lab.by_features(
+        lambda pictures: described(served, pictures, None, device),
+        offered=study.looking.offered("adapted"),
+    )
+
+
+def described(
+    by: Describer, photos: Pictures, boxes: np.ndarray | None, device: Device
+) -> np.ndarray:
+    """Features of photos, float32 (n, d), as a describer looks at them; of files from their pixels.
+
+    `boxes` are float32 (n, 4), or None where it looks at whole photos.
+    """
+    if photos.given is None:
+        return describe_photos(by, photos.root, photos.paths, boxes, device, photos.cache)
+    seen = boxes if boxes is not None else [None] * len(photos)
+    return np.stack(
+        [
+            by.describe(Image.fromarray(photo), box, device)
+            for photo, box in zip(photos.detail, seen, strict=True)
+        ]
+    )
