@@ -8,8 +8,10 @@ import sys
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from small_engine import N_ITEMS, shaken, small_shop
 from torch import nn
 
@@ -107,12 +109,12 @@ def test_onnxruntime_answers_as_the_networks_that_were_trained(architecture):
     assert not is_frozen(net)
 
 
-def test_an_engine_answers_the_same_by_either_back_end(shop, monkeypatch):
-    """Until `VisualSearch.open` takes a back end, its device is chosen for it."""
+def test_an_engine_answers_the_same_by_either_back_end(shop):
+    with pytest.raises(InputError, match="back end 'onyx'"):
+        vsa.VisualSearch.open(shop.folder, backend="onyx")
     pages = []
     for backend in ("torch", "onnx"):
-        monkeypatch.setattr("vsa.engine.pick_device", lambda chosen=backend: pick_device(chosen))
-        engine = vsa.VisualSearch.open(shop.folder)
+        engine = vsa.VisualSearch.open(shop.folder, backend=backend)
         pages.append([engine.search(shop.folder.parent / f"{row}.png") for row in range(20)])
         engine.close()
     for by_torch, by_onnx in zip(*pages, strict=True):
@@ -183,3 +185,22 @@ def test_the_command_says_how_close_each_file_is(shop, tmp_path, monkeypatch, ca
     assert len(lines) == 5
     assert all(float(line.split()[0]) <= 1e-4 for line in lines)
     assert (tmp_path / "onnx/category.onnx").is_file()
+
+
+def test_an_engine_over_an_embedder_is_exported_as_that_embedder(tmp_path):
+    torch.manual_seed(0)
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    embedder = vsa.Embedder.from_pretrained("mobilenet_v2")
+    table = pd.DataFrame({"image_path": [f"{number}.png" for number in range(4)]})
+    table.assign(product_id=table.image_path, category="any").to_csv(
+        tmp_path / "catalogue.csv", index=False
+    )
+    table.to_csv(tmp_path / "queries.csv", index=False)
+    shop = vsa.load_dataset(f"folder:{tmp_path}")
+    folder = vsa.build(shop, embedder, out=tmp_path / "engine", selection=None)
+    of_engine = vsa.export(folder, tmp_path / "of-engine")
+    of_embedder = vsa.export(embedder, tmp_path / "of-embedder")
+    assert of_engine.keys() == of_embedder.keys() == {"features.onnx features"}
+    assert max(of_engine.values()) < 1e-4

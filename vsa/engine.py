@@ -40,7 +40,7 @@ from vsa.index.request import check_request
 from vsa.ranking.segments import Segments
 from vsa.ranking.serve import QualityRanker
 from vsa.rows import Rows
-from vsa.runtime.device import Device, pick_device
+from vsa.runtime.device import Backend, Device, pick_device
 from vsa.runtime.inference import one_core
 from vsa.store import Store
 from vsa.trained import read_stages, ready_stages
@@ -74,7 +74,9 @@ class VisualSearch:
     _vote: _Vote = field(default_factory=lambda: _Vote(), repr=False)
 
     @classmethod
-    def open(cls, folder: str | Path, *, root: str | Path | None = None) -> VisualSearch:
+    def open(
+        cls, folder: str | Path, *, root: str | Path | None = None, backend: Backend = "torch"
+    ) -> VisualSearch:
         """Open what `vsa.build` has made, wherever the folder was copied to.
 
         Large files are mapped, and a picture of noise is searched for, so that the first real
@@ -84,23 +86,27 @@ class VisualSearch:
         ----------
         folder : of the engine.
         root : where the catalogue's pictures lie, if not where they were when it was built.
+        backend : what runs the networks: "torch", or "onnx", which on a CPU takes less time for
+            each photo and more to open, and needs the extra ``export``.
 
         Raises
         ------
         InputError if there is no engine, or one of another version; naming the first file that
-        is missing or damaged.
+        is missing or damaged; for a back end that is neither, or not installed.
         """
         store = Store(folder)
         try:
-            return cls.over(store, root=root)
+            return cls.over(store, root=root, backend=backend)
         except BaseException:
             store.close()
             raise
 
     @classmethod
-    def over(cls, store: Store, *, root: str | Path | None = None) -> VisualSearch:
+    def over(
+        cls, store: Store, *, root: str | Path | None = None, backend: Backend = "torch"
+    ) -> VisualSearch:
         """As `open`, over a catalogue that is open already, and is closed with this."""
-        device = pick_device()
+        device = pick_device(backend)
         stages = ready_stages(read_stages(store.folder, device), device)
         engine = cls(store, root=Path(store.card["root"] if root is None else root), **stages)
         size = (engine.image_px, engine.image_px, 3)

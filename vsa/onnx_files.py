@@ -18,13 +18,16 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vsa.category.model import CategoryNet
+from vsa.embedding.describer import WholeDescriber
 from vsa.embedding.extract import MASK_SLOPE
 from vsa.embedding.joint import FeatureNet, JointNet
 from vsa.models.embedder import Embedder, is_known
-from vsa.runtime.atomic import atomic_dir
+from vsa.runtime.atomic import atomic_dir, settled
+from vsa.runtime.checked import check_manifest
+from vsa.runtime.device import pick_device
 from vsa.runtime.errors import InputError
 from vsa.runtime.onnx import greatest_difference, to_onnx
-from vsa.trained import TrainedModels
+from vsa.trained import TrainedModels, read_stages
 
 TOLERANCE = 1e-4  # of features, boxes and probabilities, all between −1 and 1
 CARD = "export.json"
@@ -95,6 +98,12 @@ def _source(what: str | Path | TrainedModels | Embedder) -> TrainedModels | Embe
             f"there is no engine {str(what)!r}, and no embedder of that name",
             cure="Name the folder of an engine or of saved models, or an embedder as mobilenet_v2",
         )
+    if (Path(what) / "embedder").is_dir():  # an engine over an embedder
+        folder = settled(Path(what))
+        check_manifest(folder)
+        stages = read_stages(folder, pick_device())
+        assert isinstance(stages, WholeDescriber)
+        return stages.of_pictures
     return TrainedModels.open(what)
 
 
