@@ -166,6 +166,7 @@ class Killer:
 def _serve() -> None:
     import operations  # which loads all that is to be loaded; it starts no thread
 
+    operations.load_search()
     for line in sys.stdin:
         how, number, name, place, state = json.loads(line)
         child = os.fork()

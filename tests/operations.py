@@ -23,7 +23,7 @@ from vsa.category.predictor import CategoryPredictor, save_predictor
 from vsa.data.fetch import unpack_zip
 from vsa.data.images import load_images
 from vsa.data.schema import BOX, QUALITY
-from vsa.index import build
+from vsa.index import build, hits
 from vsa.index import shards as shards_module
 from vsa.index.build import build_index
 from vsa.index.index import Index
@@ -378,6 +378,11 @@ def act(name: str, place: Path, state: int) -> None:
     """Do an operation by its name, which another process can be told."""
     with _lightly(OPERATIONS[name]):
         OPERATIONS[name].act(place, state)
+
+
+def load_search() -> None:
+    """Load what is compiled, which is no step of an operation."""
+    hits.kernel(_MODEL)
 
 
 def read(name: str, place: Path) -> list[object]:

@@ -429,6 +429,7 @@ def test_an_index_of_an_earlier_version_says_how_to_mend_that(shop, tmp_path, mo
     index = tmp_path / "index"
     build_index(index, np.eye(8, 4, dtype=np.float32), n_bits=64)
     assert run(monkeypatch, "index", "stats", index) == 0  # a vsa.Index is one still
+    assert "    asymmetric  distance of codes" in capsys.readouterr().out
     assert run(monkeypatch, "search", index, shop / "00.png") == 2
     assert "Build it again: `vsa index build" in capsys.readouterr().err
     assert run(monkeypatch, "index", "build", index, shop) == 2

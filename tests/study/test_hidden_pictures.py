@@ -63,7 +63,7 @@ PLAIN = {
         *("looks_figure", "adaptation_figure", "lengths_figure", "stray_clicks_figure"),
     },
     "end_to_end": {"funnel_plot", "waterfall_plot", "ablation_plot"},
-    "index": {"recall_plot", "growth_plot", "similarity_plot", "codec_plot"},
+    "index": {"recall_plot", "growth_plot", "similarity_plot", "codec_plot", "stage_plot"},
     "lineage": {"map_figure", "pareto_figure", "boxes_figure", "labels_figure"},
     "ranking": {"conversion_plot", "gain_plot", "importance_plot", "calibration_plot"},
 }

@@ -9,9 +9,10 @@ N_NAMED = 10  # of the pictures that were left out; a file has all
 
 
 def tell(facts: Mapping[str, Any]) -> None:
-    """Print counts, one a line."""
+    """Print counts and words, one a line."""
     for name, value in facts.items():
-        print(f"{value:>14,}  {name}")
+        text = value if isinstance(value, str) else f"{value:,}"
+        print(f"{text:>14}  {name}")
 
 
 def one_line(name: str) -> str:
