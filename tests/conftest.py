@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,3 +44,14 @@ def write_notebook() -> WriteNotebook:
         return path
 
     return write
+
+
+@pytest.fixture
+def in_memory(tmp_path):
+    """A folder in memory if it can be, where much is flushed."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as made:
+        yield Path(made)

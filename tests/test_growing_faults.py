@@ -12,7 +12,6 @@ import resource
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from contextlib import closing
 from multiprocessing import forkserver
@@ -57,19 +56,8 @@ def shop(tmp_path_factory):
 
 
 @pytest.fixture
-def place(tmp_path):
-    """In memory if it can be, as it is flushed."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as made:
-        yield Path(made)
-
-
-@pytest.fixture
-def folder(shop, place):
-    return shutil.copytree(shop.folder, place / "engine")
+def folder(shop, in_memory):
+    return shutil.copytree(shop.folder, in_memory / "engine")
 
 
 # What is there ---------------------------------------------------------------------------------
@@ -257,10 +245,10 @@ def seed_of(kind: str, first: int = 0) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kill_at_any_step_leaves_the_old_or_the_new(folder, place, kind):
+def test_a_kill_at_any_step_leaves_the_old_or_the_new(folder, in_memory, kind):
     before, seed = prepared(folder), seed_of(kind, 100)
     after = change(None, before, seed)
-    left = left_by_kills(lambda: act(folder, before, seed), folder, place / "left")
+    left = left_by_kills(lambda: act(folder, before, seed), folder, in_memory / "left")
     assert contents(folder) == after
     assert len(left) >= 5
     seen = set()
@@ -275,14 +263,14 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(folder, place, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_full_disk_at_any_step_is_told_and_leaves_the_old_or_the_new(folder, place, kind):
+def test_a_full_disk_at_any_step_is_told_and_leaves_the_old_or_the_new(folder, in_memory, kind):
     before, seed = prepared(folder), seed_of(kind, 100)
     after = change(None, before, seed)
-    kept = shutil.copytree(folder, place / "kept")
+    kept = shutil.copytree(folder, in_memory / "kept")
     steps = steps_of(lambda: act(folder, before, seed))
     assert steps
     for number in range(len(steps)):
-        copy = shutil.copytree(kept, place / f"{number}")
+        copy = shutil.copytree(kept, in_memory / f"{number}")
         fail_at(number, lambda copy=copy: act(copy, before, seed))
         found = contents(copy)
         assert found in (before, after), steps[number]

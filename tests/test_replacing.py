@@ -1,9 +1,6 @@
 """Whatever stops what replaces something, the old is there or the new, and a second try works."""
 
-import os
 import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 from faults import Killer, fail_at, left_by_kills, steps_of
@@ -13,14 +10,8 @@ N_PAIRS = 300  # of an operation and a step, at least
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """In memory if it can be, as it is flushed."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as made:
-        yield Path(made)
+def folder(in_memory):
+    return in_memory
 
 
 @pytest.fixture
