@@ -97,6 +97,15 @@ def test_the_fastest_setting_with_the_recall_is_chosen_and_no_beaten_one_is_show
     assert shown == [settings[1], settings[2], settings[4]]
     low = Method(search, settings[2:], 1.0, "features")  # none has the wanted recall
     assert tuned(low, items, queries, truth)[0] == settings[3]
+    asked = set()
+
+    def noted(feature, code, k, setting):
+        asked.add(setting["n"])
+        return truth.ids[np.flatnonzero((queries.features == feature).all(axis=1))[0]]
+
+    rising = Method(noted, [{"ms": 0, "n": n} for n in (60, 70, 80)], 1.0, "features")
+    assert tuned(rising, items, queries, truth) == ({"ms": 0, "n": 60}, [{"ms": 0, "n": 60}])
+    assert asked == {60}  # more can only be slower
 
 
 @pytest.fixture
