@@ -45,28 +45,32 @@ class Request:
 def study(run: Run, request: Request) -> bool:
     """Do what is asked; True once a whole study has ended, so that its report can be made.
 
-    The notebooks before training are executed first, if need be, within the minutes that are given.
+    The notebooks before training are executed first, if need be, within the minutes that are given;
+    not for a list, which writes nothing.
 
-    Raises InputError for a pattern that no variant fits, an archive that cannot be used, jobs that
-    failed (once the others are done), and while another process is at work on the run;
-    NotApplicable where the data do not allow click-mined training.
+    Raises InputError for a pattern that no variant fits, a list before these notebooks, an archive
+    that cannot be used, jobs that failed (once the others are done), and while another process is
+    at work on the run; NotApplicable where the data do not allow click-mined training.
     """
     pick(request.patterns)
     if request.import_:
         read_manifest(request.import_, run.name)
     if request.export:
         check_target(request.export)
+    if request.show:  # also while jobs run
+        if not (run.artifacts / "notebooks" / f"{_BEFORE}.ipynb").is_file():
+            raise InputError(
+                f"the jobs of {run.name} are known once {_BEFORE} has been executed",
+                cure=f"Run a slice first: `{command_of(run, 'study')} --minutes 8`",
+            )
+        print(jobs_text(list_jobs(open_study(run, request.patterns))))
+        return False
     with time_limit(request.minutes):
-        made = run.artifacts / "notebooks" / f"{_BEFORE}.ipynb"
-        if not (request.show and made.is_file()):  # a list may be asked for while jobs run
-            where = run.dataset, run.profile, run.seed
-            try:
-                pipeline.reproduce(*where, until=_BEFORE, set=run.overrides)
-            except Stopped as stop:
-                _tell(f"stopped in time, {stop}; the same command goes on from there")
-                return False
-        if request.show:
-            print(jobs_text(list_jobs(open_study(run, request.patterns))))
+        where = run.dataset, run.profile, run.seed
+        try:
+            pipeline.reproduce(*where, until=_BEFORE, set=run.overrides)
+        except Stopped as stop:
+            _tell(f"stopped in time, {stop}; the same command goes on from there")
             return False
         with pipeline.locked(run):
             try:
