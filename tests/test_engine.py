@@ -122,7 +122,8 @@ def test_what_is_served_decides_how_a_photo_is_looked_at(shop, tmp_path):
             looks[look] = opened.search(photo(shop, 3), stages=Stages(category=False))
             learned = locate(shop.models.network, shop.pictures[3:4], pick_device())[0]
             expected = [0, 0, 1, 1] if look == "whole" else learned
-            np.testing.assert_allclose(looks[look].box, expected, atol=1e-4)
+            # one is frozen and the other is not: in bfloat16 they round apart, by the kind of CPU
+            np.testing.assert_allclose(looks[look].box, expected, atol=1e-3)
     assert looks["whole"].results.similarity[0] != looks["crop"].results.similarity[0]
 
 
