@@ -22,7 +22,7 @@ from torch import nn
 from vsa.category.predictor import save_predictor
 from vsa.data.decoding import ImageError, decode
 from vsa.data.images import load_image, square
-from vsa.embedding.boxes import Objectness, other_boxes
+from vsa.embedding.boxes import Objectness
 from vsa.embedding.describer import Describer
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import FeatureNet, JointNet
@@ -315,20 +315,6 @@ def test_an_engine_locates_by_what_its_describer_was_chosen_with(shop, tmp_path)
             asked = photo(shop, number)
             expected = goods.boxes(square(decode(asked), 96)[None], pick_device())[0]
             np.testing.assert_allclose(opened.search(asked).box, expected, atol=1e-6)
-            [scores] = goods.scores(square(decode(asked), 96)[None], pick_device())
-            others = opened.other_boxes(asked, [0, 0, 0.1, 0.1])
-            told = other_boxes(scores, np.array([0, 0, 0.1, 0.1], np.float32), 0.25)
-            np.testing.assert_allclose(others, told, atol=1e-6)
-            np.testing.assert_allclose(others[0], expected, atol=1e-6)
-
-
-def test_a_regressor_knows_of_no_other_box(engine, shop):
-    asked = photo(shop, 0)
-    assert engine.other_boxes(asked, engine.search(asked).box) == []
-    with pytest.raises(InputError, match="is empty"):
-        engine.other_boxes(asked, [0.5, 0.5, 0.5, 0.9])
-    with pytest.raises(ImageError, match="not an image"):
-        engine.other_boxes(b"junk", [0, 0, 1, 1])
 
 
 def test_a_box_that_shows_nothing_is_told(engine, shop):

@@ -213,25 +213,6 @@ class VisualSearch:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda photo: self.search(photo, k), photos))
 
-    def other_boxes(self, photo: Source, box: Sequence[float]) -> list[list[float]]:
-        """Where else in a photo goods may be, as shares of its sides, best first; at most four.
-
-        No two of them, nor one of them and `box`, which is the one searched with, have IoU ≥ 0.5.
-        None where nobody locates, or by a regressor, which knows of one box only. Searches do
-        not pay for it: it costs one more pass of what locates.
-
-        Raises ImageError for a photo that cannot be used, and InputError for a box that is none.
-        """
-        taken = check_box(box)
-        if isinstance(self.describer, WholeDescriber):
-            return []
-        decoded = decode(photo, min_px=self.describer.needed_px())
-        with one_core():
-            found = self.describer.other_boxes(
-                lambda size_px: square(decoded, size_px), taken, self.device
-            )
-        return found.tolist()
-
     # Growing -------------------------------------------------------------------------------
 
     def add(

@@ -14,7 +14,6 @@ from vsa.embedding.boxes import (
     best_boxes,
     learn_from_boxes,
     learn_from_clicks,
-    other_boxes,
     read_objectness,
     write_objectness,
 )
@@ -67,40 +66,6 @@ def test_a_map_without_any_difference_gives_a_box_of_the_picture():
     assert (found[2:] > found[:2]).all()
     assert ((found >= 0) & (found <= 1)).all()
     assert best_boxes(np.ones((0, 4, 4))).shape == (0, 4)
-
-
-def three_objects() -> tuple[np.ndarray, np.ndarray]:
-    """Scores of a photo of three objects, the likeliest first, and their boxes in shares."""
-    scores = np.zeros((G, G), np.float32)
-    scores[0:4, 0:5], scores[6:10, 6:10], scores[0:3, 8:10] = 3, 3, 3
-    return scores, np.array([[0, 0, 5, 4], [6, 6, 10, 10], [8, 0, 10, 3]], np.float32) / G
-
-
-def test_other_boxes_are_the_other_objects_best_first():
-    scores, boxes = three_objects()
-    np.testing.assert_allclose(other_boxes(scores, boxes[0]), boxes[1:], atol=1e-6)
-    np.testing.assert_allclose(other_boxes(scores, boxes[1]), boxes[[0, 2]], atol=1e-6)
-    mine = np.array([0, 0, 0.2, 0.2], np.float32)  # a part of the first
-    np.testing.assert_allclose(other_boxes(scores, mine), boxes, atol=1e-6)
-    assert scores.max() == 3, "the scores are left as they were"
-
-
-def test_what_is_unlikely_is_no_other_box():
-    scores, boxes = three_objects()
-    scores[0:3, 8:10] = 1.4  # hardly above the mean, 1.16
-    np.testing.assert_allclose(other_boxes(scores, boxes[0]), boxes[1:2], atol=1e-6)
-    assert other_boxes(np.ones((G, G), np.float32), boxes[0]).shape == (0, 4)
-
-
-def test_other_boxes_are_four_at_most_and_differ():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        found = other_boxes(rng.normal(size=(G, G)), np.array([0.2, 0.2, 0.7, 0.7], np.float32))
-        assert 1 <= len(found) <= 4
-        assert ((found >= 0) & (found <= 1)).all()
-        for i, box in enumerate(found):
-            others = np.vstack([found[:i], [[0.2, 0.2, 0.7, 0.7]]])
-            assert box_iou(np.tile(box, (len(others), 1)), others).max() < 0.5
 
 
 def test_goods_are_told_from_the_ground_of_a_catalogue_picture():

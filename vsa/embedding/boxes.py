@@ -37,7 +37,6 @@ from vsa.embedding.local import (
     pretrained_features,
 )
 from vsa.embedding.task import EmbeddingTask
-from vsa.metrics import box_iou
 from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import key, state_digest
 
@@ -45,8 +44,6 @@ VERSION = 1
 MAX_PHOTOS, MAX_CLICKED = 500, 300  # that are learned from: more change next to nothing
 _SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 _GROUND = 0.4  # of the way from a picture's ground to its most different cell: from there, goods
-_MAX_OTHERS, _MAX_IOU = 4, 0.5  # of other likely boxes, with each other and with the one taken
-_LEAST_EXCESS = 0.1  # of the best box's, below which a box is not likely; set, not tuned
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,9 @@ class Objectness:
         """Boxes of images, uint8 (n, S, S, 3): float32 (n, 4), shares of the sides."""
         found = [np.empty((0, 4), np.float32)]
         for part in in_batches(images, "locate goods"):
-            found.append(best_boxes(self.scores(part, device), self.centre))
+            scores = local_features(self.net, part, device) @ self.weight
+            found.append(best_boxes(scores, self.centre))
         return np.concatenate(found)
-
-    def scores(self, images: np.ndarray, device: Device) -> np.ndarray:
-        """Scores of the cells of images, uint8 (n, S, S, 3): float32 (n, G, G)."""
-        return local_features(self.net, images, device) @ self.weight
 
     @property
     def digest(self) -> str:
@@ -175,50 +169,18 @@ def best_boxes(scores: np.ndarray, centre: float = 0.5) -> np.ndarray:
     -------
     float32 (n, 4), shares of the sides.
     """
+    n, g, _ = scores.shape
     excess = scores - scores.mean(axis=(1, 2), keepdims=True)
-    cells = np.array([_best_cells(one) for one in excess], int).reshape(-1, 4)
-    return _edges(scores.shape[1], centre)[cells].astype(np.float32)
-
-
-def other_boxes(scores: np.ndarray, box: np.ndarray, centre: float = 0.5) -> np.ndarray:
-    """Where else goods may be: likely boxes of one photo that are not the one taken.
-
-    The best boxes are found one after the other, each among cells that none before has.
-
-    Parameters
-    ----------
-    scores, centre : as of `best_boxes`, of one photo: (G, G).
-    box : the one taken, learned or somebody's own, float32 (4,).
-
-    Returns
-    -------
-    float32 (n, 4), n ≤ 4, best first; of any two, and of any with the one taken, IoU < 0.5.
-    """
-    excess = (scores - scores.mean()).astype(float)
-    never = -np.abs(excess).sum()  # which no box makes up for
-    taken, sides, least = [box], _edges(len(scores), centre), 0.0
-    for _ in range(1 + _MAX_OTHERS):
-        left, top, right, bottom = cells = _best_cells(excess)
-        found = excess[top:bottom, left:right]
-        if found.sum() <= least:
-            break
-        least = least or _LEAST_EXCESS * found.sum()
-        candidate = sides[list(cells)].astype(np.float32)
-        if (box_iou(np.tile(candidate, (len(taken), 1)), np.stack(taken)) < _MAX_IOU).all():
-            taken.append(candidate)
-        found[:] = never
-    return np.stack(taken)[1 : 1 + _MAX_OTHERS]
-
-
-def _best_cells(excess: np.ndarray) -> tuple[int, int, int, int]:
-    """The rectangle of cells (G, G) of the highest sum: columns and rows x, y to x, y."""
-    g = len(excess)
-    sums = np.zeros((g + 1, g + 1))
-    sums[1:, 1:] = excess.cumsum(axis=0).cumsum(axis=1)
+    sums = np.zeros((n, g + 1, g + 1))
+    sums[:, 1:, 1:] = excess.cumsum(axis=1).cumsum(axis=2)
     low, high = np.triu_indices(g + 1, 1)
-    strips = sums[high] - sums[low]  # (pairs, G + 1): rows low to high, summed from the left
-    y, x = np.divmod((strips[:, high] - strips[:, low]).argmax(), len(low))
-    return int(low[x]), int(low[y]), int(high[x]), int(high[y])
+    sides = _edges(g, centre)
+    boxes = np.empty((n, 4), np.float32)
+    for row, table in enumerate(sums):
+        strips = table[high] - table[low]  # (pairs, G + 1): rows low to high, summed from the left
+        y, x = np.divmod((strips[:, high] - strips[:, low]).argmax(), len(low))
+        boxes[row] = sides[low[x]], sides[low[y]], sides[high[x]], sides[high[y]]
+    return boxes
 
 
 def write_objectness(folder: Path, found: Objectness) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from vsa.data.crops import MARGIN, crop_square, load_crops, needed_px, with_margin
 from vsa.data.images import load_images, square
-from vsa.embedding.boxes import Objectness, other_boxes, read_objectness, write_objectness
+from vsa.embedding.boxes import Objectness, read_objectness, write_objectness
 from vsa.embedding.candidates import PLAIN
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import Adaptation, FeatureNet, JointNet
@@ -89,22 +89,6 @@ class Describer:
         if self.localiser is not None:
             return self.localiser.boxes(squares(self.localiser.image_px), device)
         return locate(network, squares(network_px), device)
-
-    def other_boxes(
-        self, square_of: Callable[[int], np.ndarray], box: np.ndarray, device: Device
-    ) -> np.ndarray:
-        """Likely boxes of a photo other than `box`, as of `vsa.embedding.boxes.other_boxes`.
-
-        None, float32 (0, 4), where a regressor locates, which knows of one box.
-
-        Parameters
-        ----------
-        square_of : function of a size S → the photo as uint8 (S, S, 3).
-        """
-        if self.localiser is None:
-            return np.empty((0, 4), np.float32)
-        [scores] = self.localiser.scores(square_of(self.localiser.image_px)[None], device)
-        return other_boxes(scores, box, self.localiser.centre)
 
     def embedder(self, device: Device) -> Embedder:
         """The network as an embedder of whole pictures."""
