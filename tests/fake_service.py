@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -17,13 +16,8 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
 
-import vsa
+from vsa.serve.app import PAGE
 
-PAGE = Path(vsa.__file__).parent / "serve" / "page"
-POLICY = (  # what the service sends: nothing inline, nothing from elsewhere
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 LEARNED = [0.2, 0.1, 0.7, 0.8]
 OTHERS = [[0.6, 0.5, 0.9, 0.95], [0.05, 0.55, 0.3, 0.9]]
 N_RESULTS = 20
@@ -40,7 +34,6 @@ class FakeService:
         self.script: list[int | float] = []
         self.url = ""
         self.app = FastAPI()
-        self.app.middleware("http")(_with_policy)
         self.app.get("/v1/info")(_info)
         self.app.post("/v1/search")(self._search)
 
@@ -69,20 +62,13 @@ class FakeService:
         return JSONResponse(_answer(form, number))
 
 
-async def _with_policy(request: Request, call_next: Callable[[Request], Any]) -> Response:
-    response: Response = await call_next(request)
-    response.headers["Content-Security-Policy"] = POLICY
-    return response
-
-
 def _info() -> dict[str, Any]:
     return {
-        "items": 12345,
+        "n_items": 12345,
         "categories": ["bags", "shoes", "toys", "shirts", "snacks", "furniture"],
         "segments": ["browser", "collector"],
-        "stages": ["category", "box", "refine", "rerank"],
-        "writing": False,
-        "limits": {"bytes": 8_000_000, "pixels": 20_000_000, "k": N_RESULTS},
+        "stages": {"category": True, "box": True, "refine": True, "rerank": True},
+        "limits": {"max_bytes": 8_000_000, "max_pixels": 20_000_000, "max_k": N_RESULTS},
     }
 
 
@@ -133,14 +119,20 @@ def striped(image_id: str, size: int) -> bytes:
 @contextmanager
 def fake_service(picture: Callable[[str, int], bytes] = striped) -> Iterator[FakeService]:
     service = FakeService(picture)
-    server = uvicorn.Server(uvicorn.Config(service.app, port=0, log_level="warning"))
+    with running(service.app) as service.url:
+        yield service
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """The address of an application that is served in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    service.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
-        yield service
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

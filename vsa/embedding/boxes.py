@@ -202,7 +202,8 @@ def apart_boxes(scores: np.ndarray, centre: float = 0.5, n_most: int = N_LIKELY)
     -------
     float32 (m, 4) with 1 ≤ m ≤ `n_most`, shares of the sides.
     """
-    excess = scores - scores.mean()
+    excess = (scores - scores.mean()).astype(float)
+    never = -np.abs(excess).sum()  # which no rectangle makes up for
     sides, first = _edges(len(scores), centre), 0.0
     found: list[list[float]] = []
     for _ in range(n_most):
@@ -211,7 +212,7 @@ def apart_boxes(scores: np.ndarray, centre: float = 0.5, n_most: int = N_LIKELY)
         if found and total < _LEAST * first:
             break
         found.append([sides[x_low], sides[y_low], sides[x_high], sides[y_high]])
-        excess[y_low:y_high, x_low:x_high] = -np.abs(excess).sum()
+        excess[y_low:y_high, x_low:x_high] = never
     return np.array(found, np.float32)
 
 

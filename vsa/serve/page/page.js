@@ -21,7 +21,7 @@ const asked = {
   objects: [], // boxes in the photo, the learned one first
   categories: new Set(), // the only ones to search in; none: the likely ones
 };
-let known = {categories: [], segments: [], stages: [], limits: {}};
+let known = {categories: [], limits: {}}; // of the engine and the service, once they have told
 let turn = 0, running = null, timer = 0;
 
 // What people do ---------------------------------------------------------------------------
@@ -130,7 +130,7 @@ function options() {
   const switches = [...at("stages").querySelectorAll("input")];
   const chosen = switches.filter((one) => one.checked).map((one) => one.name);
   return {
-    k: Math.min(N_RESULTS, known.limits.k ?? N_RESULTS),
+    k: Math.min(N_RESULTS, known.limits.max_k ?? N_RESULTS),
     box: asked.ownBox ? box.sides.map((side) => side.toFixed(4)).join(",") : null,
     categories: [...asked.categories].join(",") || null,
     segment: at("segment").value || null,
@@ -214,12 +214,12 @@ function complain(error) {
 }
 
 async function start() {
-  const told = await info();
-  known = told;
-  at("about").textContent = `among ${told.items.toLocaleString()} pictures`;
-  at("segment").append(...told.segments.map((name) => make("option", {value: name}, name)));
-  at("shopper").hidden = !told.segments.length;
-  at("stages").append(...told.stages.map((name) => {
+  known = await info();
+  at("about").textContent = `among ${known.n_items.toLocaleString()} pictures`;
+  at("segment").append(...known.segments.map((name) => make("option", {value: name}, name)));
+  at("shopper").hidden = !known.segments.length;
+  const stages = Object.keys(known.stages).filter((name) => known.stages[name]);
+  at("stages").append(...stages.map((name) => {
     const words = STAGES[name] ?? name;
     const input = make("input", {type: "checkbox", name, checked: "", "aria-label": words});
     return make("label", {}, input, ` ${words}`);

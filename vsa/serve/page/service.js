@@ -66,7 +66,7 @@ function sleep(seconds, signal) {
 
 /** A photo that the service takes: as it is, or a smaller JPEG of it. */
 export async function fitting(file, limits) {
-  const {bytes = SENT_BYTES, pixels = SENT_PIXELS} = limits;
+  const {max_bytes: bytes = SENT_BYTES, max_pixels: pixels = SENT_PIXELS} = limits;
   const picture = await createImageBitmap(file).catch(() => null); // upright
   if (picture) {
     const isSmall = file.size <= Math.min(bytes, SENT_BYTES);
