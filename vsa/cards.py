@@ -48,7 +48,8 @@ def grid(results: pd.DataFrame, root: Path) -> str:
 
 
 def _card(place: int, row: Any, root: Path) -> str:
-    name = html.escape(getattr(row, "title", None) or row.category)
+    title = getattr(row, "title", None)
+    name = html.escape(title if isinstance(title, str) and title else row.category)
     lines = [f"product {html.escape(row.product_id)}", f"similarity {row.similarity:.3f}"]
     if np.isfinite(row.price):
         lines.insert(0, f"price {row.price:.2f}")

@@ -230,7 +230,7 @@ def test_an_answer_that_comes_late_is_dropped(tab, service):
     choose(tab)
     answered(tab, 1)
     tab.get_by_role("button", name="Search for: other object 1").click()
-    tab.wait_for_function("document.getElementById('status').textContent === 'Searching…'")
+    tab.wait_for_selector("#status:text-is('Searching…')")
     tab.get_by_role("button", name="Search for: other object 2").click()
     answered(tab, 3)
     tab.wait_for_timeout(2_000)
@@ -367,22 +367,24 @@ def test_photos_are_dropped_and_pasted(tab, service):
 
 @on_phone
 def test_the_page_over_the_service_itself(engine, shop, browser, shape):
+    from playwright.sync_api import expect
+
     with running(make_app(engine)) as url, opened(browser, url, shape) as tab:
         assert tab.locator("#about").inner_text() == "among 90 pictures"
         assert tab.locator("#stages input").count() == 3  # nothing re-ranks
         tab.get_by_label("Choose a photo", exact=True).set_input_files(shop.root / "7.png")
         tab.wait_for_selector("#results li")
         assert tab.locator("#results li").count() == 24
-        tab.wait_for_function("document.querySelector('#results img').naturalWidth > 0")
         expected = engine.search(shop.root / "7.png", 24)
         first = tab.locator("#results li").first.inner_text()
         assert f"product {expected.results.product_id[0]}" in first
         assert shown_box(tab) == pytest.approx(list(expected.box), abs=0.03)
-        tab.locator("#box").press("Shift+ArrowLeft")
-        tab.wait_for_function("document.querySelector('#objects [aria-pressed=true]') === null")
-        tab.wait_for_function("!document.querySelector('#results').hasAttribute('aria-busy')")
-        tab.get_by_role("button", name=re.compile("^Only shoes")).click()
-        tab.wait_for_function(
-            "[...document.querySelectorAll('.title')].every((e) => e.textContent === 'shoes')"
-        )
+        with tab.expect_response("**/v1/search"):
+            tab.locator("#box").press("Shift+ArrowLeft")
+        assert tab.locator("#objects [aria-pressed=true]").count() == 0
+        with tab.expect_response("**/v1/search") as answer:
+            tab.get_by_role("button", name=re.compile("^Only shoes")).click()
+        n_shoes = len(answer.value.json()["results"])
+        expect(tab.locator(".title")).to_have_text(["shoes"] * n_shoes)
+        assert tab.locator("#results img").count() == n_shoes, "thumbnails are missing"
         assert tab.locator("#message").inner_text() == ""
