@@ -17,6 +17,7 @@ SHARED = {"data", "models", "runtime", "metrics"}  # what every part of the syst
 # Modules at the top level that let other parts meet
 WIRES = {
     "vsa/app.py",
+    "vsa/cards.py",
     "vsa/cli.py",
     "vsa/copies.py",
     "vsa/engine.py",
