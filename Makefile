@@ -35,7 +35,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/0[1-9]_*.ipynb)) notebooks/00_tour.ipyn
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	export VSA_ARTIFACTS_DIR="$$scratch/artifacts" VSA_REPORTS_DIR="$$scratch/reports"
 
-.PHONY: reproduce study test notebooks lab data app report bench bench-index lock format
+.PHONY: reproduce study test notebooks lab data app serve load report bench bench-index lock format
 .DELETE_ON_ERROR:
 
 reproduce: $(READY)
@@ -65,6 +65,12 @@ data: $(READY)  ## DATASET=grocery or clothing; vpr2023 is brought, and checked
 
 app: $(READY)  ## the search page of DATASET and PROFILE, on this machine only
 	$(BIN)/voila notebooks/app/search.ipynb --Voila.ip=127.0.0.1
+
+serve: $(READY)  ## ENGINE=my.engine, or that of a run, over HTTP, on this machine only
+	@$(BIN)/vsa serve "$${ENGINE:-artifacts/$$DATASET-$$PROFILE/engine}"
+
+load: $(READY)  ## what a service takes; LOAD='--items 100000 --minutes 1 --requests 5000', say
+	$(BIN)/python benchmarks/load.py $(LOAD)
 
 report: $(READY)  ## RUN=synthetic-laptop, say; all by default
 	$(BIN)/vsa report "$$RUN"
