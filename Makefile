@@ -3,6 +3,7 @@
 # make reproduce DATASET='folder:my shop'
 # make reproduce SET='embedding.margin=0.3 clicks.noise_click_rate=0.1'   a run of its own
 # make app                            search by photo, in a browser
+# make serve ENGINE=my.engine         search by photo over HTTP
 # make study                          more seeds and variants of notebook 03 than reproduce trains
 # make study MINUTES=8 JOBS='mask*'   a slice of it; the same command goes on from there
 # make test                           linters, types, unit tests, notebooks

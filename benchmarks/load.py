@@ -16,6 +16,7 @@ import os
 import re
 import resource
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from record import record
 
 import vsa
 from vsa.runtime.paths import artifacts_dir
+from vsa.serve.writes import kept_pictures
 from vsa.study.simulate.clicks import with_clicks
 
 N_ALONE = 400  # photos, one after the other
@@ -70,11 +72,15 @@ def main() -> None:
 
 def prepared(n_items: int) -> tuple[Path, list[bytes]]:
     """An engine of so many items, made once, and photos to ask with."""
-    shop = with_clicks(vsa.load_dataset("synthetic", settings={"n_products_per_category": 30}))
+    shop = vsa.load_dataset("synthetic", settings={"n_products_per_category": 30})
     folder = artifacts_dir() / "load" / f"{n_items}.engine"
     if not folder.is_dir():
         model = vsa.train(
-            shop, backbone="googlenet", pretrained=False, joint_only=True, settings=growing.STEPS
+            with_clicks(shop),
+            backbone="googlenet",
+            pretrained=False,
+            joint_only=True,
+            settings=growing.STEPS,
         )
         growing.grow(shop, model, folder, n_items)
     return folder, [(shop.root / path).read_bytes() for path in shop.queries.path[:256]]
@@ -196,7 +202,7 @@ class Load:
             "photos": n,
             "photos_per_s": round(n / wall, 2),
             **percentiles(self.times),
-            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "statuses": dict(sorted(self.statuses.items())),
             "core_s_per_photo": round(cores / n, 5),
             "cores_of_service": round(cores / wall, 2),
             "cores_of_clients": round(own / wall, 2),
@@ -224,7 +230,7 @@ class Load:
             status = int(told.split(maxsplit=2)[1])
             length = int(re.search(rb"(?i)content-length: (\d+)", told)[1])
             await reader.readexactly(length)
-            self.statuses[status] += 1
+            self.statuses[str(status)] += 1
             if status == 200:
                 self.times.append(time.perf_counter() - started)
             else:
@@ -285,6 +291,7 @@ def stopped(service: Service, acknowledged: set[str], folder: Path) -> dict[str,
         there = set(engine.store.current().rows.find(sorted(acknowledged)))
         engine.remove(sorted(there))
         engine.compact()
+        shutil.rmtree(kept_pictures(engine), ignore_errors=True)
     return {
         "exit_status": status,
         "seconds": round(seconds, 2),

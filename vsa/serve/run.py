@@ -19,6 +19,7 @@ from vsa.runtime.errors import InputError
 from vsa.serve.app import make_app
 from vsa.serve.limits import Limits
 from vsa.serve.log import start_log
+from vsa.serve.writes import kept_pictures
 
 TOKEN = "VSA_TOKEN"
 _LAST_PORT = 65535
@@ -45,6 +46,8 @@ def serve(
         bound(host, port) as listening,
         VisualSearch.open(engine, root=root, backend=backend) as opened,
     ):
+        if token is not None:
+            kept_pictures(opened).mkdir(exist_ok=True)  # or say now that it cannot be
         start_log()
         app = make_app(opened, limits=limits, token=token)
         config = uvicorn.Config(
