@@ -29,11 +29,11 @@ def client(engine):
         yield client
 
 
-@pytest.fixture
-def own(shop, tmp_path):
-    """A client that may write, of an engine of its own."""
-    shutil.copytree(shop.folder, tmp_path / "my.engine")
-    with VisualSearch.open(tmp_path / "my.engine") as opened, serving(opened, TOKEN) as client:
-        client.headers["Authorization"] = f"Bearer {TOKEN}"
-        client.engine, client.folder = opened, tmp_path / "my.engine"
+@pytest.fixture(scope="module")
+def own(shop, tmp_path_factory):
+    """A client that may write with the token, of an engine that a module's tests change."""
+    folder = tmp_path_factory.mktemp("own") / "my.engine"
+    shutil.copytree(shop.folder, folder)
+    with VisualSearch.open(folder) as opened, serving(opened, TOKEN) as client:
+        client.folder, client.kept = folder, folder.with_name("my.engine.pictures")
         yield client

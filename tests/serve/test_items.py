@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
 import os
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 from served import TOKEN, problem, serving
 
-from vsa.engine import VisualSearch
+from vsa.engine import Stages, VisualSearch
 from vsa.serve import writes
+from vsa.store import Store
 
 
 def picture(seed: int, size: int = 64) -> bytes:
@@ -27,10 +30,15 @@ def row(path: str, **cells) -> dict:
     return {"path": path, "product_id": "p", "category": "toys"} | cells
 
 
-def put(client, rows, files, **options):
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def put(client, rows, files, headers=AUTHORIZED, **options):
     table = rows if isinstance(rows, str) else json.dumps(rows)
     parts = [("files", (name, content)) for name, content in files.items()]
-    return client.put("/v1/items", data={"table": table}, files=parts, params=options)
+    return client.put(
+        "/v1/items", data={"table": table}, files=parts, params=options, headers=headers
+    )
 
 
 def found(client, content: bytes) -> str:
@@ -80,29 +88,40 @@ def test_a_wide_picture_is_not_cropped(own):
     assert Image.open(io.BytesIO(answer.content)).size == (100, 20)
 
 
+def n_items(client) -> int:
+    return client.get("/v1/info").json()["n_items"]
+
+
+def kept_by(client) -> set[str]:
+    return {file.name for file in client.kept.iterdir()} if client.kept.is_dir() else set()
+
+
 def test_what_joins_is_found_shown_replaced_and_leaves(own):
     first, second = picture(701), picture(702)
+    before, kept = n_items(own), kept_by(own)
     told = put(own, [row("a.png", image_id="new/1", price=9.5)], {"a.png": first}).json()
-    assert (told["image_ids"], told["left_out"], told["n_items"]) == (["new/1"], [], 91)
+    assert (told["image_ids"], told["left_out"]) == (["new/1"], [])
+    assert told["n_items"] == before + 1
     assert found(own, first) == "new/1"
     assert own.get("/v1/items/new%2F1").json()["row"]["price"] == 9.5
-    kept = own.folder.with_name("my.engine.pictures")
-    (file,) = kept.iterdir()
-    assert file.read_bytes() == first
+    (name,) = kept_by(own) - kept
+    assert (own.kept / name).read_bytes() == first
     assert own.get("/v1/items/new%2F1/picture").status_code == 200
 
     again = put(own, [row("b.png", image_id="new/1")], {"b.png": second}).json()
-    assert (again["image_ids"], again["n_items"]) == (["new/1"], 91)
+    assert (again["image_ids"], again["n_items"]) == (["new/1"], before + 1)
     assert found(own, second) == "new/1"
-    (file,) = kept.iterdir()
-    assert file.read_bytes() == second
+    (name,) = kept_by(own) - kept
+    assert (own.kept / name).read_bytes() == second
     with VisualSearch.open(own.folder) as other:  # it is on the disk
-        assert other.search(second, 1).results.image_id[0] == "new/1"
+        whole = other.search(second, 1, stages=Stages(False, False, True, False))
+        assert whole.results.image_id[0] == "new/1"
 
-    assert own.delete("/v1/items/new%2F1").json()["n_items"] == 90
-    assert list(kept.iterdir()) == []
+    gone = own.delete("/v1/items/new%2F1", headers=AUTHORIZED).json()
+    assert (gone["image_ids"], gone["n_items"]) == (["new/1"], before)
+    assert kept_by(own) == kept
     assert found(own, second) != "new/1"
-    assert "no item" in problem(own.delete("/v1/items/new%2F1"), 404)
+    assert "no item" in problem(own.delete("/v1/items/new%2F1", headers=AUTHORIZED), 404)
 
 
 def test_rows_come_as_csv_too_and_copies_are_left_out(own, shop):
@@ -113,7 +132,6 @@ def test_rows_come_as_csv_too_and_copies_are_left_out(own, shop):
     assert told["image_ids"] == ["a.png"]
     assert told["left_out"] == [{"image_id": "b.png", "reason": "identical", "duplicate_of": "i4"}]
     assert own.get("/v1/items/a.png").json()["row"]["sales"] == 3.0
-    assert len(list(own.folder.with_name("my.engine.pictures").iterdir())) == 1
     as_file = own.put(
         "/v1/items",
         files=[
@@ -122,6 +140,7 @@ def test_rows_come_as_csv_too_and_copies_are_left_out(own, shop):
             ("files", ("b.png", same)),
         ],
         params={"select": "false"},
+        headers=AUTHORIZED,
     )
     assert as_file.json()["image_ids"] == ["a.png", "b.png"]
 
@@ -155,20 +174,20 @@ def test_rows_come_as_csv_too_and_copies_are_left_out(own, shop):
 )
 def test_a_mistake_in_rows_or_pictures_is_named_and_nothing_joins(own, table, told):
     files = {"a.png": picture(704), "bad.png": b"nothing", "half.png": picture(705)[:200]}
+    before, kept = n_items(own), kept_by(own)
     answer = problem(put(own, table, files), 422)
     assert told in answer
     assert str(own.folder.parent) not in answer
-    assert own.get("/v1/info").json()["n_items"] == 90
-    kept = own.folder.with_name("my.engine.pictures")
-    assert not kept.is_dir() or not list(kept.iterdir())
+    assert n_items(own) == before
+    assert kept_by(own) == kept
 
 
 def test_writes_need_the_token_and_are_off_without_one(own, client):
     rows, files = [row("a.png")], {"a.png": picture(706)}
-    for wrong in ("", "Bearer", "Bearer x", f"Basic {TOKEN}", "Bearer \xe9", f"Bearer {TOKEN}x"):
-        own.headers["Authorization"] = wrong.encode("latin-1")
-        assert "not the token" in problem(put(own, rows, files), 401)
-        answer = own.delete("/v1/items/i3")
+    for wrong in ("", "Bearer", "Bearer x", f"Basic {TOKEN}", "Bearer é", f"Bearer {TOKEN}x"):
+        headers = httpx.Headers({"Authorization": wrong}, encoding="latin-1")
+        assert "not the token" in problem(put(own, rows, files, headers), 401)
+        answer = own.delete("/v1/items/i3", headers=headers)
         assert "Bearer" in problem(answer, 401)
         assert answer.headers["www-authenticate"] == "Bearer"
     assert "VSA_TOKEN" in problem(put(client, rows, files), 403)
@@ -177,31 +196,38 @@ def test_writes_need_the_token_and_are_off_without_one(own, client):
 
 
 def test_a_form_of_another_kind_is_told_why(own):
-    assert "multipart" in problem(own.put("/v1/items", content=b"x"), 415)
-    nothing = own.put("/v1/items", files={"files": ("a.png", b"x")})
+    assert "multipart" in problem(own.put("/v1/items", content=b"x", headers=AUTHORIZED), 415)
+    nothing = own.put("/v1/items", files={"files": ("a.png", b"x")}, headers=AUTHORIZED)
     assert "no table" in problem(nothing, 422)
     twice = [("files", ("a.png", b"x")), ("files", ("a.png", b"y"))]
-    assert "two files" in problem(own.put("/v1/items", data={"table": "[]"}, files=twice), 422)
+    answer = own.put("/v1/items", data={"table": "[]"}, files=twice, headers=AUTHORIZED)
+    assert "two files" in problem(answer, 422)
 
 
 def test_a_full_disk_is_told_and_nothing_is_left(own, monkeypatch):
     def full(path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    files = {"a.png": picture(707)}
+    files, kept = {"a.png": picture(707)}, kept_by(own)
     with monkeypatch.context() as patch:
         patch.setattr(writes, "flush", full)
         assert "Let its operator free some space" in problem(put(own, [row("a.png")], files), 507)
     with monkeypatch.context() as patch:
         patch.setattr("vsa.row_files.flush", full)
         assert "disk" in problem(put(own, [row("a.png")], files), 507)
-    assert not list(own.folder.with_name("my.engine.pictures").iterdir())
+    assert kept_by(own) == kept
     assert put(own, [row("a.png", image_id="b")], files).json()["image_ids"] == ["b"]
 
 
-def test_a_catalogue_whose_pictures_are_gone_is_searched_and_says_so(shop, engine, tmp_path):
-    import dataclasses
+def test_another_process_that_writes_is_waited_for(own):
+    with Store(own.folder) as other, other.writing():
+        answer = put(own, [row("a.png")], {"a.png": picture(708)})
+        assert "another process writes" in problem(answer, 503)
+        assert answer.headers["retry-after"] == "5"
+    assert put(own, [row("a.png")], {"a.png": picture(708)}).status_code == 200
 
+
+def test_a_catalogue_whose_pictures_are_gone_is_searched_and_says_so(shop, engine, tmp_path):
     with serving(dataclasses.replace(engine, root=tmp_path)) as client:
         told = client.post("/v1/search?k=1", content=(shop.root / "3.png").read_bytes()).json()
         answer = client.get(told["results"][0]["picture"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -113,3 +114,21 @@ def test_what_nobody_foresaw_is_told_in_the_log_alone(shop, engine, monkeypatch,
     assert "ZeroDivision" not in told
     assert "request_id" in told
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_clock_that_is_set_changes_nothing(shop, engine, monkeypatch):
+    with serving(engine) as client:
+        for now in (0.0, 4e9, 1.0):
+            monkeypatch.setattr(time, "time", lambda now=now: now)
+            assert client.post("/v1/search?k=1", content=photo(shop)).status_code == 200
+
+
+def test_what_clients_make_up_is_no_label_and_no_long_line(engine, caplog):
+    with serving(engine) as client, caplog.at_level("INFO", "vsa.serve"):
+        for number in range(5):
+            client.request(f"BREW{number}", f"/{number}" + "x" * 1000)
+        told = client.get("/metrics").text
+    assert 'vsa_requests_total{method="other",route="other",status="404"} 5.0' in told
+    assert "BREW" not in told
+    lines = [record.request for record in caplog.records if hasattr(record, "request")]
+    assert max(len(line["path"]) for line in lines) == 200

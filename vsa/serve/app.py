@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -61,8 +61,7 @@ def make_app(
     _add_items(app, service)
     _add_health(app, service)
     if PAGE.is_dir():
-        app.mount("/static", StaticFiles(directory=PAGE), name="static")
-        app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+        _add_page(app, PAGE)
     openapi.complete(app)
     return app
 
@@ -162,6 +161,26 @@ def _add_health(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         """Numbers for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _add_page(app: FastAPI, folder: Path) -> None:
+    """The page, and each file that it loads.
+
+    Mounted at the root, they would answer in place of a route whose method is another one.
+    """
+    files = StaticFiles(directory=folder)
+
+    def telling(name: str) -> Callable[[Request], Awaitable[Response]]:
+        async def tell(request: Request) -> Response:
+            return await files.get_response(name, request.scope)
+
+        return tell
+
+    for file in sorted(folder.iterdir()):
+        paths = ("/", "/index.html") if file.name == "index.html" else (f"/{file.name}",)
+        for path in paths:
+            app.add_route(path, telling(file.name), methods=["GET"], include_in_schema=False)
+    app.mount("/static", files, name="static")
 
 
 def _json(request: Request, told: dict[str, Any]) -> JSONResponse:

@@ -20,6 +20,8 @@ from vsa.serve.problems import Refused, problem_of
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ALWAYS = ("/healthz", "/readyz", "/metrics")  # how much there is to do, they tell
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")  # others are counted as one
+_LONGEST = 200  # characters of a path in the log
 _GONE = 499  # in log and metrics: the client went away before its answer
 
 
@@ -74,12 +76,13 @@ class Gate:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         template = getattr(scope.get("route"), "path", None) or "other"
-        self.metrics.answered(template, scope["method"], status, seconds)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.metrics.answered(template, method, status, seconds)
         line: dict[str, Any] = {
             "request_id": scope["state"]["request_id"],
             "client": (scope.get("client") or [""])[0],
-            "method": scope["method"],
-            "path": scope["path"],
+            "method": method,
+            "path": scope["path"][:_LONGEST],
             "status": status,
             "ms": round(1e3 * seconds, 2),
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -77,13 +78,24 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, ImageError):
         return Problem(413 if error.reason == "too large" else 422, error.problem, error.cure)
     if isinstance(error, InputError):
-        if isinstance(error.__cause__, OSError):
-            return _of_the_disk(error.__cause__)
+        if refused := _refusal(error):
+            return refused
         where = "" if error.row is None else f"row {error.row}: "
         return Problem(422, f"{where}{error.problem}", error.cure)
     if isinstance(error, OSError):
         return _of_the_disk(error)
     return Problem(500, "the request failed", _OURS)
+
+
+def _refusal(error: InputError) -> Problem | None:
+    """What to tell where it was the system that refused, and not what the client gave."""
+    why = error.__cause__ or error.__context__
+    if isinstance(why, BlockingIOError):
+        cure = "Try again once it has ended, or write through it"
+        return Problem(503, "another process writes to the engine", cure, retry_after_s=5)
+    if isinstance(why, sqlite3.Error):
+        return Problem(507, error.problem, "Let the service's operator free some space")
+    return _of_the_disk(why) if isinstance(why, OSError) else None
 
 
 def _of_the_disk(error: OSError) -> Problem:

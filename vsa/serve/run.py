@@ -19,8 +19,10 @@ from vsa.runtime.errors import InputError
 from vsa.serve.app import make_app
 from vsa.serve.limits import Limits
 from vsa.serve.log import start_log
+from vsa.serve.writes import kept_pictures
 
 TOKEN = "VSA_TOKEN"
+_LAST_PORT = 65535
 _LEAST_TOKEN = 16  # characters: fewer can be guessed
 
 
@@ -44,6 +46,8 @@ def serve(
         bound(host, port) as listening,
         VisualSearch.open(engine, root=root, backend=backend) as opened,
     ):
+        if token is not None:
+            kept_pictures(opened).mkdir(exist_ok=True)  # or say now that it cannot be
         start_log()
         app = make_app(opened, limits=limits, token=token)
         config = uvicorn.Config(
@@ -79,25 +83,27 @@ class _Server(uvicorn.Server):
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket that has the address, and does not listen yet; raises InputError."""
+    if not 0 <= port <= _LAST_PORT:
+        raise InputError(f"there is no port {port}", cure="Say --port 8000, or 0 for a free one")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         made = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(
             f"there is no host {host!r} ({error})", cure="Say --host 127.0.0.1"
         ) from None
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         made.close()
         cures = {
             errno.EADDRINUSE: "Stop what uses it, or name another: --port 8001",
             errno.EACCES: "Name one above 1023: --port 8000",
         }
-        cure = cures.get(getattr(error, "errno", 0) or 0, "Name another --host and --port")
+        cure = cures.get(error.errno or 0, "Name another --host and --port")
         raise InputError(f"port {port} of {host} cannot be had ({error})", cure=cure) from None
     return made
 

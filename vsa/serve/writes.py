@@ -145,7 +145,7 @@ def read_rows(text: str, max_rows: int) -> list[dict[str, Any]]:
     start = text.lstrip("\ufeff \t\r\n")
     rows: Any
     try:
-        if start[:1] in "[{":
+        if start.startswith(("[", "{")):
             rows = json.loads(start, parse_constant=_refuse_constant)
         else:
             reader = csv.DictReader(io.StringIO(start), strict=True)
