@@ -3,6 +3,7 @@
 # make reproduce DATASET='folder:my shop'
 # make reproduce SET='embedding.margin=0.3 clicks.noise_click_rate=0.1'   a run of its own
 # make app                            search by photo, in a browser
+# make serve ENGINE=my.engine         search by photo over HTTP
 # make study                          more seeds and variants of notebook 03 than reproduce trains
 # make study MINUTES=8 JOBS='mask*'   a slice of it; the same command goes on from there
 # make test                           linters, types, unit tests, notebooks
@@ -35,7 +36,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/0[1-9]_*.ipynb)) notebooks/00_tour.ipyn
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	export VSA_ARTIFACTS_DIR="$$scratch/artifacts" VSA_REPORTS_DIR="$$scratch/reports"
 
-.PHONY: reproduce study test notebooks lab data app report bench bench-index lock format
+.PHONY: reproduce study test notebooks lab data app serve load report bench bench-index lock format
 .DELETE_ON_ERROR:
 
 reproduce: $(READY)
@@ -65,6 +66,12 @@ data: $(READY)  ## DATASET=grocery or clothing; vpr2023 is brought, and checked
 
 app: $(READY)  ## the search page of DATASET and PROFILE, on this machine only
 	$(BIN)/voila notebooks/app/search.ipynb --Voila.ip=127.0.0.1
+
+serve: $(READY)  ## ENGINE=my.engine, or that of a run, over HTTP, on this machine only
+	@$(BIN)/vsa serve "$${ENGINE:-artifacts/$$DATASET-$$PROFILE/engine}"
+
+load: $(READY)  ## what a service takes; LOAD='--items 100000 --minutes 1 --requests 5000', say
+	$(BIN)/python benchmarks/load.py $(LOAD)
 
 report: $(READY)  ## RUN=synthetic-laptop, say; all by default
 	$(BIN)/vsa report "$$RUN"

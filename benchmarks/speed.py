@@ -7,7 +7,6 @@ times of a shared machine drift. Prints a table and writes ``reports/benchmarks.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ import vsa  # noqa: F401 (before torch, whose threads then wait as the product's
 import numpy as np
 import torch
 from PIL import Image
+from record import record
 from torch import nn
 from torchvision import transforms
 
@@ -33,13 +33,10 @@ from vsa.embedding.mining import Triplets
 from vsa.embedding.train import Images, train_stage
 from vsa.embedding.triplets import from_clicks
 from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD
-from vsa.runtime.atomic import atomic_file
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device, pick_device
-from vsa.runtime.paths import reports_dir
 from vsa.runtime.threads import POLICIES
 from vsa.study.embedding.variants import make_stage
-from vsa.study.ledger.environment import commit, machine, versions
 from vsa.study.run import make_run
 from vsa.study.settings import CategorySettings, EmbeddingStudySettings
 from vsa.study.simulate.synthetic.shop import render_shop
@@ -269,15 +266,7 @@ def main() -> None:
     for name, values in results.items():
         shown = ", ".join(f"{key} {value:.3g}" for key, value in values.items())
         print(f"{name}: {shown}")
-    content = {
-        "commit": commit(),
-        "device": device.name,
-        "machine": machine(),
-        "versions": versions(),
-        "results": results,
-    }
-    with atomic_file(reports_dir() / "benchmarks.json") as draft:
-        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    record(results)
 
 
 if __name__ == "__main__":

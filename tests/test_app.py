@@ -26,6 +26,7 @@ from small_engine import N_ITEMS, small_shop
 
 from vsa import app
 from vsa.app import SearchPage, open_page
+from vsa.cards import STYLE, grid
 from vsa.embedding.describer import Lead
 from vsa.engine import VisualSearch
 from vsa.ranking.segments import Segments
@@ -178,7 +179,7 @@ def test_a_sample_that_is_gone_is_named_and_changes_nothing(page):
     assert page.photo.value == before
 
 
-@pytest.mark.parametrize("step", ["_photo", "_categories", "_times", "_thumbnail"])
+@pytest.mark.parametrize("step", ["photo_with", "table_of_categories", "table_of_times", "grid"])
 def test_a_failure_of_whatever_kind_is_said_and_leaves_one_answer(page, monkeypatch, step):
     def fail(*_):
         raise KeyError("<lost>")
@@ -219,6 +220,42 @@ def test_the_search_follows_the_box_and_finds_it_again(page):
     assert page.switches["box"].value  # who moves the box wants it
     page.reset.click()
     assert (page.horizontal.value, page.vertical.value) == learned
+
+
+def test_other_objects_are_a_click_away(page, monkeypatch):
+    search, asked = VisualSearch.search, []
+    others = np.array([[0, 0, 0.25, 0.5], [0.5, 0.5, 1, 1]], np.float32)
+
+    def of_several(engine, photo, k, *, box=None, **options):
+        asked.append(box)
+        answer = search(engine, photo, k, box=box, **options)
+        return answer if box else dataclasses.replace(answer, other_boxes=others)
+
+    page.reset.click()
+    assert page.objects.children == (), "a regressor knows of one box"
+    monkeypatch.setattr(VisualSearch, "search", of_several)
+    page.reset.click()
+    first, second = page.objects.children
+    assert (first.description, second.description) == ("Other object 1", "Other object 2")
+    page.switches["box"].value = False
+    page.objects.children[0].click()
+    assert asked[-1] == pytest.approx([0, 0, 0.25, 0.5])
+    assert "from 0 to 25 per cent of the width and from 0 to 50" in page.photo.value
+    assert page.switches["box"].value  # who chooses a box wants it
+    assert len(page.objects.children) == 2  # the other one is still there
+    monkeypatch.undo()
+    page.reset.click()
+    assert page.objects.children == ()
+
+
+def test_a_card_has_title_price_and_product_and_the_whole_picture(page):
+    rows = page.engine.search(page.engine.root / "0.png", 2).results
+    rows["title"], rows["price"] = ["<b>Shoe</b>", None], [5.0, np.nan]
+    first, second = re.findall(r"<p>(.*?)</p>", grid(rows, page.engine.root))
+    product, other = rows.product_id
+    assert first.startswith(f"<b>1. &lt;b&gt;Shoe&lt;/b&gt;</b><br>price 5.00<br>product {product}")
+    assert second.startswith(f"<b>2. {rows.category[1]}</b><br>product {other}<br>similarity")
+    assert "object-fit: contain" in STYLE
 
 
 def test_an_empty_box_is_explained(page):

@@ -12,10 +12,12 @@ import pytest
 from vsa.runtime.paths import ROOT
 
 MAY_POINT_AT_THE_STUDY = {"vsa/__init__.py", "vsa/cli.py"}
+SERVES = "serve"  # the one part above the engine: it may import what lies at the top level, too
 SHARED = {"data", "models", "runtime", "metrics"}  # what every part of the system may import
 # Modules at the top level that let other parts meet
 WIRES = {
     "vsa/app.py",
+    "vsa/cards.py",
     "vsa/cli.py",
     "vsa/copies.py",
     "vsa/engine.py",
@@ -28,6 +30,7 @@ WIRES = {
 } | {
     "vsa/answer.py",
     "vsa/row_files.py",
+    "vsa/seeing.py",
     "vsa/rows.py",
     "vsa/store.py",
     "vsa/trained.py",
@@ -93,15 +96,24 @@ def test_the_system_does_not_import_the_study():
 
 def test_parts_of_the_system_meet_at_the_top_level_only():
     wrong = set()
+    wires = {Path(name).stem for name in WIRES}
     for file in modules(ROOT).values():
         name, own = file.relative_to(ROOT).as_posix(), file.relative_to(ROOT).parts[1]
         if own == "study" or name in WIRES | MAY_POINT_AT_THE_STUDY:
             continue
         for other in imported(file):
             part = other.split(".")[1] if "." in other else ""
-            if part and part not in SHARED | {own, own.removesuffix(".py"), "study"}:
+            above = wires if own == SERVES else set()
+            if part and part not in SHARED | above | {own, own.removesuffix(".py"), "study"}:
                 wrong.add(f"{name} imports {other}")
     assert not wrong
+
+
+def test_the_service_is_above_all_and_nothing_below_it_knows_of_it():
+    for file in modules(ROOT).values():
+        name = file.relative_to(ROOT).as_posix()
+        if name != "vsa/cli.py" and not name.startswith("vsa/serve/"):
+            assert not any(other.startswith("vsa.serve") for other in imported(file)), name
 
 
 def test_what_all_parts_share_imports_nothing_above_it():

@@ -77,6 +77,16 @@ def test_only_likely_categories_are_searched(shop, engine):
     assert set(engine.catalogue["category"].take(ids).to_pylist()) == {"shoes", "toys"}
 
 
+def test_only_the_categories_that_were_asked_for_are_searched(shop, engine):
+    only = engine.search(photo(shop, 3), 90, categories=["shoes"]).results
+    assert set(only.category) == {"shoes"}
+    assert len(only) == 30
+    with pytest.raises(InputError, match=r"unknown category 'hats'. .* bags, shoes, toys"):
+        engine.search(photo(shop, 3), categories=["bags", "hats"])
+    with pytest.raises(InputError, match="Name one, or leave"):
+        engine.search(photo(shop, 3), categories=[])
+
+
 def test_without_refined_rank_codes_order_the_page(shop, engine):
     prediction = engine.search(photo(shop, 0)).category
     feature = shop.features[7]

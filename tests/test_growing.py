@@ -131,6 +131,15 @@ def test_an_updated_row_has_its_new_picture_words_and_reference(shop, engine):
     is_whole(engine, N_ITEMS + 1)
 
 
+def test_put_lets_new_rows_join_and_replaces_those_that_are_there(shop, engine):
+    table, pictures = new_rows(shop.folder.parent, 2, seed=12)
+    table.loc[0, "image_id"] = "i7"
+    change = engine.put(table)
+    assert change.image_ids == ["i7", table.image_id[1]]
+    assert [first(engine, picture) for picture in pictures] == change.image_ids
+    is_whole(engine, N_ITEMS + 1)
+
+
 def test_a_removed_row_is_gone_from_index_table_and_references(shop, engine, folder):
     table, (picture,) = new_rows(shop.folder.parent, seed=13)
     engine.add(table)

@@ -25,8 +25,10 @@ from vsa.runtime.extras import MODULES, missing_explained
 from vsa.runtime.paths import ROOT
 
 OPTIONAL = {"pillow_heif"}  # taken where it is installed, and never asked for
-TOOLS = {"jupyterlab", "nbval", "snakemake", "voila"}  # that are run and not imported
-# Modules outside of vsa/study that need an extra as they are loaded
+# That are run, or imported by another one, and not by us
+TOOLS = {"jupyterlab", "nbval", "python-multipart", "snakemake", "voila"}
+OF_EXTRAS = ("vsa/study/", "vsa/serve/")  # folders whose modules may need one as they are loaded
+# Modules outside of these that need an extra as they are loaded
 OF_AN_EXTRA = {"vsa/app.py", "vsa/data/fetch.py"}
 ASKS = """
 import json, sys
@@ -189,7 +191,7 @@ def test_the_core_requires_little_and_just_what_it_imports():
     assert len(core) <= 14
     used = set()
     for name, tree in files():
-        if name.startswith("vsa/study/") or name in OF_AN_EXTRA:
+        if name.startswith(OF_EXTRAS) or name in OF_AN_EXTRA:
             continue
         for module in imported(tree) - OPTIONAL:
             if not any(module in modules for modules in MODULES.values()):
@@ -218,7 +220,7 @@ def test_importing_the_core_loads_no_package_of_an_extra():
     core = [
         name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         for name, _ in files()
-        if not name.startswith("vsa/study/") and name not in OF_AN_EXTRA
+        if not name.startswith(OF_EXTRAS) and name not in OF_AN_EXTRA
     ]
     code = f"import importlib, sys\nfor name in {core}: importlib.import_module(name)\n"
     code += "print(*{name.partition('.')[0] for name in sys.modules})"

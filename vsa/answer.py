@@ -1,4 +1,4 @@
-"""What a search goes through, and what it answers."""
+"""What is asked of an engine, what a search goes through, and what it answers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from vsa.category.predictor import CategoryPrediction
+from vsa.data.decoding import Source
 
 COVERED = 0.99  # of the category distribution: the fewest categories that make it up are searched
 STAGES = ("decode", "category", "box and feature", "search", "re-rank")
@@ -36,6 +39,7 @@ class Answer:
     image: np.ndarray  # uint8 (S, S, 3), as the category stage sees it, or the network
     category: CategoryPrediction | None  # None where the engine has no category stage
     box: np.ndarray  # float32 (4,): x_min, y_min, x_max, y_max, shares of the sides
+    other_boxes: np.ndarray  # float32 (m, 4): of what else may have been meant, likeliest first
     results: pd.DataFrame  # best first: the catalogue's columns, similarity, rank before, score
     stage_ms: dict[str, float]  # of each stage; category runs beside box and feature
     total_ms: float
@@ -67,3 +71,38 @@ class Clock:
         start = time.perf_counter()
         yield
         self.stage_ms[stage] = 1e3 * (time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A photo, and what is wanted of it, as `VisualSearch.ask` has checked it."""
+
+    photo: Source
+    k: int
+    box: np.ndarray | Literal["own"] | None  # float32 (4,); the learned one; the whole photo
+    stages: Stages
+    segment: str | None
+    categories: tuple[str, ...] | None  # the only ones that are searched; None: the likely ones
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def given_box(self) -> np.ndarray | None:
+        """The box that somebody has said the object is in, float32 (4,)."""
+        return self.box if isinstance(self.box, np.ndarray) else None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A photo that was decoded for a question."""
+
+    asked: Question
+    decoded: Image.Image
+    image: np.ndarray  # uint8 (S, S, 3), as of `Answer`
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the networks of boxes and features say of a photo."""
+
+    boxes: np.ndarray  # float32 (m, 4): what was described, then what else may have been meant
+    feature: np.ndarray  # float32 (d,) of unit length

@@ -7,9 +7,7 @@ folds to the width of a phone.
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -18,19 +16,22 @@ from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-import pandas as pd
 
-from vsa.category.predictor import CategoryPrediction
-from vsa.data.decoding import ImageError, Source, decode
-from vsa.embedding.describer import Describer, WholeDescriber
+from vsa.cards import (
+    STYLE,
+    described_by,
+    grid,
+    photo_with,
+    table_of_categories,
+    table_of_times,
+)
+from vsa.data.decoding import ImageError, Source
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.runtime.errors import InputError
 
 _LOG = logging.getLogger(__name__)
 _N_RESULTS = 20
 _N_SAMPLES = 30
-_PHOTO_PX, _THUMBNAIL_PX = 480, 200
-_N_CATEGORIES = 4
 _UPLOAD_MB = 8  # a message of more than 10 MiB to Jupyter ends the connection, without a word
 _SENT_PIXELS = 4_000_000  # of a photo made smaller: far below that limit, far above the networks'
 _REFUSED = "vsa/too-large"  # the type of the empty file that stands for one that was not sent
@@ -46,26 +47,6 @@ _TOO_LARGE = (
     f"has more than {_UPLOAD_MB} MB, and the browser cannot make a smaller photo of it. "
     "Give a smaller file, or a JPEG."
 )
-_STYLE = """<style>
-.vsa-page {max-width: 72rem; margin: 0 auto; padding: 0 .5rem}
-.vsa-page * {box-sizing: border-box}
-.vsa-row {flex-flow: row wrap; gap: 1rem; align-items: flex-start}
-.vsa-row > * {flex: 1 1 20rem; min-width: 0; max-width: 100%}
-.vsa-photo {position: relative; width: min(100%, 16rem); line-height: 0}
-.vsa-photo img {width: 100%}
-.vsa-photo div {position: absolute; border: 3px solid #D55E00; box-shadow: 0 0 0 1px #fff}
-.vsa-grid {display: grid; gap: .6rem; margin: 1rem 0 0; padding: 0; list-style: none;
-  grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr))}
-.vsa-grid img {width: 100%; aspect-ratio: 1; object-fit: cover}
-.vsa-gone {aspect-ratio: 1; padding: .4rem; background: #eee; font-size: .8rem}
-.vsa-grid li {border: 1px solid #ccc; border-radius: 4px; overflow: hidden}
-.vsa-grid p {margin: .3rem .4rem; font-size: .8rem; line-height: 1.3}
-.vsa-hint {margin: 0; font-size: .8rem; line-height: 1.3}
-.vsa-table {border-collapse: collapse; font-variant-numeric: tabular-nums}
-.vsa-table th, .vsa-table td {padding: .15rem .6rem; text-align: right}
-.vsa-table th:first-child {text-align: left}
-.vsa-error {border-left: 4px solid #D55E00; padding: .4rem .8rem; background: #fdf1e7}
-</style>"""
 # Larger files are made smaller, or replaced by an empty one of a type that says so, before the
 # widget sees them. Its input is not in the document: it is met when the button opens it.
 _SCRIPT = """(maxBytes, sentPixels, refusedType) => {
@@ -132,6 +113,8 @@ class SearchPage:
         self.upload.add_class("vsa-upload")
         self.horizontal, self.vertical = _slider("Box, across"), _slider("Box, down")
         self.reset = widgets.Button(description="Find the box again", icon="undo")
+        self.objects = widgets.Box()
+        self.objects.add_class("vsa-objects")
         self.switches = {
             name: widgets.Checkbox(value=True, description=text, indent=False)
             for name, text in _SWITCHES.items()
@@ -165,7 +148,7 @@ class SearchPage:
         stages = Stages(**{field.name: self.switches[field.name].value for field in fields(Stages)})
         try:
             answer = self.engine.search(photo, _N_RESULTS, box=box, stages=stages, segment=segment)
-            self._show(photo, answer)
+            self._show(photo, answer, has_own_box=box is not None)
         except ImageError as error:
             self._complain(f"{name} cannot be searched for: {error.reason}. {error.cure}.")
         except InputError as error:
@@ -204,6 +187,12 @@ class SearchPage:
             self._is_setting = False
             self.search(self._photo, self._box())
 
+    def _object_chosen(self, box: Sequence[float]) -> None:
+        self._is_setting = True
+        self.switches["box"].value = True
+        self._is_setting = False
+        self.search(self._photo, box)
+
     def _switched(self, change: dict[str, Any]) -> None:
         del change
         if not self._is_setting:
@@ -220,11 +209,11 @@ class SearchPage:
         self.message.value = ""  # so that the same words are announced again
         self.message.value = f'<p role="alert" class="vsa-error">{html.escape(text)}</p>'
 
-    def _show(self, photo: Source, answer: Answer) -> None:
+    def _show(self, photo: Source, answer: Answer, *, has_own_box: bool) -> None:
         # What can fail comes first, so that a page never mixes two answers.
-        picture, results = _photo(photo, answer.box), self._grid(answer.results)
-        facts = _categories(answer.category) if answer.category else ""
-        facts += _times(answer.stage_ms)
+        picture, results = photo_with(photo, answer.box), grid(answer.results, self.engine.root)
+        facts = table_of_categories(answer.category) if answer.category else ""
+        facts += table_of_times(answer.stage_ms)
         x_min, y_min, x_max, y_max = (float(side) for side in answer.box)
         self._is_setting = True
         self.horizontal.value, self.vertical.value = (x_min, x_max), (y_min, y_max)
@@ -232,33 +221,33 @@ class SearchPage:
         self.message.value = (
             f'<p role="status">{len(answer.results)} results in {answer.total_ms:.0f} ms '
             f"among {len(self.engine.index):,} pictures; described by: "
-            f"{html.escape(_described(self.engine.describer))}</p>"
+            f"{html.escape(described_by(self.engine.describer))}</p>"
         )
+        if not has_own_box:  # an answer to a box of somebody's knows of no other
+            self.objects.children = self._buttons(answer.other_boxes)
         self.photo.value = picture
         self.facts.value = facts
         self.results.value = results
 
-    def _grid(self, results: pd.DataFrame) -> str:
-        cells = []
-        for place, row in enumerate(results.itertuples(), start=1):
-            text = f"similarity {row.similarity:.3f}"
-            if np.isfinite(row.score):
-                text += f"<br>score {row.score:.3f}<br>appearance rank {row.rank_by_appearance}"
-            words = f"Result {place}: {row.category}, product {row.product_id}"
-            cells.append(
-                f"<li>{_thumbnail(self.engine.root / row.path, words)}"
-                f"<p><b>{place}. {html.escape(row.category)}</b><br>{text}</p></li>"
-            )
-        return f'<ol class="vsa-grid" aria-label="Results">{"".join(cells)}</ol>'
+    def _buttons(self, other_boxes: np.ndarray) -> list[widgets.Button]:
+        """One for each other thing in the photo, which searches for it."""
+        buttons = []
+        for number, box in enumerate(other_boxes.tolist(), start=1):
+            button = widgets.Button(description=f"Other object {number}")
+            button.on_click(lambda _, box=box: self._object_chosen(box))
+            buttons.append(button)
+        return buttons
 
     def _layout(self, note: str) -> widgets.VBox:
         hint = widgets.HTML(f'<p class="vsa-hint">{_HINT}</p>')
-        choices = widgets.VBox([self.samples, self.upload, hint, self.message, self.photo])
+        choices = widgets.VBox(
+            [self.samples, self.upload, hint, self.message, self.photo, self.objects]
+        )
         box = [self.horizontal, self.vertical, self.reset]
         stages = widgets.VBox([*box, *self.switches.values(), self.segment])
         row = widgets.Box([choices, stages, self.facts])
         row.add_class("vsa-row")
-        title = widgets.HTML(f"{_STYLE}<h1>Search by photo</h1><p>{html.escape(note)}</p>")
+        title = widgets.HTML(f"{STYLE}<h1>Search by photo</h1><p>{html.escape(note)}</p>")
         page = widgets.VBox([title, row, self.results, _script()])
         page.add_class("vsa-page")
         return page
@@ -307,7 +296,7 @@ def _open_page(
 
 def notice(text: str) -> widgets.HTML:
     """A text in place of the page."""
-    return widgets.HTML(f'{_STYLE}<p role="alert" class="vsa-error">{html.escape(text)}</p>')
+    return widgets.HTML(f'{STYLE}<p role="alert" class="vsa-error">{html.escape(text)}</p>')
 
 
 def _script() -> widgets.Output:
@@ -328,61 +317,3 @@ def _slider(description: str) -> widgets.FloatRangeSlider:
         readout_format=".2f",
         style={"description_width": "6rem"},
     )
-
-
-def _uri(image: Any, size_px: int) -> str:
-    image.thumbnail((size_px, size_px))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def _thumbnail(file: Path, words: str) -> str:
-    try:
-        picture = _uri(decode(file, min_px=_THUMBNAIL_PX), _THUMBNAIL_PX)
-    except ImageError as error:  # removed or replaced since the engine was published
-        why = f"no picture ({error.reason})"
-        words = html.escape(f"{words}; {why}")
-        return f'<div class="vsa-gone" role="img" aria-label="{words}">{why}</div>'
-    return f'<img src="{picture}" alt="{html.escape(words)}">'
-
-
-def _described(describer: Describer | WholeDescriber) -> str:
-    """Who describes photos, and what that brings, where it is known."""
-    return describer.name if describer.lead is None else f"{describer.name} ({describer.lead})"
-
-
-def _photo(photo: Source, box: np.ndarray) -> str:
-    x_min, y_min, x_max, y_max = (100 * float(side) for side in box)
-    place = f"left:{x_min:.1f}%;top:{y_min:.1f}%;width:{x_max - x_min:.1f}%"
-    words = (
-        f"The photo; its box reaches from {x_min:.0f} to {x_max:.0f} per cent of the width "
-        f"and from {y_min:.0f} to {y_max:.0f} per cent of the height"
-    )
-    picture = _uri(decode(photo, min_px=_PHOTO_PX), _PHOTO_PX)
-    return (
-        f'<div class="vsa-photo"><img src="{picture}" alt="{words}">'
-        f'<div style="{place};height:{y_max - y_min:.1f}%"></div></div>'
-    )
-
-
-def _categories(prediction: CategoryPrediction) -> str:
-    order = np.argsort(-prediction.fused, kind="stable")[:_N_CATEGORIES]
-    rows = "".join(
-        f"<tr><th scope='row'>{html.escape(prediction.categories[i])}</th>"
-        f"<td>{prediction.model[i]:.2f}</td><td>{prediction.search[i]:.2f}</td>"
-        f"<td><b>{prediction.fused[i]:.2f}</b></td></tr>"
-        for i in order
-    )
-    return (
-        '<table class="vsa-table"><caption>Category: probability by</caption>'
-        "<tr><th></th><th>model</th><th>search</th><th>both</th></tr>" + rows + "</table>"
-    )
-
-
-def _times(stage_ms: dict[str, float]) -> str:
-    rows = "".join(
-        f"<tr><th scope='row'>{stage}</th><td>{ms:.1f} ms</td></tr>"
-        for stage, ms in stage_ms.items()
-    )
-    return f'<table class="vsa-table"><caption>Time by stage</caption>{rows}</table>'

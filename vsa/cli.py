@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
@@ -21,6 +22,7 @@ from vsa.study.cli import COMMANDS, hand_over
 if TYPE_CHECKING:
     from vsa.index.index import Index
     from vsa.pictures import Taken
+    from vsa.runtime.device import Backend
     from vsa.store import Store
 
 # Heavy modules are imported inside the commands that need them, so that --help is instant.
@@ -123,8 +125,14 @@ def _opened(folder: Path, *, writable: bool = False) -> Store | Index:
 
 @app.command()
 def search(
-    index: _Index,
-    photos: Annotated[list[Path], typer.Argument(help="pictures; many cost hardly more than one")],
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INDEX PHOTOS...",
+            help="folder of the index, or of any engine; then pictures: many cost hardly more "
+            "than one. With --url, pictures only",
+        ),
+    ],
     k: Annotated[int, typer.Option("-k", help="how many results")] = 10,
     box: Annotated[
         tuple[float, float, float, float] | None,
@@ -133,21 +141,83 @@ def search(
             help="search for what this part of one photo shows; shares of its sides, from 0 to 1",
         ),
     ] = None,
+    url: Annotated[
+        str, typer.Option(help="of a service (`vsa serve`), which is asked in place of a folder")
+    ] = "",
 ) -> None:
     """The pictures of an index or an engine that are most similar to a photo, or to several."""
-    from vsa.pictures import Pictures
-
+    photos = places if url else places[1:]
+    if not photos:
+        raise InputError("no photo was named", cure="Say vsa search INDEX PHOTO")
     if box is not None and len(photos) > 1:
         raise InputError(
             f"--box was given for {len(photos)} photos", cure="Give it with one photo at a time"
         )
-    with Pictures(index) as own:
-        pages = [own.search(photos[0], k, box=box)] if box else own.search_batch(photos, k)
-    for photo, found in zip(photos, pages, strict=True):
+    found = _of_service(url, photos, k, box) if url else _of_folder(places[0], photos, k, box)
+    for photo, page in zip(photos, found, strict=True):
         if len(photos) > 1:
             print(f"{one_line(str(photo))}:")
-        for similarity, name in zip(found.similarity, found.name, strict=True):
+        for similarity, name in page:
             print(f"{similarity:.3f}  {one_line(name)}")
+
+
+_Page = list[tuple[float, str]]  # similarity and name, best first
+
+
+def _of_folder(
+    folder: Path, photos: Sequence[Path], k: int, box: Sequence[float] | None
+) -> list[_Page]:
+    from vsa.pictures import Pictures
+
+    with Pictures(folder) as own:
+        pages = [own.search(photos[0], k, box=box)] if box else own.search_batch(photos, k)
+    return [list(zip(page.similarity, page.name, strict=True)) for page in pages]
+
+
+def _of_service(
+    url: str, photos: Sequence[Path], k: int, box: Sequence[float] | None
+) -> list[_Page]:
+    from vsa.serve.client import search
+
+    pages = [search(url, photo, k, box=box) for photo in photos]
+    return [[(result["score"], result["image_id"]) for result in page] for page in pages]
+
+
+@app.command()
+def serve(
+    engine: _Index,
+    host: Annotated[str, typer.Option(help="to listen at; 0.0.0.0 is all of this machine's")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="0 for a free one")] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="whose text writes have to show; VSA_TOKEN by default, else no writes"),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="where the catalogue's pictures lie, if they were moved")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="torch, or onnx (extra export)")] = "torch",
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="of vsa.serve.limits.Limits: max_bytes=20000000"),
+    ] = None,
+) -> None:
+    """Serve an engine over HTTP (extra serve): search, items, health, metrics and the page."""
+    from vsa.serve.limits import make_limits
+    from vsa.serve.run import read_token
+    from vsa.serve.run import serve as run
+
+    run(
+        engine,
+        host=host,
+        port=port,
+        token=read_token(token_file),
+        limits=make_limits(limit or []),
+        root=root,
+        backend=cast("Backend", backend),
+        tell=lambda text: print(text, flush=True),
+    )
 
 
 @app.command()

@@ -24,15 +24,21 @@ import pyarrow as pa
 from PIL import Image
 
 from vsa import growing
-from vsa.answer import ALL_STAGES, STAGES, Answer, Clock, Stages, likely_categories
+from vsa.answer import (
+    ALL_STAGES,
+    STAGES,
+    Answer,
+    Described,
+    Question,
+    Seen,
+    Stages,
+    likely_categories,
+)
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor
-from vsa.data.boxes import check_box, require_pixels
-from vsa.data.crops import crop_square, with_margin
-from vsa.data.decoding import Source, decode
-from vsa.data.images import square
+from vsa.data.boxes import check_box
+from vsa.data.decoding import Source
 from vsa.data.schema import QUALITY
 from vsa.embedding.describer import Describer, WholeDescriber
-from vsa.embedding.extract import FULL_BOX
 from vsa.embedding.joint import JointNet
 from vsa.growing import Change, Grower, OnError
 from vsa.index.index import Index
@@ -41,15 +47,15 @@ from vsa.ranking.segments import Segments
 from vsa.ranking.serve import QualityRanker
 from vsa.rows import Rows
 from vsa.runtime.device import Backend, Device, pick_device
+from vsa.runtime.errors import InputError
 from vsa.runtime.inference import one_core
+from vsa.runtime.registry import unknown
+from vsa.seeing import Eyes, clocks
 from vsa.store import Store
 from vsa.trained import read_stages, ready_stages
 
 PAGE = 60  # results by appearance that quality re-orders
 _N_WARMUP = 2  # TorchScript looks at one pass and makes its code in the next
-
-
-_Box = np.ndarray | Literal["own"] | None  # float32 (4,); the learned one; the whole photo
 
 
 def _a_thread_per_core() -> ThreadPoolExecutor:
@@ -144,6 +150,7 @@ class VisualSearch:
         box: Sequence[float] | None = None,
         stages: Stages = ALL_STAGES,
         segment: str | None = None,
+        categories: Sequence[str] | None = None,
     ) -> Answer:
         """Answer one photo: a path, its bytes, a file opened as binary, or a Pillow image.
 
@@ -156,57 +163,99 @@ class VisualSearch:
             of what the box shows, with a margin, seen at the networks' full size.
         stages : what to go through.
         segment : of shoppers, for re-ranking; the mean over all of them by default.
+        categories : the only ones that are searched, instead of those that the photo's is
+            predicted to be one of.
 
         Raises
         ------
         ImageError for a photo that cannot be used; InputError for a box that is none, k < 1, and
-        a segment that the ranker does not know.
+        a segment or a category that the engine does not know.
+        """
+        asked = self.ask(photo, k, box=box, stages=stages, segment=segment, categories=categories)
+        return self.searching.submit(self._search, asked).result()
+
+    def ask(
+        self,
+        photo: Source,
+        k: int = 60,
+        *,
+        box: Sequence[float] | None = None,
+        stages: Stages = ALL_STAGES,
+        segment: str | None = None,
+        categories: Sequence[str] | None = None,
+    ) -> Question:
+        """A question as the stages below take it; arguments and errors as of `search`.
+
+        The photo itself is decoded later.
         """
         check_request(k, self.index.params)
         if segment is not None:
             (self.ranker.segments if self.ranker else Segments()).number(segment)
-        given: _Box = check_box(box) if box is not None else "own" if stages.box else None
-        if isinstance(given, str) and not self.describer.locates:
-            given = None  # nobody would look at that box
-        turn = self.searching.submit(self._search, photo, k, given, stages, segment, Clock())
-        return turn.result()
+        if categories is not None:
+            self._require_categories(categories)
+        given: np.ndarray | Literal["own"] | None = None
+        if box is not None:
+            given = check_box(box)
+        elif stages.box and self.describer.locates:
+            given = "own"
+        only = None if categories is None else tuple(categories)
+        return Question(photo, k, given, stages, segment, only)
 
-    def _search(
-        self,
-        photo: Source,
-        k: int,
-        box: _Box,
-        stages: Stages,
-        segment: str | None,
-        clock: Clock,
-    ) -> Answer:
+    def _require_categories(self, names: Sequence[str]) -> None:
+        known = [name for name in self.index.categories if name]
+        if not names:
+            raise InputError(
+                "no category is to be searched", cure="Name one, or leave categories out"
+            )
+        for name in names:
+            if name not in known:
+                wrong = unknown("category", name, known)
+                told = wrong.cure if not known else f"The engine has {', '.join(known)}"
+                raise InputError(wrong.problem, cure=told)
+
+    def _search(self, asked: Question) -> Answer:
         with one_core():
-            stage = self.category
-            given = box if isinstance(box, np.ndarray) else None
-            with clock("decode"):
-                needed = self.describer.needed_px(is_given=given is not None)
-                image_px = self.image_px if stage is None else stage.store_px
-                decoded = decode(photo, min_px=max(image_px, self.image_px, needed))
-                if given is not None:
-                    require_pixels(given, photo, decoded)
-                around = FULL_BOX if given is None else with_margin(given[None])[0]
-                image = crop_square(decoded, around, image_px)
-            predicted: Future[CategoryPrediction] | None = None
-            if stage is not None:
-                predicted = self.predicting.submit(_predict, stage, image, clock)
-            with clock("box and feature"):
-                seen = self.locate(decoded) if isinstance(box, str) else box
-                feature = self.describer.describe(
-                    decoded, seen, self.device, is_given=given is not None
-                )
-            category = None if predicted is None else predicted.result()
+            seen = self.eyes.see(asked)
+            predicted: Future[list[CategoryPrediction]] | None = None
+            if self.trained is not None:
+                predicted = self.predicting.submit(self.categorise, [seen])
+            (described,) = self.eyes.describe([seen])
+            category = None if predicted is None else predicted.result()[0]
+            return self.answer(seen, described, category)
+
+    # A search, stage by stage: photos that wait may pass the networks together -----------------
+
+    @cached_property
+    def eyes(self) -> Eyes:
+        """What decodes and describes photos."""
+        shown_px = self.image_px if self.trained is None else self.trained.store_px
+        return Eyes(self.describer, self.network, self.image_px, shown_px, self.device)
+
+    def categorise(self, seen: Sequence[Seen]) -> list[CategoryPrediction]:
+        """The category of each photo; there has to be such a stage."""
+        stage = self.category
+        assert stage is not None
+        with one_core(), clocks(seen, "category"):
+            return stage.predict_batch(np.stack([one.image for one in seen]))
+
+    def answer(
+        self, seen: Seen, described: Described, category: CategoryPrediction | None
+    ) -> Answer:
+        """Search, re-rank and tell; `category` is None where there is no such stage."""
+        asked, clock = seen.asked, seen.asked.clock
+        with one_core():
             with clock("search"):
-                ids, similarity = self.retrieve(feature, category, max(k, PAGE), stages)
+                wanted: Sequence[str] | None = asked.categories
+                if wanted is None and asked.stages.category and category is not None:
+                    wanted = likely_categories(category, self.index.categories)
+                ids, similarity = self._find(
+                    described.feature, wanted, max(asked.k, PAGE), asked.stages
+                )
             with clock("re-rank"):
-                results = self.page(ids, similarity, stages, segment).head(k)
+                results = self.page(ids, similarity, asked.stages, asked.segment).head(asked.k)
         stage_ms = {stage: clock.stage_ms.get(stage, 0.0) for stage in STAGES}
-        shown = FULL_BOX if seen is None else seen
-        return Answer(image, category, shown, results, stage_ms, clock.since_start_ms())
+        box, others = described.boxes[0], described.boxes[1:]
+        return Answer(seen.image, category, box, others, results, stage_ms, clock.since_start_ms())
 
     def search_batch(self, photos: Sequence[Source], k: int = 60) -> list[Answer]:
         """As `search`, for many photos, as many at once as there are cores."""
@@ -254,6 +303,12 @@ class VisualSearch:
         """
         return self._grower.update(table, select=select, on_error=on_error)
 
+    def put(
+        self, table: pd.DataFrame, *, select: bool = True, on_error: OnError = "raise"
+    ) -> Change:
+        """Let rows join the catalogue, in place of those of the same ``image_id``; as `add`."""
+        return self._grower.put(table, select=select, on_error=on_error)
+
     def remove(self, image_ids: Sequence[str]) -> None:
         """Remove rows from the catalogue, the index and the reference set, all or none.
 
@@ -296,18 +351,14 @@ class VisualSearch:
         self.predicting.shutdown()
         self.store.close()
 
-    # Stages --------------------------------------------------------------------------------
+    # What stages are made of ---------------------------------------------------------------
 
     def locate(self, photo: Image.Image) -> np.ndarray:
         """The learned box of a decoded photo, float32 (4,), shares of the sides.
 
         The whole photo, where nobody locates.
         """
-        if self.network is None or isinstance(self.describer, WholeDescriber):
-            return FULL_BOX
-        return self.describer.boxes(
-            self.network, self.image_px, lambda size_px: square(photo, size_px)[None], self.device
-        )[0]
+        return self.eyes.locate(photo)
 
     def retrieve(
         self,
@@ -316,11 +367,17 @@ class VisualSearch:
         k: int,
         stages: Stages,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Ids, int64 (n,), and similarities, float32 (n,), best first."""
-        index = self.index
-        params, wanted = check_request(k, index.params), None
+        """Ids, int64 (n,), and similarities, float32 (n,), best first; of likely categories."""
+        wanted = None
         if stages.category and category is not None:
-            wanted = likely_categories(category, index.categories)
+            wanted = likely_categories(category, self.index.categories)
+        return self._find(feature, wanted, k, stages)
+
+    def _find(
+        self, feature: np.ndarray, wanted: Sequence[str] | None, k: int, stages: Stages
+    ) -> tuple[np.ndarray, np.ndarray]:
+        index = self.index
+        params = check_request(k, index.params)
         if stages.refine:
             hits = index.search_one(feature, k, params, wanted)
             return hits.ids, hits.similarity
@@ -346,11 +403,6 @@ class VisualSearch:
         for name, values in of_page.items():  # here: pandas is slow at adding columns
             found = found.append_column(name, pa.array(values))
         return found.to_pandas()
-
-
-def _predict(stage: CategoryPredictor, image: np.ndarray, clock: Clock) -> CategoryPrediction:
-    with one_core(), clock("category"):
-        return stage.predict(image)
 
 
 @dataclass

@@ -65,13 +65,20 @@ class Grower:
         """Replace rows; see `VisualSearch.update`."""
         return self._put(table, select, on_error, known=True)
 
-    def _put(self, table: pd.DataFrame, select: bool, on_error: OnError, *, known: bool) -> Change:
+    def put(self, table: pd.DataFrame, *, select: bool, on_error: OnError) -> Change:
+        """Let rows join, or replace those of their names; see `VisualSearch.put`."""
+        return self._put(table, select, on_error, known=None)
+
+    def _put(
+        self, table: pd.DataFrame, select: bool, on_error: OnError, *, known: bool | None
+    ) -> Change:
         if on_error not in ("raise", "skip"):
             raise InputError(f"on_error is {on_error!r}", cure="Say 'raise' or 'skip'")
         table = self._checked(table)
         with self.store.writing() as state:
             there = state.rows.find(table.image_id.tolist())
-            _require_ids(table.image_id.tolist(), there, known=known)
+            if known is not None:
+                _require_ids(table.image_id.tolist(), there, known=known)
             prints, unreadable = self._prints(table, on_error)
             left = [unreadable]
             table = table.loc[prints.index]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from PIL import Image
 from vsa.data.images import square
 from vsa.embedding.boxes import (
     Objectness,
+    apart_boxes,
     before_ground,
     best_boxes,
     learn_from_boxes,
@@ -66,6 +69,28 @@ def test_a_map_without_any_difference_gives_a_box_of_the_picture():
     assert (found[2:] > found[:2]).all()
     assert ((found >= 0) & (found <= 1)).all()
     assert best_boxes(np.ones((0, 4, 4))).shape == (0, 4)
+
+
+def test_boxes_apart_are_each_the_best_of_what_those_before_leave():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        scores = rng.normal(size=(G, G)).astype(np.float32)
+        found = np.rint(apart_boxes(scores) * G).astype(int)
+        excess, worth = (scores - scores.mean()).astype(float), []
+        for left, top, right, bottom in found:
+            worth.append(excess[top:bottom, left:right].sum())
+            excess[top:bottom, left:right] = -1000
+            sums = [
+                excess[y:below, x:beyond].sum()
+                for y, below in itertools.combinations(range(G + 1), 2)
+                for x, beyond in itertools.combinations(range(G + 1), 2)
+            ]
+            if len(worth) < len(found):
+                left, top, right, bottom = found[len(worth)]
+                assert excess[top:bottom, left:right].sum() == pytest.approx(max(sums))
+            else:
+                assert len(found) == 5 or max(sums) < 0.2 * worth[0]
+        assert min(worth) >= 0.2 * worth[0]
 
 
 def test_goods_are_told_from_the_ground_of_a_catalogue_picture():

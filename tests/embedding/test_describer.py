@@ -62,6 +62,20 @@ def test_each_look_shows_the_network_another_picture(joint, photo):
         close(look.describe(photo, BOX, device, is_given=True), found["crop"])
 
 
+def test_views_that_pass_together_are_described_as_each_alone(joint, photo):
+    device = replace(pick_device(), autocast_dtype=None)
+    asked = [(None, False), (BOX, False), (BOX, True), (BOX / 2, False), (None, False)]
+    photos = [photo.rotate(90 * turn, expand=True) for turn in range(len(asked))]
+    for look in ("whole", "mask", "crop", "both"):
+        describer = Describer(look, joint, PX, look)
+        several = list(zip(photos, asked, strict=True))
+        views = [describer.view(one, box, is_given=given) for one, (box, given) in several]
+        found = describer.features(views, device)
+        for row, (one, (box, given)) in enumerate(several):
+            alone = describer.describe(one, box, device, is_given=given)
+            np.testing.assert_allclose(found[row], alone, atol=1e-5)
+
+
 def test_photos_in_files_are_described_as_each_alone(joint, photo, tmp_path):
     device = pick_device()
     names = [f"{i}.png" for i in range(3)]

@@ -41,8 +41,10 @@ from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import key, state_digest
 
 VERSION = 1
+N_LIKELY = 5  # boxes of a photo that are worth showing, at most
 MAX_PHOTOS, MAX_CLICKED = 500, 300  # that are learned from: more change next to nothing
 _SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
+_LEAST = 0.2  # of the best box's excess: what another one is worth that is shown beside it
 _GROUND = 0.4  # of the way from a picture's ground to its most different cell: from there, goods
 
 
@@ -62,6 +64,17 @@ class Objectness:
             scores = local_features(self.net, part, device) @ self.weight
             found.append(best_boxes(scores, self.centre))
         return np.concatenate(found)
+
+    def likely_boxes(self, images: np.ndarray, device: Device) -> list[np.ndarray]:
+        """Of each image its box, and after it those of other things, float32 (m, 4) each.
+
+        Of m boxes, at most `N_LIKELY`, the first is that of `boxes`. Others lie beside it.
+        """
+        found = []
+        for part in in_batches(images):
+            scores = local_features(self.net, part, device) @ self.weight
+            found += [apart_boxes(score, self.centre) for score in scores]
+        return found
 
     @property
     def digest(self) -> str:
@@ -171,16 +184,48 @@ def best_boxes(scores: np.ndarray, centre: float = 0.5) -> np.ndarray:
     """
     n, g, _ = scores.shape
     excess = scores - scores.mean(axis=(1, 2), keepdims=True)
-    sums = np.zeros((n, g + 1, g + 1))
-    sums[:, 1:, 1:] = excess.cumsum(axis=1).cumsum(axis=2)
-    low, high = np.triu_indices(g + 1, 1)
     sides = _edges(g, centre)
     boxes = np.empty((n, 4), np.float32)
-    for row, table in enumerate(sums):
-        strips = table[high] - table[low]  # (pairs, G + 1): rows low to high, summed from the left
-        y, x = np.divmod((strips[:, high] - strips[:, low]).argmax(), len(low))
-        boxes[row] = sides[low[x]], sides[low[y]], sides[high[x]], sides[high[y]]
+    for row, cells in enumerate(excess):
+        x_low, y_low, x_high, y_high, _ = _best_rectangle(cells)
+        boxes[row] = sides[x_low], sides[y_low], sides[x_high], sides[y_high]
     return boxes
+
+
+def apart_boxes(scores: np.ndarray, centre: float = 0.5, n_most: int = N_LIKELY) -> np.ndarray:
+    """The best rectangle of one picture's scores (G, G), then the best beside it, and so on.
+
+    What was found is taken away before the next is looked for. They end where one exceeds the
+    mean by less than a fifth of what the first does.
+
+    Returns
+    -------
+    float32 (m, 4) with 1 ≤ m ≤ `n_most`, shares of the sides.
+    """
+    excess = (scores - scores.mean()).astype(float)
+    never = -np.abs(excess).sum()  # which no rectangle makes up for
+    sides, first = _edges(len(scores), centre), 0.0
+    found: list[list[float]] = []
+    for _ in range(n_most):
+        x_low, y_low, x_high, y_high, total = _best_rectangle(excess)
+        first = first or total
+        if found and total < _LEAST * first:
+            break
+        found.append([sides[x_low], sides[y_low], sides[x_high], sides[y_high]])
+        excess[y_low:y_high, x_low:x_high] = never
+    return np.array(found, np.float32)
+
+
+def _best_rectangle(excess: np.ndarray) -> tuple[int, int, int, int, float]:
+    """Sides of the rectangle of greatest sum in (G, G): left, top, right, bottom; and the sum."""
+    g = len(excess)
+    sums = np.zeros((g + 1, g + 1))
+    sums[1:, 1:] = excess.cumsum(axis=0).cumsum(axis=1)
+    low, high = np.triu_indices(g + 1, 1)
+    strips = sums[high] - sums[low]  # (pairs, G + 1): rows low to high, summed from the left
+    totals = strips[:, high] - strips[:, low]
+    y, x = np.divmod(totals.argmax(), len(low))
+    return int(low[x]), int(low[y]), int(high[x]), int(high[y]), float(totals[y, x])
 
 
 def write_objectness(folder: Path, found: Objectness) -> None:

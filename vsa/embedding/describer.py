@@ -49,6 +49,14 @@ class Lead:
 
 
 @dataclass(frozen=True)
+class View:
+    """What of a photo its network is shown."""
+
+    pictures: list[np.ndarray]  # uint8 (S, S, 3) each; of several, the feature is the mean
+    mask: np.ndarray | None = None  # float32 (4,): all but this box is faded, of a single picture
+
+
+@dataclass(frozen=True)
 class Describer:
     """A network, and how it looks at a shopper's photo; catalogue pictures it sees whole."""
 
@@ -90,6 +98,21 @@ class Describer:
             return self.localiser.boxes(squares(self.localiser.image_px), device)
         return locate(network, squares(network_px), device)
 
+    def likely_boxes(
+        self,
+        network: JointNet,
+        network_px: int,
+        squares: Callable[[int], np.ndarray],
+        device: Device,
+    ) -> list[np.ndarray]:
+        """As `boxes`, each followed by those of what else a photo may show: float32 (m, 4).
+
+        A joint network knows of one box only, and m is 1.
+        """
+        if self.localiser is not None:
+            return self.localiser.likely_boxes(squares(self.localiser.image_px), device)
+        return list(self.boxes(network, network_px, squares, device)[:, None])
+
     def embedder(self, device: Device) -> Embedder:
         """The network as an embedder of whole pictures."""
         as_it_is = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}
@@ -114,15 +137,32 @@ class Describer:
         is_given : somebody has said that this is the object: it is then looked at again,
             whatever the network does with boxes of its own.
         """
+        return self.features([self.view(photo, box, is_given=is_given)], device)[0]
+
+    def view(self, photo: Image.Image, box: np.ndarray | None, *, is_given: bool = False) -> View:
+        """What the network is shown of a decoded photo; arguments as of `describe`."""
         whole = box is None or not (is_given or self.look == "crop")
         crop = box is not None and (is_given or self.look in ("crop", "both"))
         pictures = [square(photo, self.image_px)] if whole else []
         if crop:
             around = with_margin(np.asarray(box)[None], self.margin)[0]
             pictures.append(crop_square(photo, around, self.image_px))
-        mask = None if box is None or crop else box[None]
-        features = describe(self.net, np.stack(pictures), device, boxes=mask).features
-        return features[0] if len(features) == 1 else mean_features(*features[:, None])[0]
+        return View(pictures, None if crop else box)
+
+    def features(self, views: Sequence[View], device: Device) -> np.ndarray:
+        """Features of views that pass the network together, float32 (n, d) of unit length."""
+        features = np.empty((len(views), self.net.dim), np.float32)
+        for rows in _by(views, lambda view: (len(view.pictures), view.mask is not None)):
+            some = [views[row] for row in rows]
+            pictures = np.stack([picture for view in some for picture in view.pictures])
+            masks = [view.mask for view in some if view.mask is not None]
+            boxes = np.stack(masks).astype(np.float32) if masks else None
+            found = describe(self.net, pictures, device, boxes=boxes).features
+            looks = found.reshape(len(some), -1, found.shape[1])
+            features[rows] = (
+                looks[:, 0] if looks.shape[1] == 1 else mean_features(*looks.swapaxes(0, 1))
+            )
+        return features
 
 
 @dataclass(frozen=True)
@@ -163,9 +203,18 @@ class WholeDescriber:
         is_given: bool = False,
     ) -> np.ndarray:
         """As of `Describer.describe`."""
-        del device, is_given
+        return self.features([self.view(photo, box, is_given=is_given)], device)[0]
+
+    def view(self, photo: Image.Image, box: np.ndarray | None, *, is_given: bool = False) -> View:
+        """As of `Describer.view`."""
+        del is_given
         around = np.array([0, 0, 1, 1], np.float32) if box is None else with_margin(box[None])[0]
-        return self.of_pictures.embed(crop_square(photo, around, self.image_px)[None])[0]
+        return View([crop_square(photo, around, self.image_px)])
+
+    def features(self, views: Sequence[View], device: Device) -> np.ndarray:
+        """As of `Describer.features`."""
+        del device
+        return self.of_pictures.embed(np.stack([view.pictures[0] for view in views]))
 
 
 def plain(architecture: str, image_px: int, device: Device) -> Describer:
@@ -186,6 +235,14 @@ def adapted(base: Describer, head: Adaptation, look: Look, name: str) -> Describ
     device = next(base.net.parameters()).device
     net.to(device, memory_format=torch.channels_last).eval()
     return replace(base, name=name, net=net, look=look)
+
+
+def _by(views: Sequence[View], kind: Callable[[View], object]) -> list[list[int]]:
+    """Rows of views, those of one kind together: they can pass a network at once."""
+    rows: dict[object, list[int]] = {}
+    for row, view in enumerate(views):
+        rows.setdefault(kind(view), []).append(row)
+    return list(rows.values())
 
 
 def mean_features(*views: np.ndarray) -> np.ndarray:

@@ -1,0 +1,50 @@
+"""The service keeps what its OpenAPI promises, whatever schemathesis thinks of."""
+
+from __future__ import annotations
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import CHECKS
+
+# What cannot be said in a schema: that bytes are a picture, and which names there are
+NOT_SAID = ["positive_data_acceptance"]
+
+
+@pytest.fixture
+def api(own):
+    return schemathesis.openapi.from_asgi("/openapi.json", own.app)
+
+
+schema = schemathesis.pytest.from_fixture("api")
+
+
+@schema.parametrize()
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_each_request_is_answered_as_documented(case):
+    excluded = [CHECKS.get_one(name) for name in NOT_SAID]
+    case.call_and_validate(excluded_checks=excluded)
+
+
+def test_the_schema_says_what_may_be_asked(own):
+    told = own.get("/openapi.json").json()
+    assert set(told["paths"]) == {
+        "/v1/search",
+        "/v1/info",
+        "/v1/items",
+        "/v1/items/{image_id}",
+        "/v1/items/{image_id}/picture",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
+    search = told["paths"]["/v1/search"]["post"]
+    options = {parameter["name"]: parameter["schema"] for parameter in search["parameters"]}
+    assert options["k"] == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 60}
+    assert set(options) == {"k", "box", "categories", "segment", "stages"}
+    form = search["requestBody"]["content"]["multipart/form-data"]
+    assert set(form["schema"]["properties"]) == {"photo", *options}
+    assert form["example"]["k"] == 20
+    assert told["paths"]["/v1/items"]["put"]["security"] == [{"token": []}]
+    problems = told["components"]["schemas"]["Problem"]["properties"]
+    assert {"type", "title", "status", "detail", "cure", "request_id"} == set(problems)

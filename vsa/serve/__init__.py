@@ -1,0 +1,1 @@
+"""An engine over HTTP, on one machine: search, growing, health, metrics, and the page."""
