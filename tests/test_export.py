@@ -11,6 +11,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+from arithmetic import NEAR
 from PIL import Image
 from small_engine import N_ITEMS, shaken, small_shop
 from torch import nn
@@ -88,7 +89,7 @@ def test_an_embedder_is_exported_with_its_normalisation(tmp_path):
     vsa.export(embed, tmp_path / "onnx")
     pictures = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
     made = run(tmp_path / "onnx/features.onnx", pictures=channels_first(pictures))[0]
-    np.testing.assert_allclose(made, embed.embed(pictures), atol=1e-4)
+    np.testing.assert_allclose(made, embed.embed(pictures), atol=NEAR)
 
 
 @pytest.mark.parametrize("architecture", ["googlenet_4a", "googlenet", "mobilenet_v2", "resnet18"])
@@ -118,13 +119,13 @@ def test_an_engine_answers_the_same_by_either_back_end(shop):
         pages.append([engine.search(shop.folder.parent / f"{row}.png") for row in range(20)])
         engine.close()
     for by_torch, by_onnx in zip(*pages, strict=True):
-        np.testing.assert_allclose(by_onnx.box, by_torch.box, atol=1e-4)
+        np.testing.assert_allclose(by_onnx.box, by_torch.box, atol=NEAR)
         np.testing.assert_allclose(by_onnx.category.fused, by_torch.category.fused, atol=1e-3)
         likeness = by_torch.results.set_index("image_id").similarity
         other = by_onnx.results.set_index("image_id").similarity
         assert len(set(likeness.index) ^ set(other.index)) <= 4  # of 60; ties at the page's end
         both = likeness.index.intersection(other.index)
-        np.testing.assert_allclose(other[both], likeness[both], atol=1e-4)
+        np.testing.assert_allclose(other[both], likeness[both], atol=NEAR)
     assert N_ITEMS > 60  # so that a page says something
 
 
