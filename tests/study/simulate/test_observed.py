@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import closing
 
 import numpy as np
 import pytest
@@ -16,8 +15,8 @@ from vsa.runtime.errors import InputError
 from vsa.study.run import make_run
 from vsa.study.simulate.clicks import with_clicks
 from vsa.study.simulate.observed import (
+    build_and_search,
     learning_settings,
-    search_test_photos,
     write_observed_shop,
 )
 
@@ -65,9 +64,8 @@ def test_clicks_alone_are_learned_from_chosen_by_and_searched(shop, tmp_path):
     with pytest.warns(UserWarning, match="chosen by their held-out clicks"):
         model = vsa.train(folder, backbone="googlenet_4a", pretrained=False, settings=TRAINING)
     assert "no click was filtered" in model.notes[0]
-    vsa.build(folder, model, out=tmp_path / "engine", selection=None)
-    with closing(vsa.VisualSearch.open(tmp_path / "engine")) as engine:
-        found = search_test_photos(engine, folder)
+    found = build_and_search(folder, model)
+    assert found.served == model.describer.name
     assert found.n_photos == (shop.queries.split == "test").sum()
     assert 0 <= found.recall[1] <= found.recall[5] <= found.recall[20] <= 1
     assert found.recall[20] > 0

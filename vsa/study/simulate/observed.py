@@ -25,11 +25,13 @@ from vsa.embedding.settings import EmbeddingSettings
 from vsa.engine import VisualSearch
 from vsa.learn import train
 from vsa.metrics import identical_recall_at_k
+from vsa.models.embedder import Embedder
 from vsa.offline import build
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.errors import InputError
 from vsa.runtime.settings import setting_names
 from vsa.study.settings import Settings
+from vsa.trained import TrainedModels
 
 _MARKER = "catalogue.csv"
 
@@ -112,6 +114,14 @@ def learn_and_search(shop: Dataset, settings: Settings, *, seed: int = 0) -> Sea
     model = train(
         shop, backbone=of.architecture, pretrained=of.pretrained, settings=changes, seed=seed
     )
+    return build_and_search(shop, model)
+
+
+def build_and_search(shop: Dataset, model: TrainedModels | Embedder) -> Searched:
+    """Build an engine, and search for the test photos: the whole path, without re-ranking.
+
+    Of an embedder it is the plain engine that a trained one has to beat.
+    """
     with tempfile.TemporaryDirectory() as place:
         engine = VisualSearch.open(build(shop, model, Path(place) / "engine"))
         found = search_test_photos(engine, shop)
