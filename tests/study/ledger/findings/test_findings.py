@@ -294,6 +294,23 @@ def test_both_pages_are_made_of_the_ledgers_alone_and_again_the_same(publish):
     assert [path.read_bytes() for path in pages] == before
 
 
+def test_sections_of_several_commits_are_not_told_as_one(publish):
+    folder = publish("grocery", {"C1": {"a": surely(0.2)}})
+
+    def made_by(*commits):
+        def change(metrics):
+            sections = metrics["run"]["sections"].values()
+            for place, section in enumerate(sections):
+                section["commit"] = commits[place % len(commits)]
+            metrics["run"]["commit"] = commits[-1]
+
+        edited(folder, change)
+        return write_findings(folder.parent, [folder])[0].read_text(encoding="utf-8")
+
+    assert ", commit 0123456789ab |" in made_by("0123456789abcdef")
+    assert ", 2 commits |" in made_by("0123456789abcdef", "fedcba9876543210")
+
+
 def test_a_forest_has_a_panel_per_effect_and_a_shape_per_answer(publish):
     folders = [
         publish("grocery", {"C1": {"over model, 10 items": surely(0.2), "b": UNSURE}}),

@@ -127,13 +127,19 @@ def _run(run: PublishedRun) -> dict[str, Any]:
         "profile": run.about["profile"],
         "photos": f"{photos['value']:,}" if photos else "–",
         "pictures": f"{pictures['value']:,}" if pictures else "–",
-        "date": run.about["date"][:10],
-        "commit": run.about["commit"][:12],
+        "made": _made(run),
         "shared": run.card.get("shared", ""),
         "simulated": run.card.get("simulated", []),
         "left_out": run.card.get("left_out", []),
         "looks": looks_content(run.about),
     }
+
+
+def _made(run: PublishedRun) -> str:
+    """When, and from which commit; sections may be of several."""
+    commits = {section["commit"] for section in run.about["sections"].values()}
+    told = f"{len(commits)} commits" if len(commits) > 1 else f"commit {run.about['commit'][:12]}"
+    return f"{run.about['date'][:10]}, {told}"
 
 
 def _markdown(text: str) -> Markup:
