@@ -81,20 +81,23 @@ def study(
         reproduce(dataset, profile, seed, changes)
 
 
-def report(run: Annotated[str, typer.Argument(help="a folder of reports/, or 'all'")]) -> None:
-    """Write report.html and RESULTS.md anew from a run's numbers; 'all' does the README too."""
-    from vsa.study.ledger.reporting import update_readme, write_report
+def report(
+    run: Annotated[str, typer.Argument(help="a folder of reports/, 'findings' or 'all'")],
+) -> None:
+    """Write a run's report anew from its numbers; 'findings': FINDINGS and README; 'all': both."""
+    from vsa.study.ledger.findings import published_folders, update_readme, write_findings
+    from vsa.study.ledger.reporting import write_report
 
+    everything, findings = "all", "findings"
     all_folders = sorted(path.parent for path in reports_dir().glob("*/metrics.json"))
-    for folder in all_folders if run == "all" else [reports_dir() / run]:
+    named = {everything: all_folders, findings: []}
+    for folder in named.get(run, [reports_dir() / run]):
         write_report(folder)
         print(f"vsa: wrote {relative_to_root(folder / 'report.html')}", file=sys.stderr)
-    published = [
-        folder
-        for folder in all_folders
-        if "-smoke" not in folder.name and not folder.name.startswith("folder-")
-    ]
-    if run == "all" and published:
+    published = published_folders(reports_dir())
+    if run in named and published:
+        for path in write_findings(reports_dir(), published):
+            print(f"vsa: wrote {relative_to_root(path)}", file=sys.stderr)
         update_readme(ROOT / "README.md", published)
 
 

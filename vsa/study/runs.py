@@ -29,6 +29,7 @@ from vsa.study.embedding.published import (
 )
 from vsa.study.ledger.claims import sentence, shown_verdict
 from vsa.study.ledger.metrics_file import CLAIM_FIELDS, RECORD_FIELDS, pivot, read_metrics
+from vsa.study.ledger.rigour import Judgement, judge_run
 from vsa.study.run import Run, make_run
 from vsa.study.settings import Change, write_changes
 
@@ -155,17 +156,21 @@ class RunReader:
 
     @cached_property
     def claims(self) -> pd.DataFrame:
-        """The paper's claims: id, verdict, sentence, statement, effect, interval, ….
+        """The paper's claims: id, verdict, verdict_alone, sentence, statement, effect, interval, ….
 
-        The verdict is what follows from the interval, of a smoke run too; its sentence gives none.
+        The verdict is that of `rigour.judge_run`, of a smoke run too; its sentence gives none.
+        ``verdict_alone`` is what follows from the claim's own intervals, and so is the sentence.
 
         Raises InputError if nothing was measured yet.
         """
         told = [
-            claim | {"sentence": sentence(claim, self.profile).replace("**", "")}
+            claim
+            | {"sentence": sentence(claim, self.profile).replace("**", "")}
+            | {"verdict": self._judged_claims[claim["id"]].verdict}
+            | {"verdict_alone": claim["verdict"]}
             for claim in self._results()["claims"]
         ]
-        first = ["id", "verdict", "sentence"]
+        first = ["id", "verdict", "verdict_alone", "sentence"]
         return pd.DataFrame(told, columns=[*first, *(f for f in CLAIM_FIELDS if f not in first)])
 
     def table(
@@ -301,6 +306,14 @@ class RunReader:
     def _metrics(self) -> dict[str, Any]:
         return read_metrics(self.reports / "metrics.json")
 
+    @cached_property
+    def _judged_claims(self) -> dict[str, Judgement]:
+        return judge_run(self._results()["claims"])
+
+    def _verdicts(self) -> list[str]:
+        """As they may be shown, in the order of the claims."""
+        return [shown_verdict(j.verdict, self.profile) for j in self._judged_claims.values()]
+
     def _results(self) -> dict[str, Any]:
         if not self._has_metrics:
             self._lacks("results", "reproduce")
@@ -393,9 +406,9 @@ class RunReader:
         if not self._has_metrics:
             return f"<table>{facts}</table>"
         rows = "".join(
-            f"<tr><td>{_cell(claim['id'])}</td><td>{_cell(shown_verdict(claim, self.profile))}</td>"
+            f"<tr><td>{_cell(claim['id'])}</td><td>{_cell(verdict)}</td>"
             f"<td>{_cell(claim['statement'])}</td></tr>"
-            for claim in self._results()["claims"]
+            for claim, verdict in zip(self._results()["claims"], self._verdicts(), strict=True)
         )
         heads = "<tr><th>claim</th><th>verdict</th><th>the paper says</th></tr>"
         return f"<table>{facts}</table><table>{heads}{rows}</table>"
@@ -407,7 +420,7 @@ class RunReader:
         yield "profile", f"{self.profile}{changed}"
         yield "seed", str(self.seed)
         if self._has_metrics:
-            verdicts = Counter(shown_verdict(c, self.profile) for c in self._results()["claims"])
+            verdicts = Counter(self._verdicts())
             yield "records", f"{len(self.records):,}"
             yield "claims", ", ".join(f"{n} {v}" for v, n in verdicts.items()) or "none judged"
         else:

@@ -19,6 +19,8 @@ def test_claims_are_complete():
     for claim in claims.values():
         assert claim.statement.endswith(".")
         assert claim.judged_by
+        assert claim.plain.endswith(".")
+        assert claim.needs
         assert re.fullmatch(r"3\.[123]|4", claim.paper_section)
 
 
@@ -36,7 +38,8 @@ def test_papers_values_are_null_until_read_in_the_paper():
         (-0.01, 0.03, 0.0, "inconclusive"),
         (-0.03, 0.0, 0.0, "not reproduced"),
         (-0.03, -0.01, 0.0, "not reproduced"),
-        (0.0, 0.0, 0.0, "not reproduced"),
+        (0.0, 0.0, 0.0, "inconclusive"),  # no width
+        (0.5, 0.5, 0.0, "inconclusive"),
         (-0.01, 0.03, -0.02, "reproduced"),
         (0.01, 0.03, 0.02, "inconclusive"),
         (0.01, 0.03, 0.03, "not reproduced"),

@@ -183,7 +183,7 @@ def test_a_verdict_in_a_sentence(run):
         ledger.verdict("C1")
     ledger.claim(judge("C1", Interval(-0.1, -0.2, -0.05, 50), "Accuracy@1", [KEY]))
     sentence = ledger.verdict("C1")
-    assert sentence.startswith("**C1 not reproduced**: Fusing ")
+    assert sentence.startswith("**C1 not reproduced** by its intervals alone: Fusing ")
     assert sentence.endswith("(effect -0.100 [-0.200, -0.050] Accuracy@1).")
     assert ledger.verdicts() == sentence
 

@@ -3,6 +3,7 @@ import io
 import json
 import re
 import shutil
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.metrics_file import read_metrics, record_key, record_text
 from vsa.study.ledger.registry import METRICS
 from vsa.study.ledger.reporting import content, report, write_report
-from vsa.study.ledger.reporting.content import effect_text
+from vsa.study.ledger.reporting.content import adjusted_text, effect_text, seen_text
 from vsa.study.ledger.reporting.headline import CATEGORY
+from vsa.study.ledger.rigour import RULE, judge_run
 from vsa.study.ledger.sections import SECTIONS
 from vsa.study.run import make_run
 
@@ -203,6 +205,39 @@ def test_both_forms_show_every_number_and_verdict(run):
         assert "C1 " not in not_run
 
 
+def test_the_adjustment_and_the_power_stand_beside_the_intervals(run):
+    add_category(run)
+    for text in written(run):
+        plain = text_of(text)
+        # z = 1.96 × 0.0512 / 0.0301
+        assert "that it holds: p < 0.001 (of 2 claims); that it falls" in unescape(plain)
+        # (1.96 + 0.84) × 0.0677 / 3.92
+        assert "fusion 0.048, b 0.143" in plain
+        assert "intersection–union test" in plain
+        assert "by its intervals alone" not in plain
+
+
+def test_a_verdict_that_the_adjustment_takes_back_is_told_twice(run):
+    ledger = Ledger.open(run, "02_category_fusion")
+    keys = [ledger.record("accuracy", "fusion", "Accuracy@1", 0.8)]
+    ledger.claim(judge("C1", Interval(0.02, 0.0001, 0.04, 50), "Accuracy@1", keys))
+    ledger.claim(judge("C7", Interval(0.03, 0.0001, 0.06, 50), "recall", keys))
+    ledger.save()
+    markdown, html = written(run)
+    assert markdown.count("○ **inconclusive**<br>by its intervals alone: reproduced") == 2
+    assert html.count("by its intervals alone: reproduced") == 2
+
+
+def test_looks_at_test_photos_stand_with_what_a_sceptic_asks(run):
+    add_category(run)
+    path = run.reports / "metrics.json"
+    assert all("Category prediction: 1 (seed 5)" in text for text in written(run))
+    metrics = json.loads(path.read_text())
+    del metrics["run"]["sections"]["02_category_fusion"]["looks"]  # as in ledgers of old
+    path.write_text(json.dumps(metrics))
+    assert all("Category prediction: not counted" in text for text in written(run))
+
+
 def test_tables_have_rows_and_columns_where_variants_say_so(run):
     add_category(run)
     markdown, _ = written(run)
@@ -347,7 +382,7 @@ def test_pictures_lose_nothing_where_they_are_drawn_and_room_where_they_are_phot
     for name, picture in (("drawn", drawn), ("photo", photo)):
         path = tmp_path / f"{name}.png"
         picture.save(path, dpi=(144, 144))
-        told = report._embedded(path)
+        told = report.embedded(path)
         assert (told["width"], told["height"]) == (200, 133)
         content = base64.b64decode(told["uri"].removeprefix("data:image/webp;base64,"))
         assert len(content) < path.stat().st_size / 2
@@ -402,7 +437,7 @@ def test_on_a_phone_the_page_is_no_wider_and_figures_keep_their_size(run):
     ids=lambda folder: folder.name,
 )
 def test_every_number_of_a_published_report_comes_from_its_ledger(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "_embedded", lambda path: {"uri": "", "width": 1, "height": 1})
+    monkeypatch.setattr(report, "embedded", lambda path: {"uri": "", "width": 1, "height": 1})
     copy = Path(shutil.copytree(folder, tmp_path / folder.name))
     write_report(copy)
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -410,6 +445,8 @@ def test_every_number_of_a_published_report_comes_from_its_ledger(folder, tmp_pa
     for claim in metrics["claims"]:
         sources += [effect_text(effect) for effect in claim["effects"].values()]
         sources.append(f"{claim['threshold']:+g}")
+    for judgement in judge_run(metrics["claims"]).values():
+        sources += [adjusted_text(judgement), seen_text(judgement), RULE]
     names = {record[part] for record in metrics["records"] for part in ("experiment", "variant")}
     names |= {name for claim in metrics["claims"] for name in claim["effects"]}
     words = [*names, json.dumps(metrics["run"]), *(s.paper_section for s in SECTIONS.values())]

@@ -11,6 +11,7 @@ from vsa.study.catalogue.prepare import Shop
 from vsa.study.catalogue.splits import count_splits, record_splits
 from vsa.study.figures.pictures import MAY_NOT
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.sections import NO_PRODUCTS
 from vsa.study.simulate.clicks import pvlog_statistics
 
 
@@ -30,9 +31,7 @@ def record_shop(ledger: Ledger, shop: Shop) -> None:
     except NotApplicable as reason:
         left_out.append(str(reason))
     if shop.pvlog is None:
-        left_out.append(
-            "Click-mined training, retrieval and quality-aware re-ranking: products are not known."
-        )
+        left_out.append(NO_PRODUCTS)
     else:
         _record_clicks(ledger, shop)
         known = dataset.queries[dataset.queries.split == "val"].product_id

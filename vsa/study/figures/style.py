@@ -169,7 +169,7 @@ def save_figure(
     if not run.may_show_pictures and holds_pictures(figure):
         raise ValueError(f"figure {name!r} holds pictures, but {MAY_NOT}")
     path = run.figures / f"{name}.png"
-    content = _small_png(figure)
+    content = small_png(figure)
     with atomic_file(path) as draft:
         draft.write_bytes(content)
     entry = {"section": section, **asdict(words)}
@@ -213,8 +213,8 @@ def _write_figures(run: Run, entries: list[dict[str, str]]) -> None:
         draft.write_text(text + "\n", encoding="utf-8")
 
 
-def _small_png(figure: Figure) -> bytes:
-    """As rendered if that is small enough; else with a palette and as large as may be."""
+def small_png(figure: Figure) -> bytes:
+    """As rendered if that is below 300 kB; else with a palette and as large as may be."""
     rendered = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(rendered, format="png", dpi=_DPI, metadata={"Software": None})

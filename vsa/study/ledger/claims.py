@@ -2,7 +2,11 @@
 
 A claim is *reproduced* when the whole interval of its effect lies above the threshold, *not
 reproduced* when the whole interval lies at or below it, and *inconclusive* otherwise. A claim of
-which some evidence is lacking can fall, but it cannot be reproduced.
+which some evidence is lacking can fall, but it cannot be reproduced. An interval of no width says
+nothing of photos that were not sampled, and so settles nothing.
+
+These are the verdicts of one claim by itself, which the ledger keeps; `rigour` adjusts them for
+the number of effects and of claims, and those are what reports show.
 """
 
 from __future__ import annotations
@@ -29,12 +33,15 @@ NO_MEANING = (
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of ``claims.yaml``; ``paper_value`` is None until read in the paper itself."""
+    """One entry of ``claims.yaml``; ``paper_value`` is None until read in the paper itself."""
 
     id: str
     statement: str
+    plain: str  # the same for who has not read the paper
     paper_section: str
     judged_by: str
+    needs: str  # what a data set or a run must have for it to be judged
+    rests_on: tuple[str, ...]  # beginnings of what the data set's card may say is simulated
     paper_value: str | None
 
 
@@ -42,7 +49,8 @@ class Claim:
 def load_claims() -> dict[str, Claim]:
     """All claims by id, in the paper's order."""
     text = (resources.files("vsa.study.ledger") / "claims.yaml").read_text(encoding="utf-8")
-    return {entry["id"]: Claim(**entry) for entry in yaml.safe_load(text)}
+    entries = yaml.safe_load(text)
+    return {e["id"]: Claim(**e | {"rests_on": tuple(e["rests_on"])}) for e in entries}
 
 
 def judge(
@@ -109,13 +117,13 @@ def judge_all(
     }
 
 
-def shown_verdict(claim: Mapping[str, Any], profile: str) -> str:
+def shown_verdict(verdict: str, profile: str) -> str:
     """The verdict as a reader may see it: none of a run whose numbers mean nothing."""
-    return NOT_JUDGED if profile == SMOKE else str(claim["verdict"])
+    return NOT_JUDGED if profile == SMOKE else verdict
 
 
 def sentence(claim: Mapping[str, Any], profile: str) -> str:
-    """A claim in a sentence of Markdown: `shown_verdict`, effects with intervals, what it lacks.
+    """A claim in a sentence of Markdown: its verdict alone, effects with intervals, what it lacks.
 
     And what stands beside it, such as how clean the clicks are.
     """
@@ -125,17 +133,24 @@ def sentence(claim: Mapping[str, Any], profile: str) -> str:
     )
     statement = claim["statement"].rstrip(".")
     lacks = f" Lacking: {', '.join(claim['lacks'])}." if claim["lacks"] else ""
-    verdict = shown_verdict(claim, profile)
+    verdict = shown_verdict(claim["verdict"], profile)
     beside = f" {claim['beside']}" if claim.get("beside") else ""
-    return f"**{claim['id']} {verdict}**: {statement} ({effects} {claim['unit']}).{lacks}{beside}"
+    alone = "" if profile == SMOKE else " by its intervals alone"
+    judged = f"**{claim['id']} {verdict}**{alone}: {statement} ({effects} {claim['unit']})."
+    return f"{judged}{lacks}{beside}"
 
 
 def verdict_of(
     effects: Sequence[Mapping[str, float]], threshold: float, lacks: Sequence[str] = ()
 ) -> str:
     """The verdict that follows from effects with ``ci_low`` and ``ci_high``."""
-    if any(effect["ci_high"] <= threshold for effect in effects):
+    if any(effect["ci_high"] <= threshold and has_width(effect) for effect in effects):
         return NOT_REPRODUCED
-    if not lacks and all(effect["ci_low"] > threshold for effect in effects):
+    if not lacks and all(effect["ci_low"] > threshold and has_width(effect) for effect in effects):
         return REPRODUCED
     return INCONCLUSIVE
+
+
+def has_width(effect: Mapping[str, float]) -> bool:
+    """Whether an effect's interval has any: one of none says only that all photos are alike."""
+    return effect["ci_high"] > effect["ci_low"]

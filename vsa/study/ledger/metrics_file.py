@@ -12,7 +12,7 @@ import pandas as pd
 
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
-from vsa.study.ledger.claims import verdict_of
+from vsa.study.ledger.claims import has_width, verdict_of
 from vsa.study.ledger.registry import get_metric
 from vsa.study.ledger.sections import SECTIONS
 
@@ -143,7 +143,9 @@ def _check(content: dict[str, Any]) -> None:
     for claim in content["claims"]:
         _check_fields(claim, CLAIM_FIELDS, "claim")
         effects = list(claim["effects"].values())
-        if claim["verdict"] != verdict_of(effects, claim["threshold"], claim["lacks"]):
+        told = verdict_of(effects, claim["threshold"], claim["lacks"])
+        # ledgers of old may have judged by an interval of no width; reports judge them anew
+        if claim["verdict"] != told and all(has_width(effect) for effect in effects):
             raise ValueError(f"the verdict on {claim['id']} does not follow from its interval")
 
 

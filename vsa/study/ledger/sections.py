@@ -66,5 +66,19 @@ SECTIONS = {
     ),
 }
 
+# What a data set's card says where photos and pictures are of no known products
+NO_PRODUCTS = (
+    "Click-mined training, retrieval and quality-aware re-ranking: products are not known."
+)
+NEED_PRODUCTS = frozenset(
+    {
+        "03_click_mined_training",
+        "04_binary_index",
+        "05_quality_rerank",
+        "06_end_to_end",
+    }
+)
+OPTIONAL = frozenset({"00_tour", "07_lineage"})  # no claim rests on them
+
 # Shown first in the report, where a run has them.
 KEY_FIGURES = ("embedding_recall", "latency_growth", "conversion", "latency_waterfall")

@@ -1,6 +1,5 @@
-"""Ledger to RESULTS.md and report.html, and to the table of results in the README."""
+"""Ledger to RESULTS.md and report.html of a run."""
 
-from vsa.study.ledger.reporting.readme import read_block, readme_block, update_readme
 from vsa.study.ledger.reporting.report import write_report
 
-__all__ = ["read_block", "readme_block", "update_readme", "write_report"]
+__all__ = ["write_report"]

@@ -26,6 +26,7 @@ from vsa.study.ledger.claims import (
 from vsa.study.ledger.metrics_file import Record, read_metrics, record_text, section_order
 from vsa.study.ledger.registry import Metric, get_metric
 from vsa.study.ledger.reporting.headline import headline
+from vsa.study.ledger.rigour import RULE, Judgement, judge_run
 from vsa.study.ledger.sections import KEY_FIGURES, SECTIONS
 from vsa.study.run import known_dataset
 from vsa.study.settings import Change, write_changes
@@ -55,7 +56,7 @@ def read_content(run_folder: Path) -> dict[str, Any]:
                 file=f"{run_folder.name}/figures",
             )
     run = metrics["run"]
-    judged = [claim_content(claim, run["profile"]) for claim in metrics["claims"]]
+    judged = claim_contents(metrics)
     ids = {claim["id"] for claim in judged}
     present = {record["section"] for record in metrics["records"]} | set(run["sections"])
     present |= {figure["section"] for figure in figures}
@@ -65,7 +66,9 @@ def read_content(run_folder: Path) -> dict[str, Any]:
         "banner": NO_MEANING if run["profile"] == SMOKE else "",
         "headline": headline(metrics["records"], run["profile"]),
         "card": run.get("dataset_card", {}),
+        "looks": looks_content(run),
         "claims": judged,
+        "rule": RULE,
         "not_run": [claim for claim in load_claims().values() if claim.id not in ids],
         "show_paper": any(claim["paper_value"] for claim in judged),
         "sections": [
@@ -86,20 +89,67 @@ def read_content(run_folder: Path) -> dict[str, Any]:
     }
 
 
-def claim_content(claim: dict[str, Any], profile: str) -> dict[str, Any]:
-    """A claim with its numbers as text; the paper's value is that of claims.yaml today."""
+def claim_contents(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """All claims of a ``metrics.json``, judged together, with their numbers as text."""
+    judgements = judge_run(metrics["claims"])
+    profile = metrics["run"]["profile"]
+    return [_claim(claim, judgements[claim["id"]], profile) for claim in metrics["claims"]]
+
+
+def _claim(claim: dict[str, Any], judgement: Judgement, profile: str) -> dict[str, Any]:
+    """The paper's value is that of claims.yaml today."""
     paper_value = load_claims()[claim["id"]].paper_value
-    verdict = shown_verdict(claim, profile)
+    verdict = shown_verdict(judgement.verdict, profile)
+    is_judged = verdict != NOT_JUDGED
     return {
         **claim,
         "verdict": verdict,
         "symbol": SYMBOLS[verdict],
+        "alone": judgement.alone if is_judged and judgement.alone != judgement.verdict else "",
+        "adjusted": adjusted_text(judgement) if is_judged else "",
+        "seen": seen_text(judgement) if is_judged else "",
         "beside": claim.get("beside", ""),
         "effect_text": effect_text(claim),
         "effect_texts": {name: effect_text(effect) for name, effect in claim["effects"].items()},
         "threshold_text": f"{claim['threshold']:+g}" if claim["threshold"] else "",
         "paper_value": paper_value if paper_value is not None else "",
     }
+
+
+def adjusted_text(judgement: Judgement) -> str:
+    """``it holds: p 0.021 (of 5 claims); it falls: p 1.000 (of 11)``."""
+    holds = "cannot be shown to hold, as evidence is lacking"
+    if judgement.p_holds is not None:
+        holds = f"that it holds: p {p_text(judgement.p_holds)} (of {judgement.n_hold} claims)"
+    return f"{holds}; that it falls: p {p_text(judgement.p_falls)} (of {judgement.n_fall} claims)"
+
+
+def p_text(p: float) -> str:
+    """``0.021``, ``< 0.001``."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def seen_text(judgement: Judgement) -> str:
+    """``fusion − model 0.010, fusion − search 0.034``: the power of a claim's effects."""
+    parts = []
+    for name, size in judgement.smallest.items():
+        told = "(not told: its interval has no width)" if size is None else f"{size:.3f}"
+        parts.append(f"{name} {told}".strip())
+    return ", ".join(parts)
+
+
+def looks_content(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """How often each section has shown numbers of its seed's test photos; "–" if not counted."""
+    return [
+        {"section": SECTIONS[name].title, "seed": facts["seed"], "looks": _looks(facts)}
+        for name, facts in run["sections"].items()
+        if "looks" not in facts or _looks(facts) != "–"
+    ]
+
+
+def _looks(facts: dict[str, Any]) -> int | str:
+    looks: dict[str, int] = facts.get("looks", {})
+    return looks.get(str(facts["seed"]), "–")
 
 
 def effect_text(effect: dict[str, float]) -> str:
@@ -229,8 +279,7 @@ def _made(
     for name, facts in sections.items():
         if (machine := _machine(facts)) not in machines:
             machines.append(machine)
-        looks = facts.get("looks", {}).get(str(facts["seed"]), "–")
-        made[name] = {**facts, "looks": looks, "machine": machines.index(machine) + 1}
+        made[name] = {**facts, "looks": _looks(facts), "machine": machines.index(machine) + 1}
     return machines, made
 
 

@@ -42,14 +42,12 @@ def write_report(run_folder: Path) -> tuple[Path, Path]:
     content = read_content(run_folder)
     markdown = markdown_environment().get_template("RESULTS.md.j2").render(content)
     html = (
-        _html_environment()
+        html_environment()
         .get_template("report.html.j2")
         .render(
             content,
-            style=Markup(
-                (resources.files("vsa.study.ledger.reporting") / "templates/style.css").read_text()
-            ),
-            embed=lambda name: _embedded(run_folder / "figures" / f"{name}.png"),
+            style=page_style(),
+            embed=lambda name: embedded(run_folder / "figures" / f"{name}.png"),
         )
     )
     paths = run_folder / "RESULTS.md", run_folder / "report.html"
@@ -68,15 +66,22 @@ def markdown_environment() -> Environment:
 
 
 @functools.cache
-def _html_environment() -> Environment:
+def html_environment() -> Environment:
+    """Templates in which every inserted value is escaped for HTML, unless it is Markup."""
     return Environment(autoescape=True, **_OPTIONS)
+
+
+def page_style() -> Markup:
+    """The style sheet that pages carry within them."""
+    file = resources.files("vsa.study.ledger.reporting") / "templates/style.css"
+    return Markup(file.read_text(encoding="utf-8"))
 
 
 def _escaped(value: object) -> str:
     return str(value) if isinstance(value, Markup) else escape_markdown(str(value))
 
 
-def _embedded(path: Path) -> dict[str, Any]:
+def embedded(path: Path) -> dict[str, Any]:
     """The picture as text, and its size in CSS pixels, 96 to the inch.
 
     WebP takes a third of PNG's room. What was drawn, and so is flat, loses nothing; among

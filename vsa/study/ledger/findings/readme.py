@@ -1,4 +1,4 @@
-"""The table of results in the README, generated so that it cannot differ from the ledger."""
+"""README's first screen of results, generated so that it cannot differ from the ledgers."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from pathlib import Path
 
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
-from vsa.study.ledger.claims import load_claims
-from vsa.study.ledger.metrics_file import read_metrics
-from vsa.study.ledger.reporting.content import claim_content
+from vsa.study.ledger.findings.runs import read_runs
+from vsa.study.ledger.findings.verdicts import NOT_JUDGED_HERE, find_all, in_short
 from vsa.study.ledger.reporting.report import markdown_environment
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def readme_block(run_folders: Sequence[Path]) -> str:
-    """A Markdown table: claims by runs, each cell a verdict with its effect and interval.
+    """Markdown of one screen: what was found, and a table of claims by runs, each cell a verdict.
 
     `run_folders` are folders of ``reports/``; the links assume that the README lies beside it.
-    Raises InputError for a missing or broken metrics.json, or if no run judged any claim.
+    Raises InputError if no whole run judged any claim.
     """
-    runs = []
-    for folder in run_folders:
-        metrics = read_metrics(folder / "metrics.json")
-        judged = [claim_content(claim, metrics["run"]["profile"]) for claim in metrics["claims"]]
-        runs.append({"name": folder.name, "claims": {claim["id"]: claim for claim in judged}})
-    ids = {claim_id for run in runs for claim_id in run["claims"]}
-    if not ids:
+    runs, left_out = read_runs(run_folders)
+    if not any(run.claims for run in runs):
         raise InputError("no run has judged a claim yet", cure="Run `make reproduce` first")
-    claims = [claim for claim in load_claims().values() if claim.id in ids]
+    findings = find_all(runs)
     template = markdown_environment().get_template("readme_block.md.j2")
-    return template.render(runs=runs, claims=claims).strip()
+    return template.render(
+        runs=runs,
+        findings=findings,
+        in_short=in_short(findings),
+        left_out=left_out,
+        not_judged=NOT_JUDGED_HERE,
+    ).strip()
 
 
 def read_block(readme: Path) -> str:

@@ -1,0 +1,291 @@
+"""Which stage pays, where, and at what cost: a table for who must build such a system.
+
+All numbers are records of the published ledgers; what a stage gains is a recorded difference with
+its interval, and whether it pays follows from that interval alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vsa.study.ledger.findings.runs import PublishedRun
+from vsa.study.ledger.metrics_file import Record
+from vsa.study.ledger.reporting.content import effect_text
+
+_LEARNED, _INDEX, _END = "03_click_mined_training", "04_binary_index", "06_end_to_end"
+_RERANK, _CATALOGUE = "05_quality_rerank", "01_catalogue"
+_LEFT_OUT = "what leaving it out changes"
+_LOOKS = "ways of looking: differences"
+PAYS, HURTS, UNSURE, NOTHING = "pays", "loses", "no sure difference", "changes no answer"
+
+Lines = list[tuple[str, str]]  # label of a run → text
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A recorded difference that a stage is judged by; `sign` is −1 if it is of leaving it out.
+
+    Without an experiment it is the index at its largest size, whose settings stand in brackets.
+    """
+
+    section: str
+    experiment: str
+    variant: str
+    metric: str
+    sign: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A choice that an engineer has."""
+
+    title: str
+    does: str  # in plain words
+    needs: str  # labels and the like
+    gains: tuple[Gain, ...]
+    costs: tuple[Callable[[PublishedRun], str], ...] = ()
+
+
+def stage_table(runs: Sequence[PublishedRun]) -> list[dict[str, Any]]:
+    """One row per stage that any run has measured: what it gains, in words and numbers; its cost.
+
+    Keys: title, does, needs, verdict (one sentence), gains (metric → lines), costs (lines).
+    """
+    rows = []
+    for stage in STAGES:
+        found = [
+            (run, gain, record)
+            for gain in stage.gains
+            for run in runs
+            if (record := _record(run, gain)) is not None
+        ]
+        if found:
+            gains: dict[str, Lines] = {}
+            for run, gain, record in found:
+                name = record["metric"].removesuffix(" difference")
+                gains.setdefault(name, []).append((run.label, _text(record, gain.sign)))
+            gaining = dict.fromkeys(run.label for run, _, _ in found)
+            costs = [(r.label, t) for r in runs if r.label in gaining and (t := _costs(r, stage))]
+            told = {"title": stage.title, "does": stage.does, "needs": stage.needs}
+            rows.append(told | {"verdict": _verdict(found), "gains": gains, "costs": costs})
+    return rows
+
+
+def _record(run: PublishedRun, gain: Gain) -> Record | None:
+    if gain.experiment:
+        record = run.find(gain.section, gain.experiment, gain.variant, gain.metric)
+    else:
+        found = _of_method(run, _largest(run), gain.variant)
+        record = next((r for r in found if r["metric"] == gain.metric), None)
+    return record if record is not None and record["ci_low"] is not None else None
+
+
+def _bounds(record: Record, sign: int) -> tuple[float, float, float]:
+    """Value, low and high of what the stage gains."""
+    value, low, high = record["value"], record["ci_low"], record["ci_high"]
+    return (value, low, high) if sign > 0 else (0 - value, 0 - high, 0 - low)  # no −0.0
+
+
+def _text(record: Record, sign: int) -> str:
+    return effect_text(
+        dict(zip(("effect", "ci_low", "ci_high"), _bounds(record, sign), strict=True))
+    )
+
+
+def _verdict(found: Sequence[tuple[PublishedRun, Gain, Record]]) -> str:
+    """By metric: where the stage pays, where it costs, where nothing is sure."""
+    by_metric: dict[str, dict[str, list[str]]] = {}
+    for run, gain, record in found:
+        _, low, high = _bounds(record, gain.sign)
+        kind = NOTHING if low == high == 0 else PAYS if low > 0 else HURTS if high < 0 else UNSURE
+        name = record["metric"].removesuffix(" difference")
+        by_metric.setdefault(name, {}).setdefault(kind, []).append(run.label)
+    sentences = []
+    for metric, kinds in by_metric.items():
+        parts = [
+            f"{kind} on {', '.join(kinds[kind])}"
+            for kind in (PAYS, HURTS, UNSURE, NOTHING)
+            if kind in kinds
+        ]
+        sentences.append(f"{metric}: {'; '.join(parts)}.")
+    return " ".join(sentences)
+
+
+# Costs -----------------------------------------------------------------------------------------
+
+
+def _costs(run: PublishedRun, stage: Stage) -> str:
+    return ", ".join(text for cost in stage.costs if (text := cost(run)))
+
+
+def _milliseconds(stage: str, words: str = "ms") -> Callable[[PublishedRun], str]:
+    """Median of a stage of the engine, as it answers photo by photo."""
+
+    def cost(run: PublishedRun) -> str:
+        record = run.find(_END, "latency by stage", stage, "query latency")
+        return "" if record is None else f"{record['value']:.1f} {words}"
+
+    return cost
+
+
+def _training(variant: str) -> Callable[[PublishedRun], str]:
+    def cost(run: PublishedRun) -> str:
+        record = run.find(_LEARNED, "training", variant, "training time")
+        return "" if record is None else f"{record['value']:,.0f} s of training"
+
+    return cost
+
+
+def _count(section: str, place: tuple[str, str, str], words: str) -> Callable[[PublishedRun], str]:
+    def cost(run: PublishedRun) -> str:
+        record = run.find(section, *place)
+        return "" if record is None else f"{record['value']:,} {words}"
+
+    return cost
+
+
+def _added_by_look(run: PublishedRun) -> str:
+    """What looking at the crop takes more than looking at the whole photo, by the engine."""
+    crop, whole = (
+        run.find(_END, "looks", name, "query latency") for name in ("learned crop", "whole photo")
+    )
+    return f"{crop['value'] - whole['value']:+.1f} ms" if crop and whole else ""
+
+
+def _kept(run: PublishedRun) -> str:
+    before, after = (
+        run.find(_INDEX, "selection", name, "items") for name in ("all images", "selected")
+    )
+    if not before or not after:
+        return ""
+    return f"{before['value']:,} → {after['value']:,} pictures kept"
+
+
+def _searched(run: PublishedRun) -> str:
+    """Time and memory of the index at its largest size, beside the scan of all codes."""
+    experiment = _largest(run)
+    if not experiment:
+        return ""
+    parts = []
+    for method, called in ((_ENGINE, "index"), ("faiss BinaryFlat", "scan of all codes")):
+        one = {r["metric"]: r["value"] for r in _of_method(run, experiment, method)}
+        if "query latency" in one and "bytes in memory" in one:
+            megabytes = one["bytes in memory"] * _n_items(experiment) / 1e6
+            found = one.get("float Recall@60")
+            of_scan = f" at float Recall@60 {found:.3f}" if found is not None else ""
+            told = f"{one['query latency']:.2f} ms{of_scan}, {megabytes:,.0f} MB of memory"
+            parts.append(f"{called} {told}")
+    return f"among {experiment}: {'; '.join(parts)}" if parts else ""
+
+
+def _largest(run: PublishedRun) -> str:
+    """The experiment ``1,000,000 items`` of most items; "" if there is none."""
+    names = {r["experiment"] for r in run.metrics["records"] if r["section"] == _INDEX}
+    return max((name for name in names if _n_items(name)), key=_n_items, default="")
+
+
+def _n_items(experiment: str) -> int:
+    number, _, unit = experiment.replace(",", "").partition(" ")
+    return int(number) if unit == "items" and number.isdigit() else 0
+
+
+def _of_method(run: PublishedRun, experiment: str, method: str) -> Iterator[Record]:
+    """Records of the index itself, whatever its settings in brackets, or of a peer."""
+    for record in run.metrics["records"]:
+        is_there = (record["section"], record["experiment"]) == (_INDEX, experiment)
+        if is_there and (record["variant"] + " (").startswith(f"{method} ("):
+            yield record
+
+
+_ENGINE = "vsa"  # what the index is called among its peers
+_RECALL = "Identical Recall@20 difference"
+STAGES = (
+    Stage(
+        "Image selection",
+        "keeps one of several nearly identical catalogue pictures; runs before anybody searches",
+        "no labels",
+        (Gain(_INDEX, "selection", "selected − all images", _RECALL),),
+        (_kept,),
+    ),
+    Stage(
+        "Category filter",
+        "names the photo's category, and searches there",
+        "a category for each catalogue picture",
+        (Gain(_END, _LEFT_OUT, "no category − whole path", _RECALL, -1),),
+        (
+            _milliseconds("category"),
+            _count(_CATALOGUE, ("data set", "catalogue", "images"), "pictures with a category"),
+        ),
+    ),
+    Stage(
+        "Box",
+        "finds the object, and describes what is inside its box or behind its mask",
+        "clicks; no marked boxes",
+        (Gain(_END, _LEFT_OUT, "no box − whole path", _RECALL, -1),),
+        (_milliseconds("box and feature"),),
+    ),
+    Stage(
+        "Crop in place of the whole photo",
+        "cuts the learned box out of the photo and looks at that alone, at full size",
+        "clicks; no marked boxes",
+        (Gain(_END, "looks: differences", "learned crop − whole photo", "mAP difference"),),
+        (_added_by_look,),
+    ),
+    Stage(
+        "Small map learned from clicks",
+        "keeps a pretrained network as it is, and learns a linear map of its features; compared "
+        "with that network alone",
+        "clicks",
+        (Gain(_LEARNED, _LOOKS, "adapted − plain, whole photo", "mAP difference"),),
+        (
+            _training("adapted, whole photo"),
+            _count(_CATALOGUE, ("click log", "simulated", "clicks"), "simulated clicks"),
+        ),
+    ),
+    Stage(
+        "Whole network learned from clicks",
+        "the paper's joint network, which learns box and features together; compared with the "
+        "same pretrained network",
+        "clicks",
+        (Gain(_LEARNED, _LOOKS, "joint, mask − plain, whole photo", "mAP difference"),),
+        (
+            _training("+ mask (joint)"),
+            _count(_CATALOGUE, ("click log", "simulated", "clicks"), "simulated clicks"),
+        ),
+    ),
+    Stage(
+        "The whole engine",
+        "all stages but quality re-ranking; compared with a pretrained network that scans all "
+        "pictures for the whole photo",
+        "categories and clicks",
+        (Gain(_END, "engine against plain", "engine − plain, whole photo", "mAP difference"),),
+        (_milliseconds("all stages", "ms from bytes to page, re-ranking included"),),
+    ),
+    Stage(
+        "Binary index",
+        "shortens features to bits and searches some of the lists; compared with a scan of the "
+        "bits of all pictures",
+        "no labels",
+        (Gain(_INDEX, "", _ENGINE, "share of time saved"),),
+        (_searched,),
+    ),
+    Stage(
+        "Refined rank",
+        "orders what the codes have found by the exact features",
+        "no labels",
+        (Gain(_END, _LEFT_OUT, "no refined rank − whole path", _RECALL, -1),),
+        (_milliseconds("search", "ms for the whole search"),),
+    ),
+    Stage(
+        "Quality re-ranking",
+        "re-orders the first 60 by how well listings sell, and to whom",
+        "quality signals and a log of purchases; shoppers here are simulated",
+        (
+            Gain(_RERANK, "gain over appearance only", "GBDT + LR", "conversion rate difference"),
+            Gain(_END, _LEFT_OUT, "no re-rank − whole path", _RECALL, -1),
+        ),
+        (_milliseconds("re-rank"),),
+    ),
+)
