@@ -8,6 +8,7 @@ from pathlib import Path
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
 from vsa.study.ledger.findings.runs import read_runs
+from vsa.study.ledger.findings.stages import engine_against_plain
 from vsa.study.ledger.findings.verdicts import NOT_JUDGED_HERE, find_all, in_short
 from vsa.study.ledger.reporting.report import markdown_environment
 
@@ -29,6 +30,7 @@ def readme_block(run_folders: Sequence[Path]) -> str:
         runs=runs,
         findings=findings,
         in_short=in_short(findings),
+        ahead=[engine_against_plain(run) for run in runs],
         left_out=left_out,
         not_judged=NOT_JUDGED_HERE,
     ).strip()

@@ -73,6 +73,12 @@ def stage_table(runs: Sequence[PublishedRun]) -> list[dict[str, Any]]:
     return rows
 
 
+def engine_against_plain(run: PublishedRun) -> str:
+    """By how much mAP the whole engine is ahead of a plain pretrained network, "" if not told."""
+    record = _record(run, _WHOLE_ENGINE)
+    return "" if record is None else _text(record, _WHOLE_ENGINE.sign)
+
+
 def _record(run: PublishedRun, gain: Gain) -> Record | None:
     if gain.experiment:
         record = run.find(gain.section, gain.experiment, gain.variant, gain.metric)
@@ -201,6 +207,7 @@ def _of_method(run: PublishedRun, experiment: str, method: str) -> Iterator[Reco
 
 _ENGINE = "vsa"  # what the index is called among its peers
 _RECALL = "Identical Recall@20 difference"
+_WHOLE_ENGINE = Gain(_END, "engine against plain", "engine − plain, whole photo", "mAP difference")
 STAGES = (
     Stage(
         "Image selection",
@@ -260,7 +267,7 @@ STAGES = (
         "all stages but quality re-ranking; compared with a pretrained network that scans all "
         "pictures for the whole photo",
         "categories and clicks",
-        (Gain(_END, "engine against plain", "engine − plain, whole photo", "mAP difference"),),
+        (_WHOLE_ENGINE,),
         (_milliseconds("all stages", "ms from bytes to page, re-ranking included"),),
     ),
     Stage(
