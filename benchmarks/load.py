@@ -54,7 +54,8 @@ def main() -> None:
     parser.add_argument("--limit", action="append", default=[], help="as of vsa serve")
     asked = parser.parse_args()
     folder, photos = prepared(asked.items)
-    results: dict[str, Any] = {"engine, one client": alone_in_process(folder, photos)}
+    results = Results()
+    results["engine, one client"] = alone_in_process(folder, photos)
     with serving(folder, [*_LIMITS, *asked.limit]) as service:
         results["service, start"] = {"seconds": service.start_s}
         results["service, one client"] = one_client(service, photos)
@@ -65,9 +66,15 @@ def main() -> None:
         results["service, hostile requests"] = hostile_ones(service, asked.hostile)
         results["service, end"] = stopped(service, load.acknowledged, folder)
     results["targets"] = targets(results, asked.clients)
-    for part, values in results.items():
-        print(f"{part}: {values}")
-    record(results, "service")
+    record(dict(results), "service")
+
+
+class Results(dict[str, Any]):
+    """Figures by part, told as they come."""
+
+    def __setitem__(self, part: str, figures: Any) -> None:
+        super().__setitem__(part, figures)
+        print(f"{part}: {figures}", flush=True)
 
 
 def prepared(n_items: int) -> tuple[Path, list[bytes]]:

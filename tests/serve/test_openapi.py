@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
+from served import TOKEN
 
 # What cannot be said in a schema: that bytes are a picture, and which names there are
-NOT_SAID = ["positive_data_acceptance"]
+NOT_SAID = "positive_data_acceptance"
 
 
-@pytest.fixture
-def api(own):
-    return schemathesis.openapi.from_asgi("/openapi.json", own.app)
+def never_stopped(app):
+    """An application that stays when one of several clients of it goes, as each of these would."""
+
+    async def asked(scope, receive, send):
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        for step in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{step}.complete"})
+
+    return asked
 
 
-schema = schemathesis.pytest.from_fixture("api")
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_each_request_is_answered_as_documented(own, mode):
+    """Requests that fit the schema, and such that do not; with the token, and without."""
+    schema = schemathesis.openapi.from_asgi("/openapi.json", never_stopped(own.app))
+    excluded = [CHECKS.get_one(NOT_SAID)]
+    tokens = [{"Authorization": f"Bearer {TOKEN}"}, {}]
 
+    @given(schema.as_strategy(mode))
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    def ask(case):
+        for headers in tokens:
+            case.call_and_validate(headers=headers, excluded_checks=excluded)
 
-@schema.parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_each_request_is_answered_as_documented(case):
-    excluded = [CHECKS.get_one(name) for name in NOT_SAID]
-    case.call_and_validate(excluded_checks=excluded)
+    ask()
 
 
 def test_the_schema_says_what_may_be_asked(own):

@@ -130,6 +130,8 @@ def test_other_paths_and_methods_are_problems_too(client):
     not_allowed = client.get("/v1/search")
     assert "may be done" in problem(not_allowed, 405)
     assert not_allowed.headers["allow"] == "POST"
+    elsewhere = client.get("/v1/info/", headers={"Host": "elsewhere"}, follow_redirects=False)
+    problem(elsewhere, 404)
     own = client.get("/healthz", headers={"X-Request-ID": "mine-1"})
     assert own.headers["x-request-id"] == "mine-1"
     other = client.get("/healthz", headers={"X-Request-ID": "a b\x7f"})

@@ -49,7 +49,11 @@ def make_app(
         await asyncio.to_thread(service.close)
 
     app = FastAPI(
-        title="vsa", version=vsa.__version__, summary="Search by photo", lifespan=lifespan
+        title="vsa",
+        version=vsa.__version__,
+        summary="Search by photo",
+        lifespan=lifespan,
+        redirect_slashes=False,  # to where a client's own Host header says
     )
     app.state.service = service
     app.add_middleware(

@@ -155,8 +155,11 @@ def _categories(answer: Answer) -> list[dict[str, Any]]:
 
 def row_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the catalogue as JSON, its path left out: it is the server's."""
-    return {
-        name: _or_null(value) if isinstance(value, float) else value
-        for name, value in row.items()
-        if name != "path"
-    }
+    return {name: _plain(value) for name, value in row.items() if name != "path"}
+
+
+def _plain(value: Any) -> str | int | float | None:
+    """A cell as JSON has it; what it has no form for, such as a date, as text."""
+    if isinstance(value, float):
+        return _or_null(value)
+    return value if value is None or isinstance(value, str | int) else str(value)
