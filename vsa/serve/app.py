@@ -28,6 +28,7 @@ from vsa.serve.problems import Refused, documented, problem_of
 from vsa.serve.service import Service
 
 PAGE = Path(__file__).parent / "page"
+_UNFRAMED = "frame-ancestors 'none'"  # the rest of the page's policy stands in its head
 _FOR_A_WHILE = "private, max-age=300"  # a picture may be replaced under the same image_id
 
 
@@ -176,7 +177,9 @@ def _add_page(app: FastAPI, folder: Path) -> None:
 
     def telling(name: str) -> Callable[[Request], Awaitable[Response]]:
         async def tell(request: Request) -> Response:
-            return await files.get_response(name, request.scope)
+            response = await files.get_response(name, request.scope)
+            response.headers["Content-Security-Policy"] = _UNFRAMED
+            return response
 
         return tell
 
@@ -184,7 +187,6 @@ def _add_page(app: FastAPI, folder: Path) -> None:
         paths = ("/", "/index.html") if file.name == "index.html" else (f"/{file.name}",)
         for path in paths:
             app.add_route(path, telling(file.name), methods=["GET"], include_in_schema=False)
-    app.mount("/static", files, name="static")
 
 
 def _json(request: Request, told: dict[str, Any]) -> JSONResponse:
