@@ -71,7 +71,7 @@ def in_turns(title: str, sides: Sides) -> dict[str, float]:
         for name, side in sides.items():
             rates[name].append(side())
     (first, base), *_ = rates.items()
-    print(f"{title}: {first} {np.median(base):,.0f}/s")
+    print(f"{title}: {first} {np.median(base):,.0f}/s", flush=True)
     for name, found in list(rates.items())[1:]:
         ratio = float(np.median(np.divide(found, base)))
         print(f"    {name} {np.median(found):,.0f}/s, {ratio:.2f} ×", flush=True)
@@ -173,7 +173,8 @@ def adding(folder: Path, growth: Growth, queries: np.ndarray) -> None:
     for load in loads:
         print(
             f"adding, {load.name}: {load.adds_per_s:,.0f}/s; search p50 {load.p50_ms:.2f} ms, "
-            f"p95 {load.p95_ms:.2f} ms, {load.p95_ms / loads[0].p95_ms:.2f} × idle"
+            f"p95 {load.p95_ms:.2f} ms, {load.p95_ms / loads[0].p95_ms:.2f} × idle",
+            flush=True,
         )
 
 
@@ -191,6 +192,10 @@ def main() -> None:
         build_shards(folder / "many", N_SHARDS, features, categories=names, n_bits=N_BITS)
         with Index.open(folder / "many" / "shard-00") as first:
             build_index(folder / "one", features, categories=names, model=first.model)
+    if only in (None, "adding"):
+        adding(folder / "one", growth, queries)
+    if only == "adding":
+        return
     with one_thread(), Index.open(folder / "one") as index:
         params = choose_params(index, validation, RECALL, K).params
         print(f"{len(index):,} items; {params}")
@@ -202,8 +207,6 @@ def main() -> None:
             many = ShardedIndex.open(folder / "many")
             shards(index, many, params, queries)
             many.close()
-    if only in (None, "adding"):
-        adding(folder / "one", growth, queries)
 
 
 if __name__ == "__main__":
