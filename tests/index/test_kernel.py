@@ -38,13 +38,14 @@ def made_view(rng, kind, n, n_live, n_gone, d, n_bits, n_lists, n_names):
     names = [f"{name}" for name in range(n_names)]
     owners = codes if n else np.zeros(3, int)
     lists = train_lists(sample, owners, names, codec, n_lists, 0)
-    model, ids = Model(codec, lists), rng.permutation(5 * n + 5)[:n] - n
+    possible = np.setdiff1d(np.arange(-n, 5 * n + 9), -1)
+    model, ids = Model(codec, lists), rng.permutation(possible)[:n]
     words = words_of(codec.encode(features))
     where = lists.assign(features, codes)
     base = base_in_memory(ids, where, len(lists), lambda rows: (words[rows], features[rows]))
     view = make_view(base, no_changes(model), model)
     for _ in range(3):  # some are added, some replaced, some removed, some of these added again
-        some = rng.choice(np.arange(-n, 5 * n + 9), min(n_live, 5 * n), replace=False)
+        some = rng.choice(possible, min(n_live, 5 * n), replace=False)
         there = np.concatenate([ids, view.ids])
         gone = np.unique(rng.choice(there, min(n_gone, len(there)))) if n else ids
         changed = np.union1d(some, gone)
@@ -91,6 +92,48 @@ def find_by(module, view, asked, k, params, wanted, refined):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hits, "_search", module.search)
         return hits.find(view, asked, k, params, wanted, refined=refined)
+
+
+def part_of(rng, model, kind, n, first_id):
+    """A view of a model, of items with ids from one on."""
+    features = made_features(rng, kind, n, model.codec.dim).astype(STORED)
+    words = words_of(model.codec.encode(features))
+    where = rng.integers(0, len(model.lists), n)
+    base = base_in_memory(
+        first_id + rng.permutation(n),
+        where,
+        len(model.lists),
+        lambda rows: (words[rows], features[rows]),
+    )
+    return make_view(base, no_changes(model), model)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.integers(0, 2**16),
+    kind=st.sampled_from(["unit", "equal", "few", "zeros"]),
+    n=st.sampled_from([1, 7, 100, 3000]),
+    n_parts=st.integers(1, 4),
+    n_bits=st.sampled_from([64, 256]),
+    distance=st.sampled_from(["asymmetric", "hamming"]),
+)
+def test_parts_are_searched_as_if_they_were_one(seed, kind, n, n_parts, n_bits, distance):
+    rng = np.random.default_rng(seed)
+    views = [made_view(rng, kind, n, 40, 5, 16, n_bits, 30, 2)]
+    for part in range(1, n_parts):
+        views.append(part_of(rng, views[0].model, kind, int(rng.integers(0, n)), 10**6 * part))
+    asked = made_features(rng, kind, 1, 16).astype(STORED)
+    params = SearchParams(int(rng.choice([1, 9, 99])), int(rng.choice([1, 20, 700])), distance)
+    k, wanted = int(rng.choice([1, 10, 999])), None if rng.random() < 0.5 else np.array([1])
+    found = [among_by(search, views, asked, k, params, wanted) for search in (plain, kernel)]
+    np.testing.assert_array_equal(found[0].ids, found[1].ids)
+    np.testing.assert_array_equal(found[0].similarity, found[1].similarity)
+
+
+def among_by(module, views, asked, k, params, wanted):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hits, "_search", module.search)
+        return hits.find_among(views, asked, k, params, wanted)
 
 
 def test_hamming_distance_counts_the_bits_that_differ():

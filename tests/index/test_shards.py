@@ -56,6 +56,35 @@ class Replica:
         return self.searcher.candidates(*arguments)
 
 
+def test_shards_of_other_lists_are_searched_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    features = unit(rng, N)
+    halves = [slice(0, N // 2), slice(N // 2, N)]
+    for number, half in enumerate(halves):
+        build_index(tmp_path / f"{number}", features[half], np.arange(N)[half], seed=number)
+    opened = [Index.open(tmp_path / f"{number}") for number in range(2)]
+    index = ShardedIndex([[each] for each in opened], opened[0].model, SearchParams(10**6, N))
+    exact = features.astype(np.float16).astype(np.float32) @ features[0]
+    assert index.search_one(features[0], 10).ids.tolist() == np.argsort(-exact)[:10].tolist()
+    index.close()
+
+
+def test_a_replica_of_this_process_that_fails_is_passed_over(tmp_path, caplog):
+    features = unit(np.random.default_rng(0), N)
+    build_shards(tmp_path / "many", 2, features)
+    index = ShardedIndex.open(tmp_path / "many", 2)
+    expected = [index.search_one(query, 5) for query in features[:4]]
+    index.shards[1][0].close()
+    for query, hits in zip(features, expected, strict=False):
+        found = index.search_one(query, 5)
+        assert not found.is_partial
+        np.testing.assert_array_equal(found.ids, hits.ids)
+    assert "shard 1: replica 0 failed" in caplog.text
+    index.shards[1][1].close()
+    assert index.search_one(features[0], 5).missing_shards == (1,)
+    index.close()
+
+
 @pytest.fixture
 def guarded(both):
     _, many, _ = both

@@ -44,7 +44,7 @@ def check_features(features: np.ndarray, dim: int) -> np.ndarray:
             f"features have shape {features.shape}, not (n, {dim})",
             cure="Use the network that the index was built with",
         )
-    if not np.issubdtype(features.dtype, np.floating):
+    if features.dtype.kind != "f":
         raise InputError(
             f"features are {features.dtype}", cure="Give floating-point numbers, as networks do"
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vsa.index import plain
 from vsa.index.codec import Codec, Encoder
 from vsa.index.model import Model
 from vsa.index.request import SearchParams
@@ -18,6 +19,7 @@ from vsa.runtime.progress import tell
 
 _LOG = logging.getLogger(__name__)
 N_SHORT = 8  # lists compared by feature, for each that a query visits
+_HEAVIEST = 15  # that a bit may weigh
 _PARTS = 4  # that the queries of a thread come in
 _SLOW_S = 5.0  # loading that takes so long is explained
 
@@ -55,7 +57,7 @@ class Found:
 
     def candidates(self, row: int) -> Candidates:
         """All that one query found."""
-        n = int((self.ids[row] != -1).sum())
+        n = np.count_nonzero(self.ids[row] != -1)
         return Candidates(self.ids[row, :n], self.distance[row, :n], self.similarity[row, :n])
 
 
@@ -76,22 +78,21 @@ def find(
     negative distance of codes, and no feature is read.
     """
     search, codec, n = kernel(view.model), view.model.codec, len(features)
-    ranges = view.model.lists.ranges(categories)
-    shape = n, min(k, params.n_candidates, len(view.base) + len(view.ids))
-    found = Found(
-        np.full(shape, -1), np.full(shape, -np.inf, np.float32), np.zeros(shape, np.int32)
-    )
+    arrays, ranges = view.arrays, view.model.lists.ranges(categories)
+    n_items, n_lists = len(view.base) + len(view.ids), len(view.model.lists)
+    shape = n, min(k, params.n_candidates, n_items)
+    found = Found(*(np.empty(shape, kind) for kind in (np.int64, np.float32, np.int32)))
 
     def ask(part: slice) -> None:
         search(
-            view.arrays,
+            arrays,
             features[part].astype(np.float32),
             _projected(codec, features[part]),
             params.distance == "asymmetric" and isinstance(codec, Codec),
             ranges,
-            min(params.n_probe, len(view.model.lists)),
-            min(N_SHORT * params.n_probe, len(view.model.lists)),
-            min(params.n_candidates, len(view.base) + len(view.ids)),
+            min(params.n_probe, n_lists),
+            min(N_SHORT * params.n_probe, n_lists),
+            min(params.n_candidates, n_items),
             refined,
             found.ids[part],
             found.similarity[part],
@@ -102,10 +103,54 @@ def find(
         ask(slice(0, n))
     else:
         size = -(-n // (_PARTS * n_threads))
-        with ThreadPoolExecutor(n_threads, thread_name_prefix="search") as pool:
-            parts = [slice(start, start + size) for start in range(0, n, size)]
-            list(pool.map(ask, parts))  # raises what they raised
+        parts = iter([slice(start, start + size) for start in range(0, n, size)])
+
+        def ask_some() -> None:
+            for part in parts:  # whoever is first gets the next
+                ask(part)
+
+        with ThreadPoolExecutor(n_threads - 1, thread_name_prefix="search") as pool:
+            others = [pool.submit(ask_some) for _ in range(n_threads - 1)]
+            ask_some()
+        for other in others:
+            other.result()  # raises what it raised
     return found
+
+
+def find_among(
+    views: Sequence[View],
+    features: np.ndarray,
+    k: int,
+    params: SearchParams,
+    categories: np.ndarray | None = None,
+) -> Hits:
+    """What one query, float16 (1, d), finds in views of one model, as if they were one view.
+
+    Lists are chosen once, each view looks no further than those before it allow, and no feature is
+    read but of the candidates of all.
+    """
+    if kernel(views[0].model) is plain.search:
+        parts = [
+            find(view, features, params.n_candidates, params, categories).candidates(0)
+            for view in views
+        ]
+        return best(parts, k, params.n_candidates)
+    from vsa.index.kernel import compared, limited, passed, probed, query_code
+
+    codec, lists = views[0].model.codec, views[0].model.lists
+    n_probe, n_short = (min(n, len(lists)) for n in (params.n_probe, N_SHORT * params.n_probe))
+    query, ranges = features[0].astype(np.float32), lists.ranges(categories)
+    is_weighted = params.distance == "asymmetric" and isinstance(codec, Codec)
+    code, planes = query_code(_projected(codec, features)[0], is_weighted)
+    visited = probed(views[0].arrays, query, code, planes, ranges, n_probe, n_short)
+    limit = _HEAVIEST * codec.n_bits
+    counts, near_by = np.zeros(limit + 1, np.int64), []
+    for view in views:
+        rows, near = passed(view.arrays, visited, code, planes, params.n_candidates, limit)
+        limit = min(limit, limited(near, counts, params.n_candidates))
+        near_by.append((view.arrays, rows, near))
+    parts = [Candidates(*compared(*found, limit, query)) for found in near_by]
+    return best(parts, k, params.n_candidates)
 
 
 def _projected(codec: Encoder, features: np.ndarray) -> np.ndarray:
@@ -169,8 +214,6 @@ def _load(model: Model) -> Callable[..., None]:
         search(arrays, *nobody, True, model.lists.ranges(), 1, 1, 1, True, *into)
         return search
     except Exception as error:  # numba has many of its own, and a machine may lack any part of it
-        from vsa.index import plain
-
         _LOG.warning("numba cannot compile the search, which runs in numpy, slowly: %s", error)
         return plain.search
     finally:

@@ -25,6 +25,9 @@ _LANES = 16  # sums of an inner product, added up in pairs at its end
 _BLOCK = 1024  # codes whose distances are computed before any is looked at
 _N_BINS = 2048  # of similarities
 _AHEAD = 8  # candidates between the one that is read and the one that is fetched
+_FEW = 32  # that are sorted by insertion
+ANY = 2**62  # distance, however far
+_RARE = 16  # where one in so many is near enough, a branch is foretold
 
 
 def _compiled(function: Callable) -> Any:
@@ -189,6 +192,12 @@ def _distance(other: Any, planes: Any, word: Any) -> Any:
 
 
 @_compiled
+def _furthest(code: Any, planes: Any) -> Any:
+    """The distance of codes of which all bits differ, at most."""
+    return 64 * len(code) * ((1 << (len(planes) + 1)) - 1)
+
+
+@_compiled
 def distances(codes: Any, start: Any, n: Any, code: Any, planes: Any, out: Any) -> None:
     """Of rows of codes, uint64 (W, N), from a row on; word by word, so several at a time."""
     out[:n] = 0
@@ -234,11 +243,18 @@ def _pushed(
 
     There must be room for all of them, and one more.
     """
-    before = n
-    for i in range(n_found):  # without a branch: nobody could foretell it
-        distance = np.int64(found[i])
-        rows[n], near[n] = first + i, distance
-        n += distance <= limit
+    before, n_near, most = n, 0, np.uint64(limit)
+    for i in range(n_found):
+        n_near += found[i] <= most
+    if n_near < n_found // _RARE:
+        for i in range(n_found):
+            if found[i] <= most:
+                rows[n], near[n] = first + i, np.int64(found[i])
+                n += 1
+    else:
+        for i in range(n_found):  # without a branch: nobody could foretell it
+            rows[n], near[n] = first + i, np.int64(found[i])
+            n += found[i] <= most
     for i in range(before, n):
         counts[near[i]] += 1
     return n
@@ -290,7 +306,7 @@ def probed(
                 rows[n] = row
                 n += 1
     else:
-        limit = 15 * 64 * len(code)
+        limit = _furthest(code, planes)
         counts, found = np.zeros(limit + 1, np.int64), np.empty(_BLOCK, np.uint64)
         for first, end in ranges:
             for start in range(first, end, _BLOCK):
@@ -344,18 +360,20 @@ def _cut(arrays: Any, rows: Any, near: Any, n: Any, counts: Any, n_wanted: Any, 
 
 
 @_compiled
-def passed(arrays: Any, visited: Any, code: Any, planes: Any, n_wanted: Any) -> Any:
+def passed(arrays: Any, visited: Any, code: Any, planes: Any, n_wanted: Any, most: Any) -> Any:
     """Rows of the `n_wanted` nearest items in some lists, and their distances, in no order.
 
-    Lists come best first, so that the limit soon is near its end, and few are kept in vain.
+    Only such are looked for as are at most `most` away. Lists come best first, so that the limit
+    soon is near its end, and few are kept in vain.
     """
     n_base = len(arrays.ids)
     n_wanted = min(n_wanted, n_base + len(arrays.live_ids))
     room = 2 * n_wanted + _BLOCK
     rows, near = np.empty(room + 1, np.int64), np.empty(room + 1, np.int64)
-    limit, n = 15 * 64 * len(code), 0
-    counts, found = np.zeros(limit + 1, np.int64), np.empty(_BLOCK, np.uint64)
-    never = np.uint64(limit + 1)
+    furthest, n = _furthest(code, planes), 0
+    limit = min(most, furthest)
+    counts, found = np.zeros(furthest + 1, np.int64), np.empty(_BLOCK, np.uint64)
+    never = np.uint64(furthest + 1)
     for number, list_ in enumerate(visited):
         start, end = arrays.offsets[list_], arrays.offsets[list_ + 1]
         if number + 1 < len(visited):
@@ -415,14 +433,49 @@ def similarities(arrays: Any, rows: Any, query: Any) -> Any:
 def best(arrays: Any, rows: Any, similarity: Any, k: Any) -> Any:
     """Places of the `k` most similar rows, best first; ties go to the lower id."""
     places = _ranked(similarity, k)
+    names = _names(arrays, rows[places])
     start = 0
     for i in range(1, len(places) + 1):
         if i == len(places) or similarity[places[i]] != similarity[places[start]]:
-            if i - start > 1:
-                tied = places[start:i].copy()
-                places[start:i] = tied[np.argsort(_names(arrays, rows[tied]))]
+            if i - start > _FEW:
+                order = np.argsort(names[start:i])
+                places[start:i] = places[start:i][order]
+            else:  # by insertion: there are many such by Hamming distance
+                for at in range(start + 1, i):
+                    name, place = names[at], places[at]
+                    while at > start and names[at - 1] > name:
+                        names[at], places[at] = names[at - 1], places[at - 1]
+                        at -= 1
+                    names[at], places[at] = name, place
             start = i
     return places[:k]
+
+
+# Several parts of a catalogue ---------------------------------------------------------------------
+
+
+@_compiled
+def limited(near: Any, counts: Any, n_wanted: Any) -> Any:
+    """Count more distances, int64 (n,); how far the `n_wanted`-th of all that were counted is."""
+    for distance in near:
+        counts[distance] += 1
+    total = 0
+    for distance in range(len(counts)):
+        total += counts[distance]
+        if total >= n_wanted:
+            return distance
+    return ANY
+
+
+@_compiled
+def compared(arrays: Any, rows: Any, near: Any, most: Any, query: Any) -> Any:
+    """Ids, distances and similarities of the rows that are at most `most` away."""
+    inside = near <= most
+    rows, near = rows[inside], near[inside]
+    return _names(arrays, rows), near.astype(np.int32), similarities(arrays, rows, query)
+
+
+# All of it ---------------------------------------------------------------------------------------
 
 
 @_compiled
@@ -444,13 +497,16 @@ def search(
     for number in range(len(queries)):
         code, planes = query_code(values[number], weighted)
         visited = probed(arrays, queries[number], code, planes, ranges, n_probe, n_short)
-        rows, near = passed(arrays, visited, code, planes, n_candidates)
-        if not len(rows):
-            continue
-        found = (-near).astype(np.float32)
-        if refined:
-            found = similarities(arrays, rows, queries[number])
-        places = best(arrays, rows, found, ids.shape[1])
-        ids[number, : len(places)] = _names(arrays, rows[places])
-        similarity[number, : len(places)] = found[places]
-        distance[number, : len(places)] = near[places]
+        rows, near = passed(arrays, visited, code, planes, n_candidates, ANY)
+        n = 0
+        if len(rows):
+            if refined:
+                found = similarities(arrays, rows, queries[number])
+            else:
+                found = (-near).astype(np.float32)
+            places = best(arrays, rows, found, ids.shape[1])
+            n = len(places)
+            ids[number, :n] = _names(arrays, rows[places])
+            similarity[number, :n] = found[places]
+            distance[number, :n] = near[places]
+        ids[number, n:], similarity[number, n:], distance[number, n:] = -1, -np.inf, 0

@@ -74,7 +74,7 @@ class Lists:
         `categories` are codes of names; None for all.
         """
         if categories is None:
-            return np.array([[0, len(self)]])
+            return self._all
         wanted = np.unique(categories)
         return np.stack([np.searchsorted(self.category, wanted + side) for side in (0, 1)], axis=1)
 
@@ -82,6 +82,10 @@ class Lists:
     def words(self) -> np.ndarray:
         """Codes of the centroids as items have them, uint64 (n_bits / 64, L)."""
         return np.ascontiguousarray(words_of(self.codes).T)
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        return np.array([[0, len(self)]])
 
     @cached_property
     def _lookup(self) -> dict[str, int]:

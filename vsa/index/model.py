@@ -24,6 +24,7 @@ from vsa.runtime.errors import InputError
 
 FORMAT = 2
 _ARRAYS = "model.npz"
+_OF_LISTS = ("centroids", "codes", "category", "names")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,16 @@ class Model:
 
     codec: Encoder
     lists: Lists
+
+
+def are_equal(first: Model, second: Model) -> bool:
+    """Whether all items get the same codes, in the same lists."""
+    pairs = [(getattr(first.lists, name), getattr(second.lists, name)) for name in _OF_LISTS]
+    if isinstance(first.codec, Codec) and isinstance(second.codec, Codec):
+        pairs += [(getattr(first.codec, n), getattr(second.codec, n)) for n in ("weight", "bias")]
+    elif first.codec is not second.codec:
+        return False
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 def require_storable(codec: Encoder) -> Codec:

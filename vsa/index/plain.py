@@ -105,6 +105,8 @@ def search(
         ids[row, : len(order)] = names[inside[order]]
         similarity[row, : len(order)] = found[order]
         distance[row, : len(order)] = near[order]
+        ids[row, len(order) :], similarity[row, len(order) :] = -1, -np.inf
+        distance[row, len(order) :] = 0
 
 
 def _items(arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -2,7 +2,8 @@
 
 Each shard holds a part of the catalogue, each of its replicas answers for all of it. A shard sends
 the candidates it found; merged, they are cut to as many as one index would have kept, so results
-are the same, item by item, as without shards. What asks is a `Searcher`, wherever it runs.
+are the same, item by item, as without shards. What asks is a `Searcher`, wherever it runs; where
+all are indexes of this process, their parts are searched as one.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from vsa.index.build import N_BITS, build_index, kept_from_writers, n_lists_for, train_model
 from vsa.index.codec import check_features
-from vsa.index.hits import Candidates, Hits, best
+from vsa.index.hits import Candidates, Hits, best, find_among
 from vsa.index.index import Index
 from vsa.index.lists import Names
-from vsa.index.model import Model
+from vsa.index.model import Model, are_equal
 from vsa.index.request import SearchParams, check_ids, check_request
 from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
 from vsa.runtime.checked import MANIFEST, read_checked_json, write_checked_json
@@ -113,6 +114,11 @@ class ShardedIndex:
         self._turn = itertools.count()
         self._rests_until: dict[tuple[int, int], float] = {}
         self._pool = ThreadPoolExecutor(len(self.shards), thread_name_prefix="shard")
+        # then a query is one search of all: apart, each would look for as many candidates as all
+        self._are_here = all(
+            type(replica) is Index and replica.is_trained and are_equal(replica.model, model)
+            for replica in itertools.chain(*self.shards)
+        )
 
     @classmethod
     def open(cls, folder: str | Path, n_replicas: int = 1) -> ShardedIndex:
@@ -149,31 +155,30 @@ class ShardedIndex:
         in ``missing_shards`` of the result.
         """
         params = check_request(k, params or self.params)
-        check_features(np.asarray(feature)[None], self.model.codec.dim)
-        if categories is not None:
-            self.model.lists.category_codes(categories)
-        turn = next(self._turn)
-        answers = list(
-            self._pool.map(
-                lambda shard: self._ask(shard, turn, feature, params, categories),
-                range(len(self.shards)),
-            )
-        )
+        stored = check_features(np.asarray(feature)[None], self.model.codec.dim)
+        wanted = None if categories is None else self.model.lists.category_codes(categories)
+
+        def ask(replica: Searcher) -> Candidates:
+            return replica.candidates(feature, params, categories)
+
+        turn, shards = next(self._turn), range(len(self.shards))
+        answers: list[Any]
+        if self._are_here:
+            answers = [self._ask(shard, turn, Index.current) for shard in shards]
+        else:
+            answers = list(self._pool.map(lambda shard: self._ask(shard, turn, ask), shards))
         parts = [answer for answer in answers if answer is not None]
         missing = tuple(shard for shard, answer in enumerate(answers) if answer is None)
         if not parts:
             return Hits(np.empty(0, np.int64), np.empty(0, np.float32), missing)
-        hits = best(parts, k, params.n_candidates)
+        if self._are_here:
+            hits = find_among(parts, stored, k, params, wanted)
+        else:
+            hits = best(parts, k, params.n_candidates)
         return Hits(hits.ids, hits.similarity, missing)
 
-    def _ask(
-        self,
-        shard: int,
-        turn: int,
-        feature: np.ndarray,
-        params: SearchParams,
-        categories: Names | None,
-    ) -> Candidates | None:
+    def _ask(self, shard: int, turn: int, question: Callable[[Any], Any]) -> Any:
+        """What the first replica answers that does; None if none does."""
         replicas = self.shards[shard]
         order = [(turn + step) % len(replicas) for step in range(len(replicas))]
         now = time.monotonic()
@@ -181,7 +186,7 @@ class ShardedIndex:
         order.sort(key=lambda replica: self._rests_until.get((shard, replica), 0.0) > now)
         for replica in order:
             try:
-                return replicas[replica].candidates(feature, params, categories)
+                return question(replicas[replica])
             except Exception:  # whatever is wrong with one replica, another may answer
                 _LOG.exception("shard %d: replica %d failed", shard, replica)
                 self._rests_until[shard, replica] = time.monotonic() + _REST_S

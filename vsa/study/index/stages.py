@@ -51,7 +51,10 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
         )
         scanning, _ = _timed(lambda i: _scanned(arrays, visited[i], *coded[i], out), rows)
         passing, passed = _timed(
-            lambda i: kernel.passed(arrays, visited[i], *coded[i], params.n_candidates)[0], rows
+            lambda i: kernel.passed(arrays, visited[i], *coded[i], params.n_candidates, kernel.ANY)[
+                0
+            ],
+            rows,
         )
         comparing, found = _timed(
             lambda i: kernel.similarities(arrays, passed[i], queries[i]), rows
