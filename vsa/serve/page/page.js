@@ -4,7 +4,7 @@ import {Box, WHOLE, place} from "./box.js";
 import {card, chip, fill, make} from "./cards.js";
 import {Problem, fitting, info, search} from "./service.js";
 
-const N_RESULTS = 24, N_CATEGORIES = 12;
+const N_RESULTS = 24, N_CATEGORIES = 6;
 const PAUSE_MS = 300; // without a change of the box, before it is searched for
 const STAGES = {
   category: "search likely categories only",
@@ -178,7 +178,8 @@ function showCategories(likely) {
   names.sort((a, b) => share(b) - share(a));
   const shown = names.filter((name, place) => place < N_CATEGORIES || isPressed(name));
   fill(at("categories"), shown.map((name) => {
-    const percent = shares.has(name) ? ` ${Math.round(100 * share(name))} %` : "";
+    const rounded = Math.round(100 * share(name)) || "< 1";
+    const percent = shares.has(name) ? ` ${rounded} %` : "";
     const label = `Only ${name}${percent && `, likely by${percent}`}`;
     return chip(name, name + percent, label, isPressed(name), () => categoryPressed(name));
   }));
