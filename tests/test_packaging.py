@@ -48,6 +48,10 @@ try:
     _made("losses", "NPairsLoss")
 except vsa.InputError as error:
     refused["N-pair"] = str(error)
+try:
+    import vsa.app
+except vsa.InputError as error:
+    refused["page"] = str(error)
 print(json.dumps({
     "from": vsa.__file__,
     "ids": [page.image_id.tolist() for page in found],
@@ -88,10 +92,15 @@ def test_a_wheel_with_its_core_alone_opens_an_engine_and_searches(environment, t
     assert [len(ids) for ids in said["ids"]] == [60, 60]
     for there, page in zip(said["similarity"], here, strict=True):
         np.testing.assert_allclose(there, page.similarity, atol=1e-5)
-    needs = {"compare": "yaml", "peers": "usearch", "N-pair": "pytorch_metric_learning"}
-    for name, module in needs.items():
+    needs = {
+        "compare": ("yaml", "study"),
+        "peers": ("usearch", "study"),
+        "N-pair": ("pytorch_metric_learning", "study"),
+        "page": ("ipywidgets", "app"),
+    }
+    for name, (module, extra) in needs.items():
         assert said["refused"][name] == (
-            f"this needs the package {module}, which is not installed. pip install 'vsa[study]'."
+            f"this needs the package {module}, which is not installed. pip install 'vsa[{extra}]'."
         )
 
 

@@ -14,7 +14,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
 import numpy as np
 
 from vsa.cards import (
@@ -28,6 +27,10 @@ from vsa.cards import (
 from vsa.data.decoding import ImageError, Source
 from vsa.engine import Answer, Stages, VisualSearch
 from vsa.runtime.errors import InputError
+from vsa.runtime.extras import missing_explained
+
+with missing_explained():
+    import ipywidgets as widgets
 
 _LOG = logging.getLogger(__name__)
 _N_RESULTS = 20
