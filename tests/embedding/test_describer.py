@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from arithmetic import NEAR
 from PIL import Image
 
 from vsa.data.crops import crop_square, with_margin
@@ -131,6 +132,6 @@ def test_an_adaptation_is_a_linear_map_of_unit_features(photo):
     feature = describe(plain.eval(), images, device).features @ linear.weight.detach().numpy().T
     feature += linear.bias.detach().numpy()
     expected = feature / np.linalg.norm(feature)
-    np.testing.assert_allclose(describe(net, images, device).features, expected, atol=1e-5)
+    np.testing.assert_allclose(describe(net, images, device).features, expected, atol=NEAR)
     embedder = Describer("mine", net, PX, "whole").embedder(device)
-    np.testing.assert_allclose(embedder.embed(images), expected, atol=1e-5)
+    np.testing.assert_allclose(embedder.embed(images), expected, atol=NEAR)

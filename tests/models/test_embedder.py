@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from arithmetic import NEAR
 from PIL import Image
 from torch import nn
 from torchvision.models import mobilenet_v2
@@ -345,7 +346,7 @@ def test_a_network_of_torchvision_s_with_weights_of_a_file(tmp_path, monkeypatch
     whole.classifier = nn.Identity()
     with torch.inference_mode():
         expected = nn.functional.normalize(whole.eval()(pictures), dim=1)
-    np.testing.assert_allclose(embed.embed(images), expected, atol=1e-5)
+    np.testing.assert_allclose(embed.embed(images), expected, atol=NEAR)
 
 
 def test_a_size_that_a_network_cannot_take_is_said(tmp_path, monkeypatch):

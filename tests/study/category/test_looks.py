@@ -30,7 +30,7 @@ from vsa.study.ledger.ledger import Ledger
 from vsa.study.run import make_run
 
 SET = "category.architecture=resnet18 embedding.architecture=resnet18 category.store_px=36"
-SET += " category.crop_px=32 category.n_steps=12 category.batch_size=16 category.n_seeds=2"
+SET += " category.crop_px=32 category.n_steps=40 category.batch_size=16 category.n_seeds=2"
 
 
 def photos(root, prefix, n, fills):
