@@ -76,7 +76,7 @@ def test_photos_that_wait_together_get_what_they_would_alone(shop, engine):
         assert same.mean() > (0.95 if is_exact else 0.5)  # those that are as similar change places
 
 
-def test_engines_without_a_category_stage_are_served_too(tmp_path):
+def test_engines_without_a_category_stage_are_served_too(tmp_path, monkeypatch):
     import torch
 
     import vsa
@@ -85,6 +85,7 @@ def test_engines_without_a_category_stage_are_served_too(tmp_path):
     from vsa.models.embedder import EMBEDDERS
 
     torch.manual_seed(0)
+    monkeypatch.setattr(EMBEDDERS, "_entries", {**EMBEDDERS})
     EMBEDDERS.register("tiny", lambda: vsa.Embedder(lambda x: x.mean((2, 3)), image_px=16))
     for seed in range(5):
         noise(32, 32, seed=seed).save(tmp_path / f"{seed}.png")
