@@ -46,9 +46,7 @@ class Service:
         )
         self.items = Items(engine, kept_pictures(engine), limits.max_pixels)
         self.writer = Writer(engine, limits)
-        self._beside = ThreadPoolExecutor(
-            1, "items"
-        )  # rows and thumbnails never crowd searches out
+        self._beside = ThreadPoolExecutor(1, "items")  # so that these never crowd searches out
         self._writing = ThreadPoolExecutor(1, "writes")
         self.is_stopping = False
 

@@ -43,6 +43,7 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
     is_weighted, ranges = params.distance == "asymmetric", lists.ranges()
     n_probe, n_short = (min(n, len(lists)) for n in (params.n_probe, N_SHORT * params.n_probe))
     out, rows = np.empty(1024, np.uint64), range(len(queries))
+    wanted = params.n_candidates, kernel.ANY
     with one_thread(), one_core():
         values = codec.project(queries)
         coded = [kernel.query_code(value, is_weighted) for value in values]
@@ -51,10 +52,7 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
         )
         scanning, _ = _timed(lambda i: _scanned(arrays, visited[i], *coded[i], out), rows)
         passing, passed = _timed(
-            lambda i: kernel.passed(arrays, visited[i], *coded[i], params.n_candidates, kernel.ANY)[
-                0
-            ],
-            rows,
+            lambda i: kernel.passed(arrays, visited[i], *coded[i], *wanted)[0], rows
         )
         comparing, found = _timed(
             lambda i: kernel.similarities(arrays, passed[i], queries[i]), rows
