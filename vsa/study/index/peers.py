@@ -1,7 +1,7 @@
 """The index and its peers from faiss and usearch, behind one call: a query in, ids out.
 
 All get the same items and codes and, where they take lists, as many of these. Each is asked with a
-range of settings, from cheap to thorough.
+range of settings, from cheap to thorough, which goes on where it does not suffice (`grids`).
 
 More are registered in `PEERS`, which is `vsa.peers`: see docs/extending.md.
 """
@@ -49,7 +49,12 @@ def engine(index: Index, also: Sequence[SearchParams] = ()) -> Method:
     asked = [vars(params) for params in also]
     asked += grid(n_probe=_N_PROBE, n_candidates=_N_CANDIDATES, distance=DISTANCES)
     return Method(
-        search, sorted(asked, key=n_bytes), _of_codes_and_lists(index), "features", ENGINE
+        search,
+        sorted(asked, key=n_bytes),
+        _of_codes_and_lists(index),
+        "features",
+        ENGINE,
+        most={"n_probe": len(index.model.lists), "n_candidates": len(index)},
     )
 
 
@@ -62,7 +67,8 @@ def coarse_filter(index: Index) -> Method:
         return index.candidates(feature, params, refined=False).ids
 
     settings = grid(n_probe=(1, 2, 4, 8, 12, 16, 24, 32, 48, 64))
-    return Method(search, settings, _of_codes_and_lists(index), "codes", COARSE)
+    most = {"n_probe": len(index.model.lists)}
+    return Method(search, settings, _of_codes_and_lists(index), "codes", COARSE, most)
 
 
 def _of_codes_and_lists(index: Index) -> float:
