@@ -32,6 +32,8 @@ def test_a_number_ends_at_its_limit_and_where_more_finds_no_more():
     assert [setting["n"] for setting, _ in tried] == [20, 40, 50]
     tried = explored(lambda s: 0.95, [{"n": 20}], {"n": 10**6})
     assert [setting["n"] for setting, _ in tried] == [20, 40]
+    tried = explored(lambda s: 0.9, [{"n": 5}, {"n": 20}, {"n": 30}], {"n": 8})
+    assert [setting["n"] for setting, _ in tried] == [5, 8]  # more is none
     assert explored(lambda s: 0.5, [{"n": 20}], {}) == [({"n": 20}, 0.5)]
 
 

@@ -21,7 +21,6 @@ from vsa.index.index import Index
 from vsa.index.plain import hamming
 from vsa.index.request import SearchParams
 from vsa.index.settings import CodeSettings
-from vsa.index.tuning import choose_params
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
 from vsa.runtime.progress import progress
 from vsa.study.index.grids import explored
@@ -216,8 +215,7 @@ def compare(
 ) -> pd.DataFrame:
     """Curves of the index and its peers, by name; each is built, asked, and forgotten.
 
-    All are tuned by one rule: of a grid of settings, and of what `choose_params` says for the
-    index, the fastest with the wanted recall on validation queries is marked ``chosen``.
+    All are tuned by one rule (`tuned`), and the setting that it says is marked ``chosen``.
     """
     start = time.perf_counter()
     build_index(folder, items.features, categories=categories, model=items.model)
@@ -226,9 +224,7 @@ def compare(
     start = time.perf_counter()
     index = Index.open(folder)
     opened = time.perf_counter() - start
-    with one_thread():
-        params = choose_params(index, validation.features, WANTED_RECALL, K).params
-    curve, best = judged(engine(index, [params]), items, sets)
+    curve, best = judged(engine(index), items, sets)
     spent = stage_times(index, SearchParams(**best), queries.features)
     curves = [curve.assign(**{f"{stage}_ms": spent[stage] for stage in STAGES})]
     curves.append(judged(coarse_filter(index), items, sets)[0])

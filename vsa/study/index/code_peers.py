@@ -8,9 +8,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+from vsa.study.index.grids import N_EXAMINED, N_PROBE
 from vsa.study.index.method import Items, Method, Setting, bytes_of, grid
-
-_N_PROBE = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 
 
 def _binary(index: faiss.IndexBinary) -> Callable[[np.ndarray, int], np.ndarray]:
@@ -54,7 +53,7 @@ def _lists_of_codes(items: Items, quantizer: Any) -> Method:
             quantizer.hnsw.efSearch = s["ef"] * index.nprobe
         return ask(code, k)
 
-    settings = grid(**{"ef": (1, 4)} if has_graph else {}, nprobe=_N_PROBE)
+    settings = grid(**{"ef": N_EXAMINED} if has_graph else {}, nprobe=N_PROBE)
     return Method(search, settings, bytes_of(index), "codes", most={"nprobe": len(lists)})
 
 

@@ -8,17 +8,13 @@ from typing import Any
 import faiss
 import numpy as np
 
+from vsa.study.index.grids import FACTORS, N_EXAMINED, N_PROBE
 from vsa.study.index.method import Items, Method, Setting, bytes_of, grid
 from vsa.study.index.timing import K
 
 _CHUNK_ROWS = 2**18
 _N_SAMPLE = 2**15  # features that codes are trained by
-_N_SCANNED = (
-    2**13
-)  # centroids; scanning so few is as fast as a graph of them for many items at once
-_N_PROBE = (4, 8, 16, 24, 32, 48, 64, 96, 128)
-_FACTORS = (4, 8, 16, 24, 32, 48, 64)
-_EF = (1, 4)  # of the graph of centroids: how many it looks at, for each that is wanted
+_N_SCANNED = 2**13  # centroids that many items at once are compared with as fast as by a graph
 
 
 def ivf_rabitq(
@@ -84,7 +80,7 @@ def _refined(items: Items, spec: str) -> Method:
     def n_bytes(s: Setting) -> float:
         return min(s["nprobe"] / n_lists, 1) * n * d / 8 + s["k_factor"] * K * 2 * d
 
-    settings = grid(**{"ef": _EF} if has_graph else {}, nprobe=_N_PROBE, k_factor=_FACTORS)
+    settings = grid(**{"ef": N_EXAMINED} if has_graph else {}, nprobe=N_PROBE, k_factor=FACTORS)
     return Method(
         search,
         sorted(settings, key=n_bytes),

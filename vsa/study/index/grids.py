@@ -12,6 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vsa.study.index.method import Setting
 
+# The first settings of whatever has lists: how many of them are visited, how many candidates are
+# kept for each result, and how many centroids a graph of them examines for each list.
+N_PROBE = (2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
+FACTORS = (4, 8, 16, 24, 32, 48, 64)
+N_EXAMINED = (1, 4)
+
 ENOUGH = 0.998  # recall above which more can only be slower
 FAR = 0.99  # below which less cannot be enough
 _GAIN = 0.001  # of recall, for twice as much of everything; less is no growth
@@ -36,6 +42,7 @@ def explored(
         tried.append((setting, recall(setting)))
         return tried[-1][1]
 
+    first = _within(first, most)
     for setting in first:
         if not _needless(setting, tried):
             ask(setting)
@@ -46,8 +53,7 @@ def explored(
     while growing and max(found for _, found in tried) < ENOUGH:
         for number in sorted(growing):
             doubled = ends[number] | {
-                name: max(ends[number][name], min(2 * ends[number][name], limit))
-                for name, limit in most.items()
+                name: min(2 * ends[number][name], limit) for name, limit in most.items()
             }
             if doubled == ends[number]:
                 growing.remove(number)
@@ -70,6 +76,16 @@ def asks_more(setting: Setting, than: Setting) -> bool:
         value >= than[name] if isinstance(value, int) else value == than[name]
         for name, value in setting.items()
     )
+
+
+def _within(first: Sequence[Setting], most: Mapping[str, int]) -> list[Setting]:
+    """Settings with their numbers cut to the most of each, every one once."""
+    made = list[Setting]()
+    for setting in first:
+        cut = setting | {name: min(setting[name], limit) for name, limit in most.items()}
+        if cut not in made:
+            made.append(cut)
+    return made
 
 
 def _needless(setting: Setting, tried: Sequence[tuple[Setting, float]]) -> bool:

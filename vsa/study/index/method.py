@@ -29,7 +29,7 @@ class Items:
     @cached_property
     def float_lists(self) -> FloatLists:
         """Of at most as many centroids as the model has lists; made when first asked for."""
-        return make_float_lists(self.features, len(self.model.lists))
+        return make_float_lists(self.features, self.model.lists.centroids)
 
     @property
     def has_float_lists(self) -> bool:
