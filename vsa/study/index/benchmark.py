@@ -165,13 +165,10 @@ def tuned(
     the one that came nearest is taken. Worth showing are settings that no faster one equals.
     """
     column = "recall" if method.ranks_by == "features" else "code_recall"
-    curves = list[pd.DataFrame]()
-    some = slice(None, None, 4)
-    few = Queries(validation.features[some], validation.codes[some])
-    of_few = Truth(truth.ids[some], truth.similarity[some], truth.hamming[some])
+    curves, few = list[pd.DataFrame](), _quarter(validation, truth)
 
     def recall(setting: Setting) -> float:
-        curves.append(measure(replace(method, settings=[setting]), items, few, of_few))
+        curves.append(measure(replace(method, settings=[setting]), items, *few))
         return float(curves[-1][column].item())
 
     tried = [setting for setting, _ in explored(recall, method.settings, method.most)]
@@ -188,6 +185,13 @@ def tuned(
     return tried[best], [tried[i] for i in shown]
 
 
+def _quarter(queries: Queries, truth: Truth) -> tuple[Queries, Truth]:
+    """Every fourth query."""
+    some = slice(None, None, 4)
+    few = Queries(queries.features[some], queries.codes[some])
+    return few, Truth(truth.ids[some], truth.similarity[some], truth.hamming[some])
+
+
 def judged(
     method: Method,
     items: Items,
@@ -196,11 +200,11 @@ def judged(
     """Curve of a method on the second set of queries, at settings that the first set chose.
 
     The row of the one that it chose for the wanted recall is marked ``chosen``; that setting is
-    returned too.
+    returned too. The others, which are drawn only, are asked every fourth query.
     """
     with one_thread(), one_core():
         best, shown = tuned(method, items, *sets[0])
-        curve = measure(replace(method, settings=shown), items, *sets[1])
+        curve = measure(replace(method, settings=shown), items, *_quarter(*sets[1]))
         again = measure(replace(method, settings=[best]), items, *sets[1])
     return pd.concat([curve.assign(chosen=0), again.assign(chosen=1)]), best
 

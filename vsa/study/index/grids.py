@@ -14,11 +14,11 @@ from vsa.study.index.method import Setting
 
 # The first settings of whatever has lists: how many of them are visited, how many candidates are
 # kept for each result, and how many centroids a graph of them examines for each list.
-N_PROBE = (2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
-FACTORS = (4, 8, 16, 24, 32, 48, 64)
+N_PROBE = (2, 4, 8, 16, 32, 64, 128)
+FACTORS = (4, 8, 16, 32, 64)
 N_EXAMINED = (1, 4)
 
-ENOUGH = 0.998  # recall above which more can only be slower
+ENOUGH = 0.997  # recall above which more can only be slower
 FAR = 0.99  # below which less cannot be enough
 _GAIN = 0.001  # of recall, for twice as much of everything; less is no growth
 
@@ -32,9 +32,9 @@ def explored(
 
     First come those of the grid, but for settings that ask more of everything than one with nearly
     all. Where none has that, the numbers named in `most` go on, none beyond the most of it: twice
-    as much of all of them, again and again, until that is enough or gains nothing. Then settings
-    between what was not enough and what was are tried, in steps of a half or a third. Those that
-    differ in what does not grow are grids of their own.
+    as much of all of them, again and again, until that is enough or gains nothing. Then numbers
+    half-way between are tried too, where what is known does not say that they are too little or
+    more than enough. Settings that differ in what does not grow are grids of their own.
     """
     tried = list[tuple[Setting, float]]()
 
@@ -65,7 +65,8 @@ def explored(
     for kind, end in zip(kinds, ends, strict=True):
         if max(_of_kind(tried, kind), default=0.0) >= FAR:
             for setting in _between(first, kind, end, most):
-                if not (_needless(setting, tried) or _hopeless(setting, tried)):
+                known = any(setting == other for other, _ in tried)
+                if not (known or _needless(setting, tried) or _hopeless(setting, tried)):
                     ask(setting)
     return tried
 
@@ -119,20 +120,19 @@ def _end(first: Sequence[Setting], kind: Setting, most: Mapping[str, int]) -> Se
 def _between(
     first: Sequence[Setting], kind: Setting, end: Setting, most: Mapping[str, int]
 ) -> list[Setting]:
-    """Settings from the end of the first ones to where a kind's growth ended.
+    """All settings of a kind up to where its growth ended, and those half-way between them.
 
     The first number falls and the others rise, so that what is known of one spares most others.
     """
-    own, steps = [setting for setting in first if kind.items() <= setting.items()], []
-    start = _end(first, kind, most)
-    for name in most:
-        values = {setting[name] for setting in own}
-        for factor in (2, 3):
-            grown = (start[name] * factor << power for power in range(40))
-            values |= {value // 2 for value in grown if value // 2 < end[name]}
-        steps.append(sorted(values | {end[name]}))
-    if not steps:
+    if not most:
         return []
+    steps = []
+    for name in most:
+        values = {setting[name] for setting in first if kind.items() <= setting.items()}
+        while max(values) < end[name]:
+            values.add(min(2 * max(values), end[name]))
+        whole = sorted(values)
+        between = {(low + high) // 2 for low, high in itertools.pairwise(whole)}
+        steps.append(sorted(values | between))
     ordered = itertools.product(steps[0][::-1], *steps[1:])
-    made = [start | dict(zip(most, values, strict=True)) for values in ordered]
-    return [setting for setting in made if not asks_more(start, than=setting)]
+    return [end | dict(zip(most, values, strict=True)) for values in ordered]
