@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.extras import missing_explained
 from vsa.runtime.registry import announce
-from vsa.runtime.threads import let_waiting_threads_sleep
+from vsa.runtime.threads import let_blas_use_the_processor, let_waiting_threads_sleep
 
 if TYPE_CHECKING:
     from vsa.data.datasets import DATASETS as datasets
@@ -67,7 +67,9 @@ __all__ = [
     "train",
 ]
 
-let_waiting_threads_sleep()  # whatever in this package loads torch is imported after this
+# whatever in this package loads torch or faiss is imported after this
+let_waiting_threads_sleep()
+let_blas_use_the_processor()
 
 # public name → module, and the name there where it is another one
 _PLACES = {

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 import vsa
+from vsa.runtime import threads
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import NOTEBOOKS, ROOT
 from vsa.runtime.threads import POLICIES, n_threads
@@ -95,3 +96,27 @@ def test_what_is_no_number_of_threads_is_named_before_any_work(monkeypatch, tmp_
     assert f"OMP_NUM_THREADS={value!r}" in refusal.value.problem
     assert "unset" in refusal.value.cure
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "kernel"),
+    [
+        ("fpu sse3 avx2 fma avx512f avx512bw avx512dq avx512vl", "SkylakeX"),
+        ("fpu sse3 avx2 fma avx512f", "Haswell"),
+        ("fpu sse3", ""),
+        (None, ""),  # another system
+    ],
+)
+def test_blas_is_told_what_the_processor_can_do(flags, kernel, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "")
+    monkeypatch.setattr(threads, "_CPU", tmp_path / "cpuinfo")
+    if flags:
+        (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: {flags}\n")
+    threads.let_blas_use_the_processor()
+    assert os.environ["OPENBLAS_CORETYPE"] == kernel
+
+
+def test_blas_does_as_the_user_says(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    threads.let_blas_use_the_processor()
+    assert os.environ["OPENBLAS_CORETYPE"] == "Nehalem"

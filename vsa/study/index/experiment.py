@@ -114,7 +114,7 @@ class IndexLab:
         """`benchmark.compare` on a catalogue of `n` items; measured now unless it is on disk."""
         path = self.curve_path(n)
         if not path.is_file():
-            items, categories = make_items(self.growth, n, self.seed, self.settings)
+            items, categories = self._grown(n)
             made = self._compare(items, categories, self._peers(n))
             with atomic_file(path) as draft:
                 made.to_parquet(draft)
@@ -161,9 +161,9 @@ class IndexLab:
 
     def loads(self) -> list[Traffic]:
         """Searches in the largest catalogue of the profile beside writers of several speeds."""
-        features, categories = self.growth.catalogue(max(self.settings.sizes))
+        items, categories = self._grown(max(self.settings.sizes))
         folder = self.folder / "index"
-        build_index(folder, features, categories=categories, seed=self.seed, **self._codes)
+        build_index(folder, items.features, categories=categories, model=items.model)
         fresh, _ = self.growth.draw(10**6, 2**14)
         rates = (0.0, 5000.0, np.inf)
         return update_traffic(folder, fresh, self.asked, self.settings.traffic_s, rates)
@@ -240,6 +240,17 @@ class IndexLab:
         return {"codec": self.settings.codec, "n_bits": self.settings.n_bits}
 
     # Files ---------------------------------------------------------------------------------
+
+    def _grown(self, n: int) -> tuple[Items, np.ndarray]:
+        """A catalogue, which stays in memory until another one is grown, and its categories."""
+        if n not in self._last_grown:
+            self._last_grown.clear()
+            self._last_grown[n] = make_items(self.growth, n, self.seed, self.settings)
+        return self._last_grown[n]
+
+    @cached_property
+    def _last_grown(self) -> dict[int, tuple[Items, np.ndarray]]:
+        return {}
 
     def _compare(self, items: Items, categories: np.ndarray, chosen: Sequence[str]) -> pd.DataFrame:
         task, settings = self.task, self.settings
