@@ -87,7 +87,7 @@ def binary_multihash(items: Items) -> Method:
 
     return Method(
         search,
-        [{"nflip": n} for n in (0, 1, 2)],  # with three it takes longer than the scan
+        [{"nflip": n} for n in (0, 1, 2)],  # with two it takes longer than the scan
         bytes_of(index),
         "codes",
     )
