@@ -88,6 +88,27 @@ def test_search_is_what_its_definition_says(shop, params, categories):
             check(index, items, query, 7, params, categories)
 
 
+def test_unless_refined_items_are_looked_for_in_lists_near_by_code(shop):
+    folder, items = shop
+    query = unit(np.random.default_rng(3), 1)[0].astype(np.float16)
+    with Index.open(folder) as index:
+        found = index.candidates(query, SearchParams(3, 20, "hamming"), refined=False)
+        lists, codec = index.model.lists, index.model.codec
+
+    def far(codes):
+        return np.unpackbits(codes ^ codec.encode(query[None]), axis=1).sum(axis=1)
+
+    near = np.argsort(far(lists.codes), kind="stable")[:3]
+    expected = []
+    for id_, (feature, category) in items.items():
+        feature = feature.astype(np.float16)[None]
+        if lists.assign(feature, lists.category_codes([category]))[0] in near:
+            expected.append((int(far(codec.encode(feature))[0]), id_))
+    expected = sorted(expected)[:20]
+    assert found.ids.tolist() == [id_ for _, id_ in expected]
+    assert found.similarity.tolist() == [-distance for distance, _ in expected]
+
+
 def test_all_lists_and_candidates_give_the_exact_ranking(shop):
     folder, items = shop
     ids = np.array(list(items))

@@ -75,11 +75,13 @@ def find(
 
     Candidates are the `n_candidates` nearest by code, ties going to the lower id, in the `n_probe`
     most similar lists of the categories, codes of names. Unless `refined`, similarity is the
-    negative distance of codes, and no feature is read.
+    negative distance of codes, no feature is read, and lists are the nearest by code, too: these
+    hold more of the items that are.
     """
     search, codec, n = kernel(view.model), view.model.codec, len(features)
     arrays, ranges = view.arrays, view.model.lists.ranges(categories)
     n_items, n_lists = len(view.base) + len(view.ids), len(view.model.lists)
+    n_short = N_SHORT * params.n_probe if refined else params.n_probe
     shape = n, min(k, params.n_candidates, n_items)
     found = Found(*(np.empty(shape, kind) for kind in (np.int64, np.float32, np.int32)))
 
@@ -91,7 +93,7 @@ def find(
             params.distance == "asymmetric" and isinstance(codec, Codec),
             ranges,
             min(params.n_probe, n_lists),
-            min(N_SHORT * params.n_probe, n_lists),
+            min(n_short, n_lists),
             min(params.n_candidates, n_items),
             refined,
             found.ids[part],

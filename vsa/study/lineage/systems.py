@@ -105,7 +105,7 @@ def _embed(engine: VisualSearch, squares: np.ndarray) -> np.ndarray:
     return engine.describer.embedder(predictor(engine).device).embed(squares)
 
 
-@METHODS.register("visual search at eBay")
+@METHODS.register("visual search at eBay", version=2)
 @method("[13]", needs=_LABELS, effort=5, reads=True)
 def ebay(lab: LineageLab, seed: int) -> Search:
     """Yang et al. (2017) predict the category, compare long codes of a hash layer exhaustively
@@ -142,7 +142,7 @@ def ebay(lab: LineageLab, seed: int) -> Search:
     return Search(rank, s.hash_bits / 8 + 2 * colours.shape[1])
 
 
-@METHODS.register("visual search at Pinterest")
+@METHODS.register("visual search at Pinterest", version=2)
 @method(
     "[22]",
     grid=[{"n_tokens": n} for n in (4, 16)],
