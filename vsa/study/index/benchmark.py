@@ -21,9 +21,9 @@ from vsa.index.index import Index
 from vsa.index.plain import hamming
 from vsa.index.request import SearchParams
 from vsa.index.settings import CodeSettings
-from vsa.index.tuning import choose_params
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
 from vsa.runtime.progress import progress
+from vsa.study.index.grids import explored
 from vsa.study.index.method import Items, Method, Setting
 from vsa.study.index.peers import build_peer, coarse_filter, engine
 from vsa.study.index.stages import STAGES, stage_times
@@ -31,10 +31,9 @@ from vsa.study.index.timing import N_WARMUP, K, latency, one_core, one_thread
 from vsa.study.simulate.growth import Growth
 
 USUAL_CODES = CodeSettings()
-VERSION = 5  # of what is compared, peers included, and how
+VERSION = 6  # of what is compared, peers included, and how
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
 _NEAR = 0.005  # that a quarter of the queries may tell too little by
-_NEARLY_ALL = 0.998
 _CHUNK_ROWS = 2**18
 
 
@@ -161,23 +160,18 @@ def tuned(
 ) -> tuple[Setting, list[Setting]]:
     """The fastest setting with the wanted recall on validation queries, and those worth showing.
 
-    All settings are tried on a quarter of the queries, but those that ask for more of everything
-    than one that has nearly everything: they are slower. From the fastest on, those that come near
-    the wanted recall are then tried on all queries, until one has it; if none has, the one that
-    came nearest is taken. Worth showing are settings that no faster one equals.
+    Settings are explored on a quarter of the queries (`grids.explored`). From the fastest on, those
+    that come near the wanted recall are then tried on all queries, until one has it; if none has,
+    the one that came nearest is taken. Worth showing are settings that no faster one equals.
     """
     column = "recall" if method.ranks_by == "features" else "code_recall"
-    tried, enough, curves = list[Setting](), list[Setting](), list[pd.DataFrame]()
-    some = slice(None, None, 4)
-    few = Queries(validation.features[some], validation.codes[some])
-    of_few = Truth(truth.ids[some], truth.similarity[some], truth.hamming[some])
-    for setting in method.settings:
-        if any(_asks_more(setting, than=other) for other in enough):
-            continue
-        tried.append(setting)
-        curves.append(measure(replace(method, settings=[setting]), items, few, of_few))
-        if curves[-1][column].item() >= _NEARLY_ALL:
-            enough.append(setting)
+    curves, few = list[pd.DataFrame](), _quarter(validation, truth)
+
+    def recall(setting: Setting) -> float:
+        curves.append(measure(replace(method, settings=[setting]), items, *few))
+        return float(curves[-1][column].item())
+
+    tried = [setting for setting, _ in explored(recall, method.settings, method.most)]
     curve = pd.concat(curves, ignore_index=True)
     by_time = curve.sort_values("p50_ms")
     better = by_time[column] > by_time[column].cummax().shift(fill_value=-1.0)
@@ -191,12 +185,11 @@ def tuned(
     return tried[best], [tried[i] for i in shown]
 
 
-def _asks_more(setting: Setting, than: Setting) -> bool:
-    """Whether each number is at least the other's, and all else the same."""
-    return all(
-        value >= than[name] if isinstance(value, int) else value == than[name]
-        for name, value in setting.items()
-    )
+def _quarter(queries: Queries, truth: Truth) -> tuple[Queries, Truth]:
+    """Every fourth query."""
+    some = slice(None, None, 4)
+    few = Queries(queries.features[some], queries.codes[some])
+    return few, Truth(truth.ids[some], truth.similarity[some], truth.hamming[some])
 
 
 def judged(
@@ -207,11 +200,11 @@ def judged(
     """Curve of a method on the second set of queries, at settings that the first set chose.
 
     The row of the one that it chose for the wanted recall is marked ``chosen``; that setting is
-    returned too.
+    returned too. The others, which are drawn only, are asked every fourth query.
     """
     with one_thread(), one_core():
         best, shown = tuned(method, items, *sets[0])
-        curve = measure(replace(method, settings=shown), items, *sets[1])
+        curve = measure(replace(method, settings=shown), items, *_quarter(*sets[1]))
         again = measure(replace(method, settings=[best]), items, *sets[1])
     return pd.concat([curve.assign(chosen=0), again.assign(chosen=1)]), best
 
@@ -226,8 +219,7 @@ def compare(
 ) -> pd.DataFrame:
     """Curves of the index and its peers, by name; each is built, asked, and forgotten.
 
-    All are tuned by one rule: of a grid of settings, and of what `choose_params` says for the
-    index, the fastest with the wanted recall on validation queries is marked ``chosen``.
+    All are tuned by one rule (`tuned`), and the setting that it says is marked ``chosen``.
     """
     start = time.perf_counter()
     build_index(folder, items.features, categories=categories, model=items.model)
@@ -236,9 +228,7 @@ def compare(
     start = time.perf_counter()
     index = Index.open(folder)
     opened = time.perf_counter() - start
-    with one_thread():
-        params = choose_params(index, validation.features, WANTED_RECALL, K).params
-    curve, best = judged(engine(index, [params]), items, sets)
+    curve, best = judged(engine(index), items, sets)
     spent = stage_times(index, SearchParams(**best), queries.features)
     curves = [curve.assign(**{f"{stage}_ms": spent[stage] for stage in STAGES})]
     curves.append(judged(coarse_filter(index), items, sets)[0])
@@ -248,7 +238,7 @@ def compare(
     for name in progress(peers, "peers"):
         start = time.perf_counter()
         method = build_peer(name, items)
-        built = time.perf_counter() - start
+        built = time.perf_counter() - start + method.saved_s
         curves.append(judged(method, items, sets)[0].assign(build_s=built))
         del method
     return pd.concat(curves, ignore_index=True).assign(n_items=len(items.features))

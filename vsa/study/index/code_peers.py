@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import faiss
 import numpy as np
 
+from vsa.study.index.grids import N_EXAMINED, N_PROBE
 from vsa.study.index.method import Items, Method, Setting, bytes_of, grid
 
 
@@ -34,8 +36,9 @@ def binary_ivf_hnsw(items: Items) -> Method:
     return _lists_of_codes(items, quantizer)
 
 
-def _lists_of_codes(items: Items, quantizer: faiss.IndexBinary) -> Method:
+def _lists_of_codes(items: Items, quantizer: Any) -> Method:
     """Categories are not used."""
+    has_graph = isinstance(quantizer, faiss.IndexBinaryHNSW)
     lists = items.model.lists
     quantizer.add(lists.codes)
     index = faiss.IndexBinaryIVF(quantizer, items.model.codec.n_bits, len(lists))
@@ -46,11 +49,12 @@ def _lists_of_codes(items: Items, quantizer: faiss.IndexBinary) -> Method:
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
         del feature
         index.nprobe = min(s["nprobe"], len(lists))
+        if has_graph:  # as many centroids are looked at, for each that is wanted
+            quantizer.hnsw.efSearch = s["ef"] * index.nprobe
         return ask(code, k)
 
-    return Method(
-        search, grid(nprobe=(1, 2, 4, 8, 12, 16, 24, 32, 48, 64)), bytes_of(index), "codes"
-    )
+    settings = grid(**{"ef": N_EXAMINED} if has_graph else {}, nprobe=N_PROBE)
+    return Method(search, settings, bytes_of(index), "codes", most={"nprobe": len(lists)})
 
 
 def binary_hnsw(items: Items) -> Method:
@@ -66,7 +70,7 @@ def binary_hnsw(items: Items) -> Method:
         return ask(code, k)
 
     settings = [{"efSearch": ef} for ef in (64, 128, 256, 512, 1024)]
-    return Method(search, settings, bytes_of(index), "codes")
+    return Method(search, settings, bytes_of(index), "codes", most={"efSearch": index.ntotal})
 
 
 def binary_multihash(items: Items) -> Method:
@@ -86,4 +90,5 @@ def binary_multihash(items: Items) -> Method:
         [{"nflip": n} for n in (0, 1, 2)],
         bytes_of(index),
         "codes",
+        most={"nflip": n_bits},
     )

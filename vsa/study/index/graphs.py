@@ -37,4 +37,5 @@ def _graph(index: Any, vectors: np.ndarray, ranks_by: str) -> Method:
         return index.search(asked, k, threads=1).keys.astype(np.int64)
 
     settings = grid(expansion=(64, 96, 128, 192, 256, 384, 512, 1024))
-    return Method(search, settings, index.serialized_length / len(vectors), ranks_by)
+    n_bytes = index.serialized_length / len(vectors)
+    return Method(search, settings, n_bytes, ranks_by, most={"expansion": len(vectors)})

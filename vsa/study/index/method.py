@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import faiss
 import numpy as np
 
 from vsa.index.model import Model
+from vsa.study.index.float_lists import FloatLists, make_float_lists
 
 Setting = dict[str, Any]
 Search = Callable[[np.ndarray, np.ndarray, int, Setting], np.ndarray]
@@ -25,6 +25,16 @@ class Items:
     features: np.ndarray  # float16 (n, d)
     codes: np.ndarray  # uint8 (n, n_bits / 8)
     model: Model
+
+    @cached_property
+    def float_lists(self) -> FloatLists:
+        """Of at most as many centroids as the model has lists; made when first asked for."""
+        return make_float_lists(self.features, self.model.lists.centroids)
+
+    @property
+    def has_float_lists(self) -> bool:
+        """Whether they are made."""
+        return "float_lists" in vars(self)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,9 @@ class Method:
     bytes_per_item: float  # in memory; what stays in mapped files is not counted
     ranks_by: str  # "codes" or "features"
     name: str = ""  # a peer's is the one it is registered by
+    # numbers of settings that are doubled past these where they do not suffice, and their limits
+    most: Mapping[str, int] = field(default_factory=dict)
+    saved_s: float = 0.0  # of its building, which another peer's had done for it
 
 
 def grid(**values: Sequence[int | str]) -> list[Setting]:
@@ -50,11 +63,18 @@ def grid(**values: Sequence[int | str]) -> list[Setting]:
 
 
 def bytes_of(index: faiss.Index | faiss.IndexBinary) -> float:
-    """Bytes per item of a faiss index, as its file has them."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "index")
-        if isinstance(index, faiss.IndexBinary):
-            faiss.write_index_binary(index, path)
-        else:
-            faiss.write_index(index, path)
-        return Path(path).stat().st_size / max(1, index.ntotal)
+    """Bytes per item of a faiss index, as its file would have them."""
+    written = 0
+
+    def count(block: bytes) -> None:
+        nonlocal written
+        written += len(block)
+
+    made: Any = faiss  # whose stubs lack it
+    writer = made.PyCallbackIOWriter(count)
+    if isinstance(index, faiss.IndexBinary):
+        faiss.write_index_binary(index, writer)
+    else:
+        faiss.write_index(index, writer)
+    del writer  # its last block is written now
+    return written / max(1, index.ntotal)

@@ -1,14 +1,14 @@
 """The index and its peers from faiss and usearch, behind one call: a query in, ids out.
 
 All get the same items and codes and, where they take lists, as many of these. Each is asked with a
-range of settings, from cheap to thorough.
+range of settings, from cheap to thorough, which goes on where it does not suffice (`grids`).
 
 More are registered in `PEERS`, which is `vsa.peers`: see docs/extending.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,17 +27,21 @@ from vsa.study.index.code_peers import (
 )
 from vsa.study.index.feature_peers import flat, ivf_pq, ivf_rabitq
 from vsa.study.index.graphs import usearch_codes, usearch_features
+from vsa.study.index.grids import FACTORS, N_PROBE
 from vsa.study.index.method import Items, Method, Setting, grid
+from vsa.study.index.timing import K
 
 ENGINE, COARSE = "vsa", "vsa, coarse filter alone"
 LINEAR, IVF, FLOAT = "faiss BinaryFlat", "faiss BinaryIVF", "faiss Flat"
 _N_ASKED = 10
-_N_PROBE = (4, 8, 16, 32, 64, 128)
-_N_CANDIDATES = (250, 500, 1000, 2000, 4000)
+_N_CANDIDATES = [factor * K for factor in FACTORS]
 
 
-def engine(index: Index, also: Sequence[SearchParams] = ()) -> Method:
-    """The index of this package: candidates by code, ranked by feature; at a grid of settings."""
+def engine(index: Index) -> Method:
+    """The index of this package: candidates by code, ranked by feature.
+
+    It is tried at as many lists and candidates as peers that keep lists of features are.
+    """
 
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
         del code
@@ -46,10 +50,14 @@ def engine(index: Index, also: Sequence[SearchParams] = ()) -> Method:
     def n_bytes(setting: Setting) -> float:
         return bytes_read(index, SearchParams(**setting))
 
-    asked = [vars(params) for params in also]
-    asked += grid(n_probe=_N_PROBE, n_candidates=_N_CANDIDATES, distance=DISTANCES)
+    settings = grid(n_probe=N_PROBE, n_candidates=_N_CANDIDATES, distance=DISTANCES)
     return Method(
-        search, sorted(asked, key=n_bytes), _of_codes_and_lists(index), "features", ENGINE
+        search,
+        sorted(settings, key=n_bytes),
+        _of_codes_and_lists(index),
+        "features",
+        ENGINE,
+        most={"n_probe": len(index.model.lists), "n_candidates": len(index)},
     )
 
 
@@ -61,8 +69,9 @@ def coarse_filter(index: Index) -> Method:
         params = SearchParams(s["n_probe"], k, "hamming")
         return index.candidates(feature, params, refined=False).ids
 
-    settings = grid(n_probe=(1, 2, 4, 8, 12, 16, 24, 32, 48, 64))
-    return Method(search, settings, _of_codes_and_lists(index), "codes", COARSE)
+    settings = grid(n_probe=N_PROBE)
+    most = {"n_probe": len(index.model.lists)}
+    return Method(search, settings, _of_codes_and_lists(index), "codes", COARSE, most)
 
 
 def _of_codes_and_lists(index: Index) -> float:
@@ -98,13 +107,13 @@ PEERS.register(FLOAT, flat)
 PEERS.register("usearch, f16", usearch_features("f16"))
 PEERS.register("usearch, i8", usearch_features("i8"))
 
-# built in minutes at ten million items; others are left out of the large catalogues
+# Others are left out of large catalogues: graphs, which take minutes to build and most memory, and
+# what at a hundred thousand items is slower than one of its kind that stays, as RaBitQ FastScan is.
 SCALABLE = {
     LINEAR,
     IVF,
     "faiss BinaryIVF, HNSW",
     "faiss IVF-HNSW, RaBitQ, fp16",
-    "faiss IVF-HNSW, RaBitQ FastScan, fp16",
     "faiss IVF-HNSW, PQ FastScan, float",
 }
 

@@ -262,6 +262,13 @@ def reading(ledger: Ledger, curves: dict[int, pd.DataFrame]) -> str:
             f"{ranked.loc[fastest_name, 'bytes in memory']:.0f} bytes of memory per item; the "
             f"index takes {own['bytes in memory']:.0f}."
         )
+    missed = by_feature[by_feature["float Recall@60"] < WANTED]["float Recall@60"]
+    if len(missed):
+        ends = ", ".join(f"{name} {value:.3f}" for name, value in missed.items())
+        sentences.append(
+            f"Below {WANTED} on test photos, though settings were doubled until validation recall "
+            f"sufficed or grew no more: {ends}."
+        )
     if len(curves) > 1:
         exponents = ledger.table("growth of latency")["growth exponent"]
         sentences += [

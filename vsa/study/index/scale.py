@@ -7,7 +7,8 @@ will ask are compared with all of them. So no more than one shard's features is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from vsa.index.settings import CodeSettings
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
 from vsa.runtime.progress import progress
 from vsa.study.index.benchmark import USUAL_CODES, WANTED_RECALL, Queries, Truth, make_queries
+from vsa.study.index.grids import explored
 from vsa.study.index.method import Setting, grid
 from vsa.study.index.peers import COARSE, ENGINE, LINEAR
 from vsa.study.index.timing import N_WARMUP, K, latency, one_thread
@@ -98,12 +100,10 @@ def compare_shards(
         rows = [linear | {"bytes": model.codec.n_bits / 8, "build_s": 0.0}]
         engine = grid(n_candidates=_N_CANDIDATES, n_probe=_N_PROBE, distance=DISTANCES)
         coarse = grid(n_probe=_N_PROBE)
+        most = {"n_probe": len(model.lists), "n_candidates": min(len(shard) for shard in shards)}
         for method, make, settings in ((ENGINE, _refined, engine), (COARSE, _coarse, coarse)):
-            tried = [
-                _measure(method, make(shards, setting), setting, sets[0], truths[0])
-                for setting in progress(settings, method)
-            ]
-            setting = settings[_cheapest(tried)]
+            tried = _tried(method, partial(make, shards), settings, most, sets[0], truths[0])
+            setting = _cheapest(tried)
             search, shown = make(shards, setting), {"shards": n_shards, **setting}
             rows.append(_measure(method, search, shown, sets[1], truths[1]) | facts)
         for shard in shards:
@@ -205,12 +205,32 @@ def _measure(
     }
 
 
-def _cheapest(tried: Sequence[dict[str, Any]]) -> int:
+def _tried(
+    method: str,
+    make: Callable[[Setting], Search],
+    settings: Sequence[Setting],
+    most: Mapping[str, int],
+    queries: Queries,
+    truth: Truth,
+) -> list[tuple[Setting, dict[str, Any]]]:
+    """Rows of the settings that `grids.explored` asks for."""
+    rows = list[dict[str, Any]]()
+
+    def recall(setting: Setting) -> float:
+        rows.append(_measure(method, make(setting), setting, queries, truth))
+        return _recall(rows[-1])
+
+    most = {name: limit for name, limit in most.items() if name in settings[0]}
+    return [(s, row) for (s, _), row in zip(explored(recall, settings, most), rows, strict=True)]
+
+
+def _recall(row: dict[str, Any]) -> float:
+    return float((row["recalls"] if "recalls" in row else row["code_recalls"]).mean())
+
+
+def _cheapest(tried: Sequence[tuple[Setting, dict[str, Any]]]) -> Setting:
     """The fastest that reaches the wanted recall, or the one that comes nearest."""
-    recalls = [
-        float((row["recalls"] if "recalls" in row else row["code_recalls"]).mean()) for row in tried
-    ]
-    reached = [i for i, recall in enumerate(recalls) if recall >= WANTED_RECALL]
+    reached = [pair for pair in tried if _recall(pair[1]) >= WANTED_RECALL]
     if reached:
-        return min(reached, key=lambda i: tried[i]["p50_ms"])
-    return int(np.argmax(recalls))
+        return min(reached, key=lambda pair: pair[1]["p50_ms"])[0]
+    return max(tried, key=lambda pair: _recall(pair[1]))[0]
