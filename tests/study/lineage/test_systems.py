@@ -66,9 +66,9 @@ def lab(tmp_path_factory):
 def published(lab, monkeypatch):
     monkeypatch.setattr(systems, "open_published", lambda run: lab.category)
     net = LocalFeatures("googlenet_4a").eval()
-    middle = Whole(net, np.zeros(512, np.float32), 64, 0.5)
-    study = SimpleNamespace(run=lambda name: None, looking=SimpleNamespace(objectness=middle))
-    monkeypatch.setattr(systems, "jobs", lambda lab: study)
+    whole = Whole(net, np.zeros(512, np.float32), 64, 0.5)
+    locate = lambda photos: whole.boxes(photos.at(64), CPU)  # noqa: E731
+    monkeypatch.setattr(systems, "goods", lambda lab: (whole, locate))
     built = []
     build = systems.vsa.build
 
@@ -105,6 +105,34 @@ def test_pinterests_visits_tokens_and_ranks_by_signs(lab, published):
     assert search.n_bytes == dim / 8
 
 
+def test_engines_describe_as_the_lab_does(lab, published):
+    """Photos of a split are described once, by the lab, and not by each engine again."""
+    head = systems.principal_components(lab.catalogue.pooled, 16)[0.0]
+    plain = systems.describer(lab)
+    small = systems.adapted(plain, head, "whole", "small")
+    for by, found in (
+        (plain, lab.catalogue.pooled),
+        (small, systems.mapping(head)(lab.catalogue.pooled)),
+    ):
+        wanted = by.embedder(CPU).embed(np.array(lab.catalogue.squares))
+        np.testing.assert_allclose(found, wanted, atol=5e-3)
+
+
+def test_categories_are_predicted_once_for_all_engines(lab, monkeypatch):
+    asked = []
+
+    def predict(squares):
+        asked.append(len(squares))
+        return ["bags"] * len(squares)
+
+    monkeypatch.setattr(lab, "_made", {})
+    engine = SimpleNamespace(category=SimpleNamespace(store_px=64, predict_batch=predict))
+    photos = lab.photos["val"]
+    for _ in range(2):
+        systems.ask(lab, engine, photos, np.zeros((len(photos), 2)), lambda *_: np.array([7]))
+    assert asked == [len(photos)]
+
+
 def test_signs_are_one_bit_for_each_dimension():
     rng = np.random.default_rng(0)
     features = rng.standard_normal((50, 64)).astype(np.float32)
@@ -122,7 +150,7 @@ def test_pages_are_filled_up_where_little_is_found(lab):
     )
     photos = lab.photos["val"]
     pages = systems.ask(
-        engine, photos, np.zeros((len(photos), 2)), lambda feature, said: np.array([7])
+        lab, engine, photos, np.zeros((len(photos), 2)), lambda feature, said: np.array([7])
     )
     assert pages.shape == (len(photos), 60)
     assert (pages[:, 0] == 7).all()

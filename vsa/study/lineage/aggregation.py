@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,12 @@ _TOP = 20  # results that are looked at again
 _TOGETHER = 32  # photos, whose rectangles are in memory
 
 
-def components(features: np.ndarray, dim: int, *, whiten: bool, seed: int = 0) -> Any:
-    """Principal components of features (n, d): scikit-learn's, with at most n and d of them."""
+def components(features: np.ndarray, dim: int | None = None, *, whiten: bool = False) -> Any:
+    """Principal components of features (n, d): scikit-learn's, all, or at most as many as said."""
     from sklearn.decomposition import PCA  # slow to import
 
-    n = min(dim, features.shape[1], len(features) - 1)
-    return PCA(n, whiten=whiten, svd_solver="covariance_eigh", random_state=seed).fit(features)
+    n = min(dim or features.shape[1], features.shape[1], len(features) - 1)
+    return PCA(n, whiten=whiten, svd_solver="covariance_eigh").fit(features)
 
 
 def sample(lab: LineageLab, layer: str, seed: int, n: int = _SAMPLE) -> np.ndarray:
@@ -50,6 +51,18 @@ def sample(lab: LineageLab, layer: str, seed: int, n: int = _SAMPLE) -> np.ndarr
 def seen_features(lab: LineageLab) -> np.ndarray:
     """The network's own features of what may be learned from, float32 (n, c)."""
     return np.concatenate([pictures.pooled for pictures in lab.seen])
+
+
+def first_of(found: Any, dim: int, *, whiten: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of features (n, d) → their first `dim` components, whitened or not.
+
+    How many are asked for changes none of them, so that one PCA serves all dimensions.
+    """
+    axes = found.components_[:dim]
+    if whiten:
+        spread = np.sqrt(found.explained_variance_[:dim, None])
+        axes = axes / np.maximum(spread, np.finfo(np.float32).eps)
+    return lambda features: (features - found.mean_) @ axes.T
 
 
 @METHODS.register("off the shelf, cosine")
@@ -108,8 +121,9 @@ def neural_codes(lab: LineageLab, seed: int, dim: int, whiten: bool) -> Search:
     Kept are the last map's mean and its principal components, whitened or not; which layer is
     asked in the table of factors, and codes learned anew have a row of their own.
     """
-    found = components(seen_features(lab), dim, whiten=whiten, seed=seed)
-    return lab.by_features(lambda pictures: found.transform(pictures.pooled))
+    found = lab.once("components", lambda: components(seen_features(lab)))
+    to = first_of(found, dim, whiten=whiten)
+    return lab.by_features(lambda pictures: to(pictures.pooled))
 
 
 @METHODS.register("GeM pooling")
@@ -135,7 +149,7 @@ def r_mac(lab: LineageLab, seed: int, levels: int, dim: int) -> Search:
     return lab.by_features(describe)
 
 
-def r_mac_of(lab: LineageLab, seed: int, levels: int, dim: int) -> Any:
+def r_mac_of(lab: LineageLab, seed: int, levels: int, dim: int) -> Callable[[Pictures], np.ndarray]:
     """Pictures → R-MAC, float32 (n, d) of unit length."""
     g = lab.catalogue.maps[LAST].shape[1]
     regions = r_mac_regions(g, levels)
@@ -147,17 +161,18 @@ def r_mac_of(lab: LineageLab, seed: int, levels: int, dim: int) -> Any:
             chosen = np.sort(rng.permutation(len(maps))[: _SAMPLE // (2 * len(regions))])
             maxima = region_maxima(maps[chosen].astype(np.float32), regions)
             parts.append(unit(maxima).reshape(-1, maps.shape[-1]))
-        return components(np.concatenate(parts), dim, whiten=True, seed=seed)
+        return components(np.concatenate(parts))
 
-    whitening = lab.once(("R-MAC", seed, levels, dim), learn)
+    found = lab.once(("components of regions", seed, levels), learn)
+    to = first_of(found, dim, whiten=True)
 
     def of_maps(maps: np.ndarray) -> np.ndarray:
         maxima = unit(region_maxima(maps, regions))  # (n, r, c)
-        white = whitening.transform(maxima.reshape(-1, maps.shape[-1]))
+        white = to(maxima.reshape(-1, maps.shape[-1]))
         summed = unit(white).reshape(len(maps), len(regions), -1).sum(axis=1)
         return unit(summed)
 
-    return lambda pictures: pictures.each(of_maps)
+    return lab.shared(("R-MAC", seed, levels, dim), lambda pictures: pictures.each(of_maps))
 
 
 @METHODS.register("R-MAC, box re-ranked")
@@ -170,25 +185,32 @@ def r_mac_reranked(lab: LineageLab, seed: int, weight: float) -> Search:
     photo is the cluttered side, where theirs was the database.
     """
     describe = r_mac_of(lab, seed, 2, 256)
-    whole = lab.once(("R-MAC of catalogue", seed), lambda: describe(lab.catalogue))
+    whole = describe(lab.catalogue)
     offered = lab.once("MAC", lambda: unit(lab.catalogue.each(lambda m: m.max(axis=(1, 2)))))
     g = lab.catalogue.maps[LAST].shape[1]
     regions = all_rectangles(g, least=2)
     boxes = as_shares(regions, g)
 
-    def look(photos: Pictures) -> tuple[np.ndarray, np.ndarray]:
-        """Re-ranked results, and the rectangle that fits the first of them best."""
+    def fit(photos: Pictures) -> tuple[np.ndarray, ...]:
+        """Results; cosine, fit and best rectangle of the first of them."""
         cosine = describe(photos) @ whole.T
         found = best_first(cosine)
         top = found[:, :_TOP]
-        fit, best = np.empty(top.shape, np.float32), np.empty(top.shape, int)
+        fits, best = np.empty(top.shape, np.float32), np.empty(top.shape, int)
         for start in range(0, len(photos), _TOGETHER):
             part = slice(start, start + _TOGETHER)
             maps = photos.maps[LAST][part].astype(np.float32)
             pooled = unit(integral_maxima(maps, regions))  # (n, r, c)
-            fits = np.einsum("nrc,nkc->nrk", pooled, offered[top[part]], optimize=True)
-            fit[part], best[part] = fits.max(axis=1), fits.argmax(axis=1)
-        scores = weight * fit + (1 - weight) * np.take_along_axis(cosine, top, axis=1)
+            each = pooled @ offered[top[part]].swapaxes(1, 2)  # (n, r, 20)
+            fits[part], best[part] = each.max(axis=1), each.argmax(axis=1)
+        return found, np.take_along_axis(cosine, top, axis=1), fits, best
+
+    fitted = lab.shared(("fit of rectangles", seed), fit)
+
+    def look(photos: Pictures) -> tuple[np.ndarray, np.ndarray]:
+        """Re-ranked results, and the rectangle that fits the first of them best."""
+        found, cosine, fits, best = fitted(photos)
+        scores = weight * fits + (1 - weight) * cosine
         first = scores.argmax(axis=1)
         return reordered(found, scores), boxes[best[np.arange(len(photos)), first]]
 
@@ -207,7 +229,7 @@ def vlad_of_columns(lab: LineageLab, seed: int, layer: str, n_words: int) -> Sea
     from sklearn.cluster import KMeans  # slow to import
 
     cells = sample(lab, layer, seed)
-    small = components(cells, 64, whiten=False, seed=seed)
+    small = components(cells, 64)
     words = lab.once(
         ("words", layer, n_words, seed),
         lambda: KMeans(n_words, n_init=1, random_state=seed).fit(unit(small.transform(cells))),
@@ -220,12 +242,13 @@ def vlad_of_columns(lab: LineageLab, seed: int, layer: str, n_words: int) -> Sea
         reduced = unit(small.transform(columns.reshape(-1, maps.shape[-1])))
         return vlad(reduced.reshape(*columns.shape[:2], -1), words)
 
-    def learn() -> Any:
-        whole = np.concatenate([pictures.each(of_maps, layer) for pictures in lab.seen])
-        return components(whole, 128, whiten=False, seed=seed)
-
-    found = lab.once(("VLAD", layer, n_words, seed), learn)
-    return lab.by_features(lambda pictures: found.transform(pictures.each(of_maps, layer)))
+    name = layer, n_words, seed
+    whole = lab.shared(("VLAD", name), lambda pictures: pictures.each(of_maps, layer))
+    found = lab.once(
+        ("components of VLAD", name),
+        lambda: components(np.concatenate([*map(whole, lab.seen)]), 128),
+    )
+    return lab.by_features(lambda pictures: found.transform(whole(pictures)))
 
 
 def _halved(maps: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from torch import nn
 
 from vsa.category.model import CategoryNet
 from vsa.category.settings import ClassifierSettings
@@ -19,13 +20,17 @@ from vsa.study.lineage.methods import METHODS, Method, Search
 
 def of_embedder(lab: LineageLab, embed: Embedder) -> Search:
     """A search by an embedder of whole pictures."""
-    network = embed.network
-    n_numbers = (
-        sum(p.numel() for p in network.parameters()) if hasattr(network, "parameters") else 0
-    )
     return lab.by_features(
-        lambda pictures: embed.embed(pictures.at(embed.image_px)), weights_mb=4e-6 * n_numbers
+        lambda pictures: embed.embed(pictures.at(embed.image_px)),
+        weights_mb=_megabytes(embed.network),
     )
+
+
+def _megabytes(network: object) -> float:
+    """Of its weights in float32; none of what is no module."""
+    if not isinstance(network, nn.Module):
+        return 0.0
+    return 4e-6 * sum(weight.numel() for weight in network.parameters())
 
 
 def from_scratch(lab: LineageLab, architecture: str, seed: int, share: float = 1.0) -> CategoryNet:
@@ -33,6 +38,11 @@ def from_scratch(lab: LineageLab, architecture: str, seed: int, share: float = 1
 
     `share` of the labelled pictures, drawn at random, are learned from.
     """
+    known = "from scratch", architecture, seed, share
+    return lab.once(known, lambda: _from_scratch(lab, architecture, seed, share))
+
+
+def _from_scratch(lab: LineageLab, architecture: str, seed: int, share: float) -> CategoryNet:
     s, px = lab.settings, lab.settings.scratch_px
     labels = np.concatenate([lab.categories("train"), lab.categories("catalogue")])
     images = np.concatenate([pictures.at(px) for pictures in lab.seen])
@@ -76,6 +86,10 @@ class Network:
         s, pretrained = lab.settings, self.pretrained
         if pretrained is None:
             pretrained = lab.is_pretrained
+        own = lab.ground.architecture, lab.ground.image_px
+        if pretrained and lab.is_pretrained and own == (self.architecture, s.pretrained_px):
+            size = _megabytes(lab.ground.backbone)
+            return lab.by_features(lambda pictures: pictures.pooled, weights_mb=size)
         if not pretrained:
             network, px = from_scratch(lab, self.architecture, seed).backbone, s.scratch_px
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ class Lessons:
     product: np.ndarray  # int64 (n,), −1: not known, or not to be learned from
     category: np.ndarray  # int64 (n,), −1: not known
     domain: np.ndarray  # int64 (n,): PHOTO or PICTURE
+    _rows: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)  # of product and side
 
     @classmethod
     def of(cls, lab: LineageLab, describe: Callable[[Pictures], np.ndarray]) -> Lessons:
@@ -44,7 +45,10 @@ class Lessons:
 
     def rows_of(self, product: int, domain: int) -> np.ndarray:
         """Rows of a product on one side."""
-        return np.flatnonzero((self.product == product) & (self.domain == domain))
+        if (product, domain) not in self._rows:
+            is_there = (self.product == product) & (self.domain == domain)
+            self._rows[product, domain] = np.flatnonzero(is_there)
+        return self._rows[product, domain]
 
     @cached_property
     def learned(self) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vsa.embedding.boxes import best_boxes
+from vsa.runtime.inference import one_core
 from vsa.runtime.seeds import generator
 from vsa.runtime.training import Group, fit
 from vsa.study.lineage.aggregation import components
@@ -54,7 +55,8 @@ def cell_classifier(
         pooled = scores.amax(dim=1) if by_maximum else scores.mean(dim=1)
         return cross_entropy(pooled, torch.from_numpy(labels[rows])), {}
 
-    fit(net, [Group(net.parameters(), rate)], batches, loss_of, n_steps, "learn score maps")
+    with one_core():  # a step is too little work to share
+        fit(net, [Group(net.parameters(), rate)], batches, loss_of, n_steps, "learn score maps")
     return net.eval()
 
 
@@ -106,12 +108,14 @@ def self_taught(lab: LineageLab, seed: int, price: float) -> Search:
     area = np.array([(b - a) * (y - x) for a, b, x, y in regions], np.float32) / g**2
     ground = _scores(net, maps).mean(axis=(0, 1, 2))  # of the mean cell, (C,)
 
-    def of_maps(cells: np.ndarray) -> np.ndarray:
+    def shares(cells: np.ndarray) -> np.ndarray:
+        """Of the largest drop, for each region: (n, r)."""
         drop = score_drops(_scores(net, cells), ground, regions)
-        share = drop / np.maximum(drop.max(axis=1, keepdims=True), 1e-9)  # of the largest drop
-        return as_shares(regions, g)[(share - price * area).argmax(axis=1)]
+        return drop / np.maximum(drop.max(axis=1, keepdims=True), 1e-9)
 
-    return lab.by_boxes(lambda photos: photos.each(of_maps))
+    dropped = lab.shared(("drops", seed), lambda photos: photos.each(shares))
+    boxes = as_shares(regions, g)
+    return lab.by_boxes(lambda photos: boxes[(dropped(photos) - price * area).argmax(axis=1)])
 
 
 def score_drops(scores: np.ndarray, ground: np.ndarray, regions: Any) -> np.ndarray:
@@ -135,7 +139,7 @@ def _log_softmax(scores: np.ndarray) -> np.ndarray:
 
 
 @METHODS.register("multi-fold multiple instances")
-@method("[15]", grid=[{"rounds": 1}, {"rounds": 3}], needs=_LABELS, effort=3)
+@method("[15]", grid=[{"rounds": 1}, {"rounds": 3}], needs=_LABELS, learns=True, effort=3)
 def multi_fold(lab: LineageLab, seed: int, rounds: int) -> Search:
     """Cinbis et al. (2017) learn detectors from image labels, and choose each photo's window by
     detectors that were learned on other folds.
@@ -158,7 +162,7 @@ def multi_fold_boxes(
     regions = all_rectangles(g, least=max(1, g // 2))
     cells = maps.reshape(-1, maps.shape[-1])
     some = cells[:: max(1, len(cells) // 20_000)]
-    axes = components(some, 64, whiten=False, seed=seed).components_.T.astype(np.float32)
+    axes = components(some, 64).components_.T.astype(np.float32)
 
     def windows(of: np.ndarray) -> np.ndarray:
         return unit(region_sums(of @ axes, regions))  # (n, r, d)

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from vsa.study.lineage.lab import LineageLab, best_first, reordered
-from vsa.study.lineage.methods import METHODS, N_RANKED, Search, method
-from vsa.study.lineage.pictures import Pictures
+from vsa.study.lineage.methods import METHODS, Search, method
+from vsa.study.lineage.pictures import Pictures, remembered
 
 _N_CLUSTERS, _N_PARTS = 5, 8  # colours, and equal parts that their shares are rounded to
 _N_PIXELS = 24  # a side: of the square that colours are clustered in
@@ -63,20 +63,21 @@ def palette_distance(first: np.ndarray, second: np.ndarray) -> float:
 
     Parts are equal, so that the earth mover's distance is an assignment.
     """
-    cost = np.linalg.norm(first[:, None] - second, axis=2)
-    return float(cost[linear_sum_assignment(cost)].mean())
+    return float(distances(first[None], second[None], np.zeros((1, 1), int))[0, 0])
 
 
 def distances(asked: np.ndarray, offered: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Palette distances (n, k) of each palette asked (n, 8, 3) to the offered rows (n, k)."""
     found = np.empty(pairs.shape, np.float32)
     for row, (mine, rows) in enumerate(zip(asked, pairs, strict=True)):
-        found[row] = [palette_distance(mine, offered[one]) for one in rows]
+        costs = np.linalg.norm(mine[:, None] - offered[rows][:, None], axis=3)  # (k, 8, 8)
+        found[row] = [cost[linear_sum_assignment(cost)].mean() for cost in costs]
     return found
 
 
-def _of_catalogue(lab: LineageLab) -> np.ndarray:
-    return lab.once("palettes", lambda: palettes(lab.catalogue.squares))
+@remembered
+def _palettes_of(pictures: Pictures) -> np.ndarray:
+    return palettes(pictures.squares)
 
 
 @METHODS.register("palette")
@@ -88,11 +89,11 @@ def palette(lab: LineageLab, seed: int) -> Search:
     the pictures of the nearest mean colour, which bounds it from below; taking away the background
     is left out.
     """
-    offered = _of_catalogue(lab)
+    offered = _palettes_of(lab.catalogue)
     means = offered.mean(axis=1)
 
     def rank(photos: Pictures) -> np.ndarray:
-        asked = palettes(photos.squares)
+        asked = _palettes_of(photos)
         bound = np.linalg.norm(asked.mean(axis=1)[:, None] - means, axis=2)
         near = np.argsort(bound, axis=1, kind="stable")[:, :_N_EXACT]
         exact = distances(asked, offered, near)
@@ -109,12 +110,19 @@ def palette_reranks(lab: LineageLab, seed: int, weight: float) -> Search:
     Kept is a palette's distance, weighted, taken from the cosine of the first sixty results;
     patterns and the shopper's feedback are left out.
     """
-    offered, features = _of_catalogue(lab), lab.catalogue.pooled
+    offered, features = _palettes_of(lab.catalogue), lab.catalogue.pooled
+
+    def compare(photos: Pictures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Results by appearance, their cosines, and their palettes' distances, (n, 60) each."""
+        cosine = photos.pooled @ features.T
+        found = best_first(cosine)
+        near = np.take_along_axis(cosine, found, axis=1)
+        return found, near, distances(_palettes_of(photos), offered, found)
+
+    compared = lab.shared("palettes compared", compare)
 
     def rank(photos: Pictures) -> np.ndarray:
-        cosine = photos.pooled @ features.T
-        found = best_first(cosine)[:, :N_RANKED]
-        exact = distances(palettes(photos.squares), offered, found)
-        return reordered(found, np.take_along_axis(cosine, found, axis=1) - weight * exact)
+        found, near, exact = compared(photos)
+        return reordered(found, near - weight * exact)
 
     return Search(rank, 2 * features.shape[1] + _N_PARTS * 3)

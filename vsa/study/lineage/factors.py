@@ -20,7 +20,7 @@ from vsa.runtime.fingerprint import key, libraries
 from vsa.study.ledger.bootstrap import Interval, mean_interval
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.sentences import bullets
-from vsa.study.lineage.aggregation import components
+from vsa.study.lineage.aggregation import components, first_of
 from vsa.study.lineage.backbones import from_scratch, some_labelled
 from vsa.study.lineage.experiment import VERSION
 from vsa.study.lineage.lab import LineageLab
@@ -52,10 +52,11 @@ def record_factors(ledger: Ledger, lab: LineageLab) -> str:
             unit(some.each(pool, layer)) for some in (lab.photos["val"], lab.catalogue, lab.seen[0])
         )
         learned = np.concatenate([seen, offered])
+        found = components(learned)
         for dim, whiten in itertools.product(_DIMS, (False, True)):
             if dim > min(learned.shape):
                 continue
-            to = components(learned, dim, whiten=whiten).transform
+            to = first_of(found, dim, whiten=whiten)
             score = _precision(lab, unit(to(photos)), unit(to(offered)))
             white = "whitened" if whiten else "plain"
             scores[layer, pooling, str(dim), white] = score

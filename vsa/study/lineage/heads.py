@@ -19,6 +19,7 @@ from vsa.data.descriptors import thumbnail
 from vsa.embedding.adapt import mapping, principal_components
 from vsa.embedding.joint import Adaptation
 from vsa.runtime.errors import InputError
+from vsa.runtime.inference import one_core
 from vsa.runtime.seeds import generator
 from vsa.runtime.training import Group, fit
 from vsa.study.lineage.batches import (
@@ -32,7 +33,7 @@ from vsa.study.lineage.batches import (
 )
 from vsa.study.lineage.lab import LineageLab
 from vsa.study.lineage.methods import METHODS, Search, method
-from vsa.study.lineage.pictures import MIDDLE, Pictures, unit
+from vsa.study.lineage.pictures import MIDDLE, Pictures, remembered, unit
 
 _N_LOOKS = 8
 _PRODUCTS = ["training products"]
@@ -88,8 +89,9 @@ def learn(
         return loss(mapped, product, category, domain), {}
 
     net = nn.ModuleList([head, *parts])
-    fit(net, [Group(net.parameters(), s.learning_rate)], batches, loss_of, s.n_steps, title)
-    look(s.n_steps)
+    with one_core():  # a step is too little work to share
+        fit(net, [Group(net.parameters(), s.learning_rate)], batches, loss_of, s.n_steps, title)
+        look(s.n_steps)
     head.load_state_dict(best[1])
     to = mapping(head.eval())
     return lab.by_features(lambda pictures: to(describe(pictures)))
@@ -199,12 +201,9 @@ def relevance_hinge(mapped: Tensor, gap: float) -> Tensor:
     return relu(gap + near - far).mean()
 
 
+@remembered
 def three_scales(pictures: Pictures) -> np.ndarray:
     """Deep, middle and shallow features of pictures side by side, float32 (n, d) of unit length."""
-    return pictures.once("three scales", _three_scales)
-
-
-def _three_scales(pictures: Pictures) -> np.ndarray:
     middle = unit(pictures.each(lambda maps: maps.mean(axis=(1, 2)), MIDDLE))
     shallow = thumbnail(pictures.squares)
     return unit(np.concatenate([pictures.pooled, 0.5 * middle, 0.5 * shallow], axis=1))
@@ -223,10 +222,14 @@ def deep_ranking(lab: LineageLab, seed: int, gap: float) -> Search:
 
 
 def info_nce_loss(mapped: Tensor, product: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of cosines over a temperature, each row against all others of the batch."""
-    from pytorch_metric_learning.losses import NTXentLoss  # slow to import
+    """Cross-entropy of cosines over a temperature, each row against all others of the batch.
 
-    value: Tensor = NTXentLoss(temperature=temperature)(mapped, product)
+    Of pairs, which have one positive each, the library's supervised contrastive loss is the same,
+    and takes one matrix where its NTXentLoss takes all triplets.
+    """
+    from pytorch_metric_learning.losses import SupConLoss  # slow to import
+
+    value: Tensor = SupConLoss(temperature=temperature)(mapped, product)
     return value
 
 

@@ -20,7 +20,7 @@ from vsa.runtime.fingerprint import checksum, key
 from vsa.study.category.prepare import predictor_folder
 from vsa.study.embedding.prepare import network_folder, open_network
 from vsa.study.lineage.methods import N_RANKED, Search
-from vsa.study.lineage.pictures import LAST, Ground, Pictures, unit
+from vsa.study.lineage.pictures import LAST, Ground, Pictures, remembered, unit
 from vsa.study.lineage.task import JUDGED, LineageTask
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class LineageLab:
             self._made[name] = make()
         found: T = self._made[name]
         return found
+
+    def shared(self, name: Hashable, of: Callable[[Pictures], T]) -> Callable[[Pictures], T]:
+        """`of`, computed once for each set of pictures, whichever setting or method asks."""
+        return self.once(name, lambda: remembered(of))
 
     @property
     def published_by(self) -> tuple[Run, Shop]:
@@ -131,11 +135,12 @@ class LineageLab:
         return Search(rank, 2 * offered.shape[1], weights_mb=weights_mb)
 
     def by_boxes(self, locate: Callable[[Pictures], np.ndarray]) -> Search:
-        """A search by the plain features of what boxes show."""
-        plain = self.by_features(lambda pictures: pictures.pooled)
-        assert plain.rank is not None
-        rank = plain.rank
-        return Search(lambda photos: rank(photos.crop(locate(photos))), plain.n_bytes, locate)
+        """A search by the plain features of what boxes show; photos are located once."""
+        where = remembered(locate)
+        shown = self.by_features(
+            lambda photos: photos.pooled_at(where(photos)), offered=self.catalogue.pooled
+        )
+        return Search(shown.rank, shown.n_bytes, where)
 
 
 class _LastMap(nn.Module):

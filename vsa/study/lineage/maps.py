@@ -38,7 +38,7 @@ def record_maps(ledger: Ledger, lab: LineageLab) -> None:
 
 
 def _features(lab: LineageLab, sample: Pictures) -> dict[str, np.ndarray]:
-    codes = components(seen_features(lab), lab.settings.dim, whiten=True, seed=lab.seed)
+    codes = components(seen_features(lab), lab.settings.dim, whiten=True)
     return {
         "the network's own feature": sample.pooled,
         "neural codes, whitened": unit(codes.transform(sample.pooled)),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch.nn.functional import avg_pool2d
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from vsa.data.crops import crop_square, with_margin
+from vsa.data.files import in_threads
 from vsa.data.images import load_images, square
 from vsa.embedding.local import last_stage
 from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD
@@ -23,12 +26,41 @@ from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import checksum, key, libraries, state_digest
+from vsa.runtime.inference import ready
 from vsa.runtime.progress import progress
+
+T = TypeVar("T")
 
 LAST, MIDDLE = "last", "middle"  # maps of a network: its last one, and that of half the stride
 _STRIDES = (32, 16)  # that a last map may have
 _BATCH = 64
 _CHUNK = 128  # pictures whose maps are in memory as float32
+
+
+class _TwoMaps(nn.Module):
+    """The stages of a backbone down to its last two maps, which inference may freeze."""
+
+    def __init__(self, stages: nn.Module) -> None:
+        super().__init__()
+        self.stages = stages
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.stages(images)
+        return found[LAST], found[MIDDLE]
+
+
+class _Eyes(nn.Module):
+    """Images (B, 3, S, S) in [0, 255] → maps (B, c, G, G) by name."""
+
+    def __init__(self, trunk: _TwoMaps) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        last, middle = self.trunk((images.float() - self.mean) / self.std)
+        return {LAST: last, MIDDLE: middle}
 
 
 class Ground(nn.Module):
@@ -41,15 +73,19 @@ class Ground(nn.Module):
         stride, path = _last_map(self.backbone, architecture)
         self.strides = {LAST: stride, MIDDLE: stride // 2}
         middle = last_stage(self.backbone, architecture, stride // 2)
-        self.stages = create_feature_extractor(self.backbone, {path: LAST, middle: MIDDLE}).eval()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
+        stages = create_feature_extractor(self.backbone, {path: LAST, middle: MIDDLE}).eval()
+        self.eyes = _Eyes(_TwoMaps(stages))
         self.to(device.device, memory_format=device.memory_format)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Images (B, 3, S, S) in [0, 255] → maps (B, c, G, G) by name."""
-        found: dict[str, Tensor] = self.stages((images.float() - self.mean) / self.std)
+        found: dict[str, Tensor] = self.eyes(images)
         return found
+
+    @cached_property
+    def _ready(self) -> nn.Module:
+        """What looks, made ready as an engine's networks are: all pictures are seen alike."""
+        return ready(self.eyes, self.device)
 
     @cached_property
     def digest(self) -> str:
@@ -72,7 +108,7 @@ class Ground(nn.Module):
         for start in progress(starts, description) if description else starts:
             images = to_tensor(np.array(squares[start : start + _BATCH]), self.device)
             with self.device.autocast():
-                maps = self(images)
+                maps = self._ready(images)
             for name, found in maps.items():
                 few = avg_pool2d(found, 2) if name == MIDDLE and found.shape[-1] > 10 else found
                 parts[name].append(few.half().permute(0, 2, 3, 1).cpu().numpy())
@@ -91,7 +127,7 @@ def _last_map(backbone: nn.Module, architecture: str) -> tuple[int, str]:
     )
 
 
-@dataclass
+@dataclass(eq=False)  # two sets are never compared: what is remembered of one is its own
 class Pictures:
     """Some pictures, and what the frozen network makes of them, computed when it is asked for.
 
@@ -106,13 +142,7 @@ class Pictures:
     cache: Path | None = None  # of decoded pictures
     kept: Path | None = None  # folder where maps are kept
     given: tuple[np.ndarray, np.ndarray] | None = None  # squares and detail, in place of files
-    _made: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def once(self, name: str, make: Callable[[Pictures], np.ndarray]) -> np.ndarray:
-        """What `make` gives of them, made once."""
-        if name not in self._made:
-            self._made[name] = make(self)
-        return self._made[name]
+    _shown: dict[tuple[int, bytes], np.ndarray] = field(default_factory=dict)  # row, box → feature
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -162,16 +192,33 @@ class Pictures:
         """The network's own feature: the mean of the last map, float32 (n, c) of unit length."""
         return unit(self.each(lambda maps: maps.mean(axis=(1, 2))))
 
-    def crop(self, boxes: np.ndarray) -> Pictures:
-        """What boxes show of them, float32 (n, 4) in shares, with a margin, seen at full size."""
+    def pooled_at(self, boxes: np.ndarray) -> np.ndarray:
+        """The network's own feature of what boxes show of them, float32 (n, c) of unit length.
+
+        Boxes, float32 (n, 4) in shares, get a margin, and are seen at full size. Settings, seeds
+        and methods often agree on a photo's box: what it shows is described once.
+        """
+        known = [(row, box.tobytes()) for row, box in enumerate(np.asarray(boxes, np.float32))]
+        new = [row for row, one in enumerate(known) if one not in self._shown]
+        for start in range(0, len(new), _CHUNK):
+            rows = new[start : start + _CHUNK]
+            seen = Pictures(
+                self.ground,
+                self.root,
+                [self.paths[row] for row in rows],
+                given=(self._crops(rows, boxes),) * 2,
+            )
+            self._shown |= zip([known[row] for row in rows], seen.pooled, strict=True)
+        return np.stack([self._shown[one] for one in known])
+
+    def _crops(self, rows: Sequence[int], boxes: np.ndarray) -> np.ndarray:
+        """What their boxes show of some rows, uint8 (k, S, S, 3)."""
         around, px = with_margin(np.asarray(boxes, np.float32)), self.ground.image_px
-        crops = [
-            crop_square(Image.fromarray(np.asarray(photo)), box, px)
-            for photo, box in zip(self.detail, around, strict=True)
-        ]
-        empty = np.empty((0, px, px, 3), np.uint8)
-        squares = np.stack(crops) if crops else empty
-        return Pictures(self.ground, self.root, self.paths, given=(squares, squares))
+
+        def cut(row: int) -> np.ndarray:
+            return crop_square(Image.fromarray(np.asarray(self.detail[row])), around[row], px)
+
+        return np.stack([cut(rows[0])] if len(rows) == 1 else list(in_threads(cut, rows, "crop")))
 
     def one(self, row: int) -> Pictures:
         """One of them, decoded, of which nothing is known yet: what a method is timed with."""
@@ -188,3 +235,20 @@ def unit(features: np.ndarray) -> np.ndarray:
     """Features (n, d) brought to unit length, float32; what is zero stays zero."""
     length = np.linalg.norm(features, axis=-1, keepdims=True)
     return np.asarray(features / np.maximum(length, 1e-12), np.float32)
+
+
+def remembered(of: Callable[[Pictures], T]) -> Callable[[Pictures], T]:
+    """A function of pictures, computed once for each set of them.
+
+    Rows, settings and seeds that ask the same of a whole split share the answer. The photo that a
+    time is taken with is a set of its own each time, so that its time is the whole one.
+    """
+    known: WeakKeyDictionary[Pictures, T] = WeakKeyDictionary()
+
+    @wraps(of)
+    def once(pictures: Pictures) -> T:
+        if pictures not in known:
+            known[pictures] = of(pictures)
+        return known[pictures]
+
+    return once

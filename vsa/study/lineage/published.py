@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pandas as pd
 from PIL import Image
 
+from vsa.embedding.boxes import Objectness
 from vsa.embedding.candidates import ADAPTED, PLAIN_OBJECT
-from vsa.embedding.describer import Describer, describe_photos
+from vsa.embedding.describer import Describer
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import JointNet
-from vsa.runtime.device import Device
 from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.jobs import JUDGED
+from vsa.study.embedding.looking import OBJECT
 from vsa.study.embedding.prepare import open_labs, open_network, prepare_learning
 from vsa.study.lineage.lab import LineageLab
 from vsa.study.lineage.methods import METHODS, Search, method
@@ -72,10 +77,32 @@ def objectness(lab: LineageLab, seed: int) -> Search:
     Kept is the score of notebook 03, as it was learned there from clicks by the pretrained
     network; what its boxes show is described by the frozen network.
     """
+    return lab.by_boxes(goods(lab)[1])
+
+
+def goods(lab: LineageLab) -> tuple[Objectness, Callable[[Pictures], np.ndarray]]:
+    """The objectness of notebook 03, and where it sees goods in photos, float32 (n, 4)."""
     study = jobs(lab)
     study.run(PLAIN_OBJECT)
-    found = study.looking.objectness
-    return lab.by_boxes(lambda photos: found.boxes(photos.at(found.image_px), lab.ground.device))
+    found, device = study.looking.objectness, lab.ground.device
+
+    def locate(photos: Pictures) -> np.ndarray:
+        rows = _judged(study, photos)
+        if rows is None:
+            return found.boxes(photos.at(found.image_px), device)
+        return study.looking.boxes(OBJECT)[rows]
+
+    return found, lab.shared("objectness", locate)
+
+
+def _judged(study: EmbeddingLab, photos: Pictures) -> np.ndarray | None:
+    """Rows of photos among those that notebook 03 judges; None if one is not, or has no file."""
+    task = study.task
+    judged = np.concatenate([task.rows(split) for split in JUDGED])
+    rows = pd.Series(judged, task.queries.path.to_numpy()[judged])
+    if photos.given is not None or not np.isin(photos.paths, rows.index).all():
+        return None
+    return rows[list(photos.paths)].to_numpy()
 
 
 @METHODS.register("linear adaptation, from clicks")
@@ -88,26 +115,29 @@ def adapted(lab: LineageLab, seed: int) -> Search:
     """
     study = jobs(lab)
     study.run(ADAPTED)
-    served, device = study.looking.describer(ADAPTED), lab.ground.device
+    served = study.looking.describer(ADAPTED)
     return lab.by_features(
-        lambda pictures: described(served, pictures, None, device),
+        lambda pictures: described(lab, served, pictures, None),
         offered=study.looking.offered("adapted"),
     )
 
 
 def described(
-    by: Describer, photos: Pictures, boxes: np.ndarray | None, device: Device
+    lab: LineageLab, by: Describer, photos: Pictures, boxes: np.ndarray | None
 ) -> np.ndarray:
-    """Features of photos, float32 (n, d), as a describer looks at them; of files from their pixels.
+    """Features of photos, float32 (n, d), as a describer of notebook 03 looks at them.
 
+    What that notebook has described is read back; other photos are looked at from their pixels.
     `boxes` are float32 (n, 4), or None where it looks at whole photos.
     """
-    if photos.given is None:
-        return describe_photos(by, photos.root, photos.paths, boxes, device, photos.cache)
+    study = jobs(lab)
+    if (rows := _judged(study, photos)) is not None:
+        who, _, how = by.name.partition(", ")
+        return study.looking.photos(who, how)[rows]
     seen = boxes if boxes is not None else [None] * len(photos)
     return np.stack(
         [
-            by.describe(Image.fromarray(photo), box, device)
+            by.describe(Image.fromarray(photo), box, lab.ground.device)
             for photo, box in zip(photos.detail, seen, strict=True)
         ]
     )

@@ -10,8 +10,8 @@ import numpy as np
 import vsa
 from vsa.category.predictor import CategoryPrediction, CategoryPredictor
 from vsa.data.descriptors import colour_histogram
-from vsa.embedding.adapt import principal_components
-from vsa.embedding.candidates import PLAIN, PLAIN_OBJECT
+from vsa.embedding.adapt import mapping, principal_components
+from vsa.embedding.candidates import PLAIN
 from vsa.embedding.describer import Describer, adapted
 from vsa.embedding.joint import FeatureNet, JointNet
 from vsa.engine import Stages, VisualSearch, likely_categories
@@ -23,7 +23,7 @@ from vsa.study.end_to_end.run_engine import open_engine
 from vsa.study.lineage.lab import LineageLab, reordered
 from vsa.study.lineage.methods import METHODS, N_RANKED, Search, method
 from vsa.study.lineage.pictures import Pictures
-from vsa.study.lineage.published import described, jobs
+from vsa.study.lineage.published import described, goods
 from vsa.trained import TrainedModels
 
 _APPEARANCE = 0.75  # eBay's share of appearance, beside aspects
@@ -49,7 +49,9 @@ def describer(lab: LineageLab) -> Describer:
     return Describer(PLAIN, net, ground.image_px, "whole")
 
 
-def built(lab: LineageLab, name: str, serving: Describer, codes: CodeSettings) -> VisualSearch:
+def built(
+    lab: LineageLab, name: str, serving: Describer, codes: CodeSettings, seed: int
+) -> VisualSearch:
     """An engine of the catalogue: categories of notebook 02, this describer, these codes."""
     run, shop = lab.published_by
     category = open_published(run)
@@ -63,23 +65,29 @@ def built(lab: LineageLab, name: str, serving: Describer, codes: CodeSettings) -
         lab.folder / f"{name}.engine",
         selection=None,
         codes=codes,
-        seed=lab.seed,
+        seed=seed,
         cache=lab.folder / "engine-features",
     )
     return vsa.VisualSearch.open(folder)
 
 
 def ask(
+    lab: LineageLab,
     engine: VisualSearch,
     photos: Pictures,
     features: np.ndarray,
     retrieve: Callable[[np.ndarray, CategoryPrediction], np.ndarray],
 ) -> np.ndarray:
-    """Pages of photos: their categories are predicted, and each is retrieved by its feature."""
+    """Pages of photos: their categories are predicted, and each is retrieved by its feature.
+
+    All engines here have the category stage of notebook 02, which is asked once for all of them.
+    """
     category = predictor(engine)
-    predictions = category.predict_batch(photos.at(category.store_px))
+    predict = lab.shared(
+        "categories", lambda some: category.predict_batch(some.at(category.store_px))
+    )
     pages = np.full((len(photos), N_RANKED), -1)
-    for row, (feature, predicted) in enumerate(zip(features, predictions, strict=True)):
+    for row, (feature, predicted) in enumerate(zip(features, predict(photos), strict=True)):
         ids = retrieve(feature, predicted)[:N_RANKED]
         pages[row, : len(ids)] = ids
     return pages
@@ -101,12 +109,8 @@ def predictor(engine: VisualSearch) -> CategoryPredictor:
     return engine.category
 
 
-def _embed(engine: VisualSearch, squares: np.ndarray) -> np.ndarray:
-    return engine.describer.embedder(predictor(engine).device).embed(squares)
-
-
 @METHODS.register("visual search at eBay", version=2)
-@method("[13]", needs=_LABELS, effort=5, reads=True)
+@method("[13]", needs=_LABELS, learns=True, effort=5, reads=True)
 def ebay(lab: LineageLab, seed: int) -> Search:
     """Yang et al. (2017) predict the category, compare long codes of a hash layer exhaustively
     within it, and re-rank by aspects.
@@ -118,12 +122,12 @@ def ebay(lab: LineageLab, seed: int) -> Search:
     s, serving = lab.settings, describer(lab)
     seen = np.concatenate([pictures.pooled for pictures in lab.seen])
     head = principal_components(seen, s.dim)[0.0]
-    small = adapted(serving, head.to(lab.ground.device.device), "whole", "eBay")
+    small = adapted(serving, head, "whole", "eBay")
     codes = CodeSettings(codec="learned hash", n_bits=s.hash_bits)
-    engine = built(lab, "ebay", small, codes)
+    engine = built(lab, f"ebay-{seed}", small, codes, seed)
     n_lists = engine.index.stats()["lists"]
     colours = colour_histogram(lab.catalogue.squares)
-    name = engine.index.categories
+    name, to = engine.index.categories, mapping(head)
 
     def rank(photos: Pictures) -> np.ndarray:
         own = colour_histogram(photos.squares)
@@ -137,7 +141,7 @@ def ebay(lab: LineageLab, seed: int) -> Search:
             scores = _APPEARANCE * alike + (1 - _APPEARANCE) * aspects
             return reordered(ids[None], scores[None])[0]
 
-        return ask(engine, photos, _embed(engine, photos.at(small.image_px)), retrieve)
+        return ask(lab, engine, photos, to(photos.pooled), retrieve)
 
     return Search(rank, s.hash_bits / 8 + 2 * colours.shape[1])
 
@@ -158,10 +162,8 @@ def pinterest(lab: LineageLab, seed: int, n_tokens: int) -> Search:
     the lists of the index as tokens, so many of which are visited; and the ranking by codes. Text
     and other signals of a pin are left out, and so are detectors of each category.
     """
-    study = jobs(lab)
-    study.run(PLAIN_OBJECT)
-    goods = study.looking.objectness
-    serving = dataclasses.replace(describer(lab), look="crop", localiser=goods)
+    objectness, locate = goods(lab)
+    serving = dataclasses.replace(describer(lab), look="crop", localiser=objectness)
     dim = serving.net.dim
     if dim % OF_LISTS:
         raise vsa.InputError(
@@ -169,18 +171,14 @@ def pinterest(lab: LineageLab, seed: int, n_tokens: int) -> Search:
             cure=f"Take a network whose feature has a multiple of {OF_LISTS} dimensions",
         )
     codes = CodeSettings(codec="signs", n_bits=dim)
-    engine = lab.once("Pinterest", lambda: built(lab, "pinterest", serving, codes))
-
-    def locate(photos: Pictures) -> np.ndarray:
-        return goods.boxes(photos.at(goods.image_px), lab.ground.device)
+    engine = lab.once("Pinterest", lambda: built(lab, "pinterest", serving, codes, seed))
 
     def rank(photos: Pictures) -> np.ndarray:
         def retrieve(feature: np.ndarray, predicted: CategoryPrediction) -> np.ndarray:
             wanted = likely_categories(predicted, engine.index.categories)
             return by_hamming(engine, feature, n_tokens, wanted, N_RANKED)[0]
 
-        squares = photos.crop(locate(photos)).squares
-        return ask(engine, photos, _embed(engine, squares), retrieve)
+        return ask(lab, engine, photos, photos.pooled_at(locate(photos)), retrieve)
 
     return Search(rank, dim / 8, locate)
 
@@ -200,12 +198,16 @@ def engine_as_published(lab: LineageLab, seed: int) -> Search:
     assert isinstance(seen, Describer)
     assert network is not None
 
-    def locate(photos: Pictures) -> np.ndarray:
+    def look_for(photos: Pictures) -> np.ndarray:
         return seen.boxes(network, engine.image_px, photos.at, device)
 
+    is_goods = seen.localiser is not None  # which those of notebook 03 all have in common
+    locate = goods(lab)[1] if is_goods else lab.shared("engine's boxes", look_for)
+
     def rank(photos: Pictures) -> np.ndarray:
-        features = described(seen, photos, locate(photos) if seen.locates else None, device)
+        features = described(lab, seen, photos, locate(photos) if seen.locates else None)
         return ask(
+            lab,
             engine,
             photos,
             features,
