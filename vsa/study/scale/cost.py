@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import nnls
 
 from vsa.index.build import n_lists_for
@@ -165,6 +166,24 @@ def fit_router(n_shards: np.ndarray, answer_bytes: np.ndarray, ms: np.ndarray) -
         the median milliseconds until all had answered that had nothing else to do.
     """
     return RouterCost(*_fit([n_shards, n_shards * answer_bytes], ms))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What was timed, and the costs that fit it best."""
+
+    shards: pd.DataFrame  # items, lists, probes, ms: a row for each timed index and setting
+    messages: pd.DataFrame  # shards, bytes, ms: a row for each timed way of asking
+    shard: ShardCost
+    router: RouterCost
+    held: ItemBytes
+
+
+def fit(shards: pd.DataFrame, messages: pd.DataFrame, held: ItemBytes) -> Costs:
+    """Costs of what was timed."""
+    timed = (shards[name].to_numpy() for name in ("items", "lists", "probes", "ms"))
+    asked = (messages[name].to_numpy() for name in ("shards", "bytes", "ms"))
+    return Costs(shards, messages, fit_shard(*timed), fit_router(*asked), held)
 
 
 def _fit(columns: list[np.ndarray], ms: np.ndarray) -> list[float]:
