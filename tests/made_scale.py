@@ -58,6 +58,6 @@ def made_costs() -> Costs:
     messages = [(*row, ROUTER.ms(*row)) for row in asked]
     return fit(
         pd.DataFrame(shards, columns=["items", "lists", "probes", "ms"]).astype(float),
-        pd.DataFrame(messages, columns=["shards", "bytes", "ms"]).astype(float),
         HELD,
+        pd.DataFrame(messages, columns=["shards", "bytes", "ms"]).astype(float),
     )

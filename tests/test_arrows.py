@@ -18,6 +18,7 @@ SHARED = {"data", "models", "runtime", "metrics"}  # what every part of the syst
 WIRES = {
     "vsa/app.py",
     "vsa/cards.py",
+    "vsa/chunks.py",
     "vsa/cli.py",
     "vsa/copies.py",
     "vsa/engine.py",

@@ -179,7 +179,7 @@ class Costs:
     held: ItemBytes
 
 
-def fit(shards: pd.DataFrame, messages: pd.DataFrame, held: ItemBytes) -> Costs:
+def fit(shards: pd.DataFrame, held: ItemBytes, messages: pd.DataFrame) -> Costs:
     """Costs of what was timed."""
     timed = (shards[name].to_numpy() for name in ("items", "lists", "probes", "ms"))
     asked = (messages[name].to_numpy() for name in ("shards", "bytes", "ms"))
