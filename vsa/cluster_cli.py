@@ -51,6 +51,10 @@ def start(
     host: Annotated[str, typer.Option(help="to listen at")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="to listen at")] = 8000,
     copies: Annotated[int, typer.Option(help="of the networks and the service")] = 1,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="whose text writes have to show; VSA_TOKEN by default, else no writes"),
+    ] = None,
     root: Annotated[
         Path | None, typer.Option(help="where the catalogue's pictures lie, if they were moved")
     ] = None,
@@ -79,6 +83,7 @@ def start(
         if http and has_photos:
             from vsa.cluster.service import deploy
             from vsa.serve.limits import make_limits
+            from vsa.serve.run import read_token
 
             deploy(
                 engine,
@@ -87,6 +92,7 @@ def start(
                 port=port,
                 copies=copies,
                 limits=make_limits(limit or []),
+                token=read_token(token_file),
                 root=root,
                 backend=cast("Backend", backend),
             )
@@ -119,6 +125,17 @@ def roll(engine: _Engine, address: _Address = None, folder: _Folder = None) -> N
     """Fold all changes into new bases, shard by shard; searches and writes go on."""
     with _connected(engine, address, folder) as cluster:
         cluster.roll()
+
+
+@cluster_app.command()
+def sync(engine: _Engine, address: _Address = None, folder: _Folder = None) -> None:
+    """Give the shards what the engine has and they have not, and take what it has not."""
+    from vsa.cluster.cluster import index_of
+    from vsa.index.index import Index
+
+    with _connected(engine, address, folder) as cluster, Index.open(index_of(engine)) as index:
+        n_joined, n_left = cluster.sync(index)
+    tell({"joined": n_joined, "left": n_left})
 
 
 @cluster_app.command()

@@ -1,22 +1,24 @@
 """The service of an engine as a deployment of Ray Serve: HTTP and networks here, shards elsewhere.
 
 It is the application of `vsa serve`; in place of the engine's own index, its searches ask the
-cluster. Each copy has the networks, the rows and the page, so copies share the photos. Writing over
-HTTP is off: rows of the catalogue are the engine's own.
+cluster. Each copy has the networks, the rows and the page, so copies share the photos. What is
+written goes to the engine's folder, then to the shards.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from vsa.cluster.cluster import Cluster, namespace_of, shards_of
-from vsa.cluster.connect import load_ray
+from vsa.cluster.catalogue import ClusterStore
+from vsa.cluster.cluster import Cluster, index_of, shards_of
+from vsa.cluster.connect import load_ray, namespace_of
 from vsa.engine import VisualSearch
+from vsa.index.index import Index
 from vsa.runtime.device import Backend
 from vsa.runtime.errors import InputError
 from vsa.serve.app import make_app
 from vsa.serve.limits import Limits
-from vsa.store import Store
+from vsa.serve.writes import kept_pictures
 
 _DEPLOYMENT = "search"
 
@@ -29,6 +31,7 @@ def deploy(
     port: int,
     copies: int,
     limits: Limits,
+    token: str | None = None,
     root: Path | None = None,
     backend: Backend = "torch",
 ) -> None:
@@ -38,7 +41,7 @@ def deploy(
     ----------
     host, port : that each node with a copy listens at.
     copies : of the networks and the application.
-    limits, root, backend : as of `vsa.serve.run.serve`.
+    limits, token, root, backend : as of `vsa.serve.run.serve`.
 
     Raises
     ------
@@ -48,11 +51,15 @@ def deploy(
     from ray import serve
 
     whole, target = engine.absolute(), shards_of(engine, folder)
+    with Cluster.connect(whole, folder=target) as cluster, Index.open(index_of(whole)) as index:
+        cluster.sync(index)  # what an interrupted write has left to do
 
     def build_app():  # type: ignore[no-untyped-def]  # each copy runs it, in a process of its own
-        cluster = Cluster.connect(whole, folder=target)
-        opened = VisualSearch.over(Store(whole), root=root, backend=backend, finder=cluster)
-        return make_app(opened, limits=limits)
+        store = ClusterStore(whole, Cluster.connect(whole, folder=target))
+        opened = VisualSearch.over(store, root=root, backend=backend, finder=store)
+        if token is not None:
+            kept_pictures(opened).mkdir(exist_ok=True)
+        return make_app(opened, limits=limits, token=token)
 
     made = serve.deployment(
         serve.ingress(build_app)(),
