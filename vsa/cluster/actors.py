@@ -83,6 +83,10 @@ class WriterActor:
         """As `ShardWriter.remove`."""
         return self._writer.remove(ids)
 
+    def ids(self) -> np.ndarray:
+        """As `ShardWriter.ids`."""
+        return self._writer.ids()
+
     def log(self, base: str, after: int, wait_s: float) -> Log:
         """As `ShardWriter.log`."""
         return self._writer.log(base, after, wait_s)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vsa.cluster.messages import Question, Status, Table
 from vsa.cluster.routing import Router, merged
 from vsa.index.codec import check_features
 from vsa.index.hits import Found, Hits
+from vsa.index.index import Index
 from vsa.index.lists import Names
 from vsa.index.model import read_model
 from vsa.index.request import SearchParams, as_array, check_ids, check_request
@@ -28,6 +30,7 @@ from vsa.runtime.errors import InputError
 _LOG = logging.getLogger(__name__)
 LIMIT_S = 0.5  # of one replica for one question, before another is asked
 WRITE_S = 30.0  # that a writer may take, or be missing
+_CHUNK = 4096  # items of a write
 _LOOK_S = 0.5  # between two looks at who there is
 _CALL_S = 20.0  # that the supervisor may take to answer
 _PAUSE_S = 0.1  # before a write is sent again
@@ -210,11 +213,35 @@ class Client:
         wanted = check_ids(ids)
         return self._write(wanted, lambda writer, mine: writer.remove.remote(wanted[mine]))
 
+    def sync(self, index: Index) -> tuple[int, int]:
+        """Give the shards the items of an index that they lack, and take those that it has not.
+
+        It is to be that of the engine which they were cut from, whose items never change: an
+        engine gives a new picture a new one. Returns how many joined and how many left; may be
+        interrupted, and called again. Raises InputError as `put`.
+        """
+        view, names = index.current(), np.asarray(index.categories, object)
+        wanted = np.sort(view.all_ids())
+        known = np.concatenate(
+            [
+                self._of_writer(shard, lambda writer: writer.ids.remote())
+                for shard in range(self.n_shards)
+            ]
+        )
+        missing, gone = np.setdiff1d(wanted, known), np.setdiff1d(known, wanted)
+        for start in range(0, len(missing), _CHUNK):
+            ids = missing[start : start + _CHUNK]
+            features, categories = view.items(ids)
+            self.put(features, ids, names[categories])
+        for start in range(0, len(gone), _CHUNK):
+            self.remove(gone[start : start + _CHUNK])
+        return len(missing), len(gone)
+
     def _write(self, ids: np.ndarray, send: Callable[[Any, np.ndarray], Any]) -> tuple[int, ...]:
         owner = shard_of(ids, self.n_shards)
         parts = {int(shard): np.flatnonzero(owner == shard) for shard in np.unique(owner)}
         sent = {
-            shard: self._writing.submit(self._write_shard, shard, send, mine)
+            shard: self._writing.submit(self._of_writer, shard, partial(send, mine=mine))
             for shard, mine in parts.items()
         }
         sequence, failed = [0] * self.n_shards, {}
@@ -231,9 +258,8 @@ class Client:
             ) from first
         return tuple(sequence)
 
-    def _write_shard(
-        self, shard: int, send: Callable[[Any, np.ndarray], Any], mine: np.ndarray
-    ) -> int:
+    def _of_writer(self, shard: int, send: Callable[[Any], Any]) -> Any:
+        """What a shard's writer answers: this one, or the next if it dies meanwhile."""
         from ray.exceptions import RayError
 
         end = time.monotonic() + WRITE_S
@@ -243,7 +269,7 @@ class Client:
             try:
                 if writer is not None:
                     with told_plainly():
-                        return load_ray().get(send(writer, mine), timeout=left_s)
+                        return load_ray().get(send(writer), timeout=left_s)
             except RayError as error:  # the writer is gone: another one comes
                 problem = f"its writer does not answer ({_first_line(error)})"
             time.sleep(_PAUSE_S)

@@ -10,16 +10,18 @@ from typing import Any
 from vsa.cluster.client import LIMIT_S, Client, told_plainly
 from vsa.cluster.connect import join, load_ray, namespace_of
 from vsa.cluster.lock import running_at
+from vsa.cluster.nodes import alive_nodes
+from vsa.cluster.placing import require_room, resident_bytes
 from vsa.cluster.supervisor import NAME, SupervisorActor
 from vsa.index.index import Index
-from vsa.index.shards import count_shards, cut_shards
+from vsa.index.shards import count_shards, cut_shards, shard_name
 from vsa.runtime.atomic import settled
 from vsa.runtime.checked import INDEX
 from vsa.runtime.errors import InputError
+from vsa.store import CARD, INDEX_FOLDER, read_card
 
 START_S = 60.0
 _STOP_S = 30.0
-_INDEX_OF_ENGINE = "index"  # its folder, within the engine's
 
 
 class Cluster(Client):
@@ -72,6 +74,8 @@ class Cluster(Client):
                 file=target,
             )
         ray = join(address, namespace_of(target))
+        folders = [target / shard_name(shard) for shard in range(shards)]
+        require_room(alive_nodes(), shards * (replicas + 1), resident_bytes(folders))
         supervisor = _supervise(ray, target, replicas)
         cluster = None
         try:
@@ -143,9 +147,12 @@ def shards_of(engine: str | Path, folder: str | Path | None = None) -> Path:
 
 
 def index_of(engine: str | Path) -> Path:
-    """The folder of an engine's index, or of an index itself."""
+    """The folder of an engine's index, or of an index itself; raises InputError for neither."""
     whole = Path(engine)
-    return whole if (whole / INDEX).is_file() else whole / _INDEX_OF_ENGINE
+    if (whole / INDEX).is_file() and not (whole / CARD).is_file():
+        return whole
+    read_card(whole)
+    return whole / INDEX_FOLDER
 
 
 def require_counts(shards: int, replicas: int) -> None:
@@ -161,7 +168,6 @@ def _supervise(ray: Any, folder: Path, replicas: int) -> Any:
     """The actor that starts all others, on the head node; raises InputError if there is one."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    head = [node for node in ray.nodes() if "node:__internal_head__" in node["Resources"]]
     made = ray.remote(SupervisorActor).options(
         name=NAME,
         namespace=namespace_of(folder),
@@ -169,7 +175,7 @@ def _supervise(ray: Any, folder: Path, replicas: int) -> Any:
         num_cpus=0,
         max_concurrency=16,
         max_restarts=-1,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(head[0]["NodeID"], soft=True),
+        scheduling_strategy=NodeAffinitySchedulingStrategy(alive_nodes()[0].id, soft=True),
     )
     try:
         return made.remote(str(folder), replicas, ray.get_runtime_context().gcs_address)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from vsa.runtime.errors import InputError
 
 PROCESS_BYTES = 300 * 2**20  # of a process that holds no shard yet
 
@@ -23,6 +26,27 @@ class Held:
     node: str
     shard: int
     is_replica: bool
+
+
+def resident_bytes(shards: Sequence[Path]) -> float:
+    """Memory that a process of the largest shard needs: codes and ids; features stay on disk."""
+
+    def held(folder: Path) -> int:
+        files = [*folder.glob("base-*/codes.npy"), *folder.glob("base-*/ids.npy")]
+        return sum(file.stat().st_size for file in files)
+
+    return PROCESS_BYTES + max(map(held, shards))
+
+
+def require_room(nodes: Sequence[Node], n_processes: int, n_bytes: float) -> None:
+    """Raise InputError unless all processes, each of so many bytes, fit the nodes' memory."""
+    n_fitting = sum(int(node.room // n_bytes) for node in nodes)
+    if n_fitting < n_processes:
+        raise InputError(
+            f"{n_processes} processes of {n_bytes / 2**20:,.0f} MiB each do not fit the memory of "
+            f"{len(nodes)} nodes, which have room for {n_fitting}",
+            cure="Add nodes, or take fewer replicas; more shards are smaller ones",
+        )
 
 
 def place(

@@ -14,7 +14,8 @@ from vsa.cluster.actors import ReplicaActor, WriterActor, start_actor
 from vsa.cluster.connect import load_ray
 from vsa.cluster.lock import ClusterLock
 from vsa.cluster.messages import MemberStatus, ShardStatus, Status, Table
-from vsa.cluster.placing import PROCESS_BYTES, Held, Node, doubled, place
+from vsa.cluster.nodes import alive_nodes
+from vsa.cluster.placing import Held, Node, doubled, place, resident_bytes
 from vsa.index.shards import count_shards, shard_name
 from vsa.runtime.errors import InputError
 
@@ -65,7 +66,7 @@ class SupervisorActor:
         self._folder, self._n_replicas = Path(folder), n_replicas
         self._lock = ClusterLock(self._folder, address)
         self._n_shards = count_shards(self._folder)
-        self._n_bytes = max(_resident(self._folder / shard_name(s)) for s in self._shards())
+        self._n_bytes = resident_bytes([self._folder / shard_name(s) for s in self._shards()])
         self._members: list[_Member] = []
         self._nodes: list[Node] = []
         self._suspects: dict[str, float] = {}  # node → until when
@@ -167,11 +168,7 @@ class SupervisorActor:
 
     def _look(self) -> None:
         ray, now = load_ray(), time.monotonic()
-        self._nodes = [
-            Node(node["NodeID"], node["Resources"].get("memory", 0.0))
-            for node in ray.nodes()
-            if node["Alive"]
-        ]
+        self._nodes = alive_nodes()
         writers = self.table().writers
         for one in self._members:
             if one.asked is None:
@@ -298,9 +295,3 @@ def _cause(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "InputError" in line]
     return (told or lines or [type(error).__name__])[-1]
-
-
-def _resident(folder: Path) -> float:
-    """Bytes of memory that a process of a shard needs: its codes and ids; features stay on disk."""
-    files = [*folder.glob("base-*/codes.npy"), *folder.glob("base-*/ids.npy")]
-    return PROCESS_BYTES + sum(file.stat().st_size for file in files)

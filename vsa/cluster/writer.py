@@ -53,6 +53,10 @@ class ShardWriter:
                 self._index.remove(there)
             return self._told()
 
+    def ids(self) -> np.ndarray:
+        """Every item, int64 (n,), in no order."""
+        return self._index.current().all_ids()
+
     def compact(self) -> str:
         """Fold all changes into a new base, beside the one before it; returns its name."""
         self._log.compact(keep_old=True)

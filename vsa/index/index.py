@@ -224,10 +224,15 @@ class Index:
         k: int = 60,
         params: SearchParams | None = None,
         categories: Names | None = None,
+        *,
+        refined: bool = True,
     ) -> Hits:
-        """As `search` for one feature (d,), not padded: what shards answer, too."""
+        """As `search` for one feature (d,), not padded: what shards answer, too.
+
+        Unless `refined`, no feature is read, and similarity is the negative distance of codes.
+        """
         params = check_request(k, params or self.params)
-        found = self._find(as_array(feature)[None], k, params, categories)
+        found = self._find(as_array(feature)[None], k, params, categories, refined=refined)
         hits = found.candidates(0)
         return Hits(hits.ids, hits.similarity)
 

@@ -115,6 +115,13 @@ class View:
         """Every item, int64 (n,), in no order."""
         return self._contents()[0]
 
+    def items(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features, float16 (n, d), and categories, int64 (n,), of items that are there."""
+        known, lists, _, rows_of = self._contents()
+        order = np.argsort(known)
+        rows = order[np.searchsorted(known[order], ids)]
+        return rows_of(rows)[1], self.model.lists.category[lists[rows]]
+
     def write(self, folder: Path) -> None:
         """Write this state as a base of its own."""
         write_base(folder, *self._contents())
