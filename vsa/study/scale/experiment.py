@@ -6,10 +6,12 @@ cluster stands one index of the same items, in this process, which is given the 
 
 from __future__ import annotations
 
+import io
+import logging
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +25,7 @@ from vsa.index.hits import Hits, best
 from vsa.index.index import Index
 from vsa.index.request import SearchParams
 from vsa.index.shards import ShardedIndex
+from vsa.runtime.errors import InputError
 from vsa.runtime.seeds import generator
 from vsa.study.index.timing import N_WARMUP, K, one_thread
 from vsa.study.scale.changes import Changes, Writer
@@ -141,8 +144,9 @@ class Stage:
     def _whole_s(self, since: float) -> float:
         """Seconds from then until the cluster says that it is whole."""
         while (spent := time.monotonic() - since) < _GIVE_UP_S:
-            if self.cluster.status().is_whole:
-                return spent
+            with suppress(InputError):  # while what would tell is started anew
+                if self.cluster.status().is_whole:
+                    return spent
             time.sleep(_POLL_S)
         return float("inf")
 
@@ -194,7 +198,7 @@ def started(lab: ScaleLab) -> Iterator[Stage]:
     codes = {"codec": lab.codes.codec, "n_bits": lab.codes.n_bits}
     build_index(engine, features, categories=categories, seed=lab.seed, **codes)
     shutil.copytree(engine, copy)
-    with ExitStack() as stack:
+    with ExitStack() as stack, _silence():
         nodes = stack.enter_context(LocalNodes(N_NODES))
         one = stack.enter_context(Index.open(copy, writable=True))
         start = time.monotonic()
@@ -208,3 +212,16 @@ def started(lab: ScaleLab) -> Iterator[Stage]:
         spent = time.monotonic() - start
         changes = Changes(lab.growth, len(features), one.categories, lab.seed)
         yield Stage(lab, nodes, cluster, one, spent, changes)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What is told of nodes that are lost is counted here, and not printed into a notebook."""
+    logger = logging.getLogger("vsa.cluster")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stdout(io.StringIO()):  # a thread of Ray's prints that a node is dead
+            yield
+    finally:
+        logger.setLevel(before)

@@ -125,7 +125,7 @@ class Load:
             else:
                 kind = RIGHT if are_same(found, self._wanted[query]) else WRONG
         except Exception:  # whatever it is, a client got no answer
-            _LOG.exception("a search failed")
+            _LOG.debug("a search failed", exc_info=True)
         return Search(start, 1e3 * (time.monotonic() - start), query, kind, hits)
 
 

@@ -13,11 +13,12 @@ from vsa.index.build import build_index
 from vsa.index.index import Index
 from vsa.study.index.timing import N_WARMUP, one_thread
 from vsa.study.scale.cost import CANDIDATE_BYTES, ItemBytes
+from vsa.study.scale.echo import Echo
 from vsa.study.scale.prepare import ScaleLab
 
 _PROBES = (8, 32, 128)  # lists visited
 _ANSWERS = (0, 1_000, 10_000)  # candidates in an answer
-_ASKED = (1, 2, 4, 6)  # processes that are asked at once
+_ASKED = (1, 3, 6)  # processes that are asked at once
 
 
 def measure_shards(lab: ScaleLab) -> tuple[pd.DataFrame, ItemBytes]:
@@ -58,7 +59,7 @@ def measure_messages(n_timed: int) -> pd.DataFrame:
     """
     import ray  # here: the rest of a notebook is read where it is not installed
 
-    echo = ray.remote(num_cpus=0)(_Echo)
+    echo = ray.remote(num_cpus=0)(Echo)
     actors = [echo.remote() for _ in range(max(_ASKED))]
     rows = []
     for n_asked in _ASKED:
@@ -72,13 +73,6 @@ def measure_messages(n_timed: int) -> pd.DataFrame:
     for actor in actors:
         ray.kill(actor)
     return pd.DataFrame(rows, columns=["shards", "bytes", "ms"]).astype(float)
-
-
-class _Echo:
-    """An actor that answers as many bytes as it is asked for."""
-
-    def answer(self, n_bytes: int) -> np.ndarray:
-        return np.zeros(n_bytes, np.uint8)
 
 
 def _median_ms(call: Callable[..., object], arguments: object) -> float:
