@@ -12,6 +12,7 @@ import pytest
 from random_features import NAMES, unit
 
 from vsa.cluster.cluster import Cluster
+from vsa.cluster.lock import ClusterLock
 from vsa.index.request import SearchParams
 from vsa.runtime.errors import InputError
 
@@ -193,6 +194,15 @@ def test_a_second_cluster_of_the_same_shards_is_refused_and_the_first_goes_on(bo
     with pytest.raises(InputError, match="there are 2 shards already, not 3"):
         Cluster.start(both.engine, shards=3, replicas=1)
     assert differing(both, unit(np.random.default_rng(10), 5)) == 0
+
+
+def test_shards_that_a_cluster_of_another_ray_has_are_refused(both, tmp_path):
+    lock = ClusterLock(tmp_path / "shards", "10.0.0.1:6379")
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"another cluster has these shards, on the Ray at 10\."):
+        Cluster.start(both.engine, shards=1, replicas=1, folder=tmp_path / "shards")
+    assert time.monotonic() - start < 20
+    lock.release()
 
 
 def test_more_than_the_nodes_have_memory_for_is_refused(both, tmp_path):

@@ -47,7 +47,7 @@ def test_the_service_on_the_cluster_answers_as_the_engine_does(shop):
     assert [one["image_id"] for one in found["results"]] == expected.image_id.tolist()
     assert found["missing_shards"] == []
     withdraw(shop.folder, None)
-    with pytest.raises(OSError, match="404|refused"):
+    with pytest.raises(OSError, match=r"404|refused"):
         asked(f"{url}/readyz")
 
 

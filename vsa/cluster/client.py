@@ -279,7 +279,7 @@ class Client:
     # Who there is --------------------------------------------------------------------------
 
     def _keep_looking(self) -> None:
-        while not self._is_closed.wait(_LOOK_S):
+        while not self._is_closed.wait(_LOOK_S) and load_ray().is_initialized():
             self._look()
 
     def _look(self) -> None:

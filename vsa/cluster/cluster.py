@@ -13,7 +13,9 @@ from vsa.cluster.lock import running_at
 from vsa.cluster.nodes import alive_nodes
 from vsa.cluster.placing import require_room, resident_bytes
 from vsa.cluster.supervisor import NAME, SupervisorActor
+from vsa.index.hits import kernel
 from vsa.index.index import Index
+from vsa.index.model import read_model
 from vsa.index.shards import count_shards, cut_shards, shard_name
 from vsa.runtime.atomic import settled
 from vsa.runtime.checked import INDEX
@@ -73,6 +75,7 @@ class Cluster(Client):
                 cure="Take as many, or name another folder for those to be cut: --folder",
                 file=target,
             )
+        kernel(read_model(target / shard_name(0))[0])  # compiled once, and not by all at once
         ray = join(address, namespace_of(target))
         folders = [target / shard_name(shard) for shard in range(shards)]
         require_room(alive_nodes(), shards * (replicas + 1), resident_bytes(folders))
@@ -191,7 +194,7 @@ def _end(supervisor: Any) -> None:
     from ray.exceptions import RayError
 
     ray = load_ray()
-    with suppress(RayError):  # it is gone already, or has never begun
+    with suppress(RayError, InputError):  # it is gone already, or has never begun
         ray.get(supervisor.stop.remote(), timeout=_STOP_S)
     with suppress(RayError):
         ray.kill(supervisor, no_restart=True)

@@ -25,6 +25,7 @@ _LOOK_S = 0.25  # between two looks at all processes
 _LOST_S = 1.5  # that a process may be out of reach before it is replaced
 _SILENT_S = 6.0  # that one may leave a question unanswered: it hangs
 _START_S = 30.0  # that one may take to start
+_PAUSE_S = 2.0  # before something is started again that did not come up
 _SUSPECT_S = 30.0  # that a node is avoided after something failed there
 _ROLL_S = 60.0  # that replicas of a shard may take to open a new base
 
@@ -61,10 +62,9 @@ class SupervisorActor:
     def __init__(self, folder: str, n_replicas: int, address: str) -> None:
         """Take the shards of a folder, and begin; what runs of them already is taken over.
 
-        Raises InputError if another cluster has them.
+        If another cluster has them, whatever is asked of this one raises InputError.
         """
         self._folder, self._n_replicas = Path(folder), n_replicas
-        self._lock = ClusterLock(self._folder, address)
         self._n_shards = count_shards(self._folder)
         self._n_bytes = resident_bytes([self._folder / shard_name(s) for s in self._shards()])
         self._members: list[_Member] = []
@@ -74,15 +74,23 @@ class SupervisorActor:
         self._changing = threading.RLock()
         self._rolling = threading.Lock()
         self._is_stopping = threading.Event()
+        self._not_before: dict[str, float] = {}  # of what → when it is started again
         self._number = 0
-        self._adopt()
         self._thread = threading.Thread(target=self._supervise, name="supervise", daemon=True)
+        self._refused: InputError | None = None
+        try:
+            self._lock = ClusterLock(self._folder, address)
+        except InputError as error:  # told when asked: an actor that fails here is told of by Ray
+            self._refused = error
+            return
+        self._adopt()
         self._thread.start()
 
     # What others ask -----------------------------------------------------------------------
 
     def table(self) -> Table:
         """Whom to ask now."""
+        self._require_begun()
         with self._changing:
             ready = [one for one in self._members if one.is_ready]
         return Table(
@@ -98,6 +106,7 @@ class SupervisorActor:
 
     def status(self) -> Status:
         """How the cluster is."""
+        self._require_begun()
         with self._changing:
             members, problems = list(self._members), tuple(self._problems.values())
         told = [(one, one.status or MemberStatus(one.name, one.node)) for one in members]
@@ -132,6 +141,7 @@ class SupervisorActor:
 
     def stop(self) -> None:
         """End all other processes; the shards stay as they are on the disk."""
+        self._require_begun()
         self._is_stopping.set()
         self._thread.join()
         for one in self._members:
@@ -139,6 +149,10 @@ class SupervisorActor:
         self._lock.release()
 
     # Supervising ---------------------------------------------------------------------------
+
+    def _require_begun(self) -> None:
+        if self._refused is not None:
+            raise self._refused
 
     def _shards(self) -> range:
         return range(self._n_shards)
@@ -205,6 +219,8 @@ class SupervisorActor:
         self._problems.pop(one.name, None)
         self._note(f"{one.is_replica}{one.shard}", f"{one.name} was lost: {why}")
         self._suspects[one.node] = time.monotonic() + _SUSPECT_S
+        if not one.is_ready:
+            self._not_before[f"{one.is_replica}{one.shard}"] = time.monotonic() + _PAUSE_S
         _kill(one.actor)
 
     def _complete(self, shard: int) -> None:
@@ -231,6 +247,9 @@ class SupervisorActor:
 
     def _start(self, kind: type, shard: int, replicas: Sequence[_Member]) -> None:
         now, is_replica = time.monotonic(), kind is ReplicaActor
+        what = f"{is_replica}{shard}"
+        if now < self._not_before.get(what, 0.0):
+            return
         suspects = [node for node, until in self._suspects.items() if until > now]
         node = place(
             self._nodes,
@@ -240,7 +259,6 @@ class SupervisorActor:
             n_bytes=self._n_bytes,
             suspects=suspects,
         )
-        what = f"{is_replica}{shard}"
         if node is None:
             self._note(
                 what,
