@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vsa.cluster.routing import latest
 from vsa.index.index import Index
 from vsa.index.request import SearchParams
 from vsa.runtime.errors import InputError
@@ -111,6 +112,7 @@ class Writer:
         self._cluster, self._draw = cluster, draw
         self._stop = threading.Event()
         self._acknowledged: list[Round] = []
+        self._sequence: tuple[int, ...] | None = None  # that a search has to see
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Writer:
@@ -138,7 +140,13 @@ class Writer:
             some = self._acknowledged[start : start + _CHECKED // _BATCH]
             features = np.concatenate([round_.features for round_ in some])
             ids = np.concatenate([round_.ids for round_ in some])
-            found = self._cluster.search(features, 60, _EVERYWHERE, [some[0].categories[0]])
+            found = self._cluster.search(
+                features,
+                60,
+                _EVERYWHERE,
+                [some[0].categories[0]],
+                min_sequence=self._sequence,
+            )
             n_lost += int((~(found.ids == ids[:, None]).any(axis=1)).sum())
         return n_lost
 
@@ -149,8 +157,9 @@ class Writer:
             if round_ is None:
                 return
             try:
-                self._cluster.put(round_.features, round_.ids, round_.categories)
+                told = self._cluster.put(round_.features, round_.ids, round_.categories)
             except InputError:
                 continue
+            self._sequence = told if self._sequence is None else latest(self._sequence, told)
             self._acknowledged.append(round_)
             number += 1

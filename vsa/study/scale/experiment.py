@@ -133,19 +133,22 @@ class Stage:
         with self._load() as load, Writer(self.cluster, self.changes.apart) as writer:
             for number in range(settings.n_losses):
                 time.sleep(settings.load_s + rng.uniform())
-                at = time.monotonic()
-                self.nodes.kill(str(rng.choice(self.nodes.workers)))
-                losses.append(Loss(at, self._whole_s(at)))
+                node, at = str(rng.choice(self.nodes.workers)), time.monotonic()
+                self.nodes.kill(node)
+                losses.append(Loss(at, self._whole_s(at, node)))
                 time.sleep(max(0.0, at + JUDGED_S - time.monotonic()))
                 if number + 1 < settings.n_losses:
                     self.nodes.add()
         return Disturbed(self._judged(load.searches), losses, writer.n_acknowledged, writer.lost())
 
-    def _whole_s(self, since: float) -> float:
-        """Seconds from then until the cluster says that it is whole."""
+    def _whole_s(self, since: float, lost: str) -> float:
+        """Seconds from then until all is whole without the node that is lost."""
         while (spent := time.monotonic() - since) < _GIVE_UP_S:
             with suppress(InputError):  # while what would tell is started anew
-                if self.cluster.status().is_whole:
+                status = self.cluster.status()
+                members = [m for one in status.shards for m in (one.writer, *one.replicas)]
+                # it takes some seconds to notice that the node is gone
+                if status.is_whole and all(m is None or m.node != lost for m in members):
                     return spent
             time.sleep(_POLL_S)
         return float("inf")

@@ -17,7 +17,7 @@ from vsa.study.scale.echo import Echo
 from vsa.study.scale.prepare import ScaleLab
 
 _PROBES = (8, 32, 128)  # lists visited
-_ANSWERS = (0, 1_000, 10_000)  # candidates in an answer
+_ANSWERS = (0, 1_000, 5_000)  # candidates in an answer; of more, Ray makes shared memory
 _ASKED = (1, 3, 6)  # processes that are asked at once
 
 

@@ -136,7 +136,7 @@ def cost_figure(costs: Costs) -> HouseFigure:
 def model_figure(costs: Costs, machine: Machine, n_measured: int) -> HouseFigure:
     """Machines, memory and latency against items, from what was measured to 10¹⁰."""
     figure, axes = new_figure(11, 4.2, 1, 3)
-    sizes = np.geomspace(SIZES[0] / 10, SIZES[-1], 41)
+    sizes = np.geomspace(min(SIZES[0] / 10, n_measured), SIZES[-1], 41)
     for number, (name, in_memory) in enumerate(
         (("features in memory", True), ("features on a disk", False))
     ):

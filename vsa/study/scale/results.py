@@ -194,7 +194,7 @@ class ScaleResults:
             [
                 f"{same.value:.2%} of {same.n:,} queries found the very ids and scores of one "
                 f"index, through {changes:,.0f} changed items.",
-                f"{whole['nodes lost']:.0f} nodes were killed: in {AFTER}, "
+                f"Nodes killed: {whole['nodes lost']:.0f}. In {AFTER}, "
                 f"{after['error rate']:.2%} of the searches got no answer and "
                 f"{after['partial answers']:.2%} a partial one that says so; all was whole again "
                 f"after {whole['time to whole']:.1f} s on average. Of "
