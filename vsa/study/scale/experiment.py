@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from vsa.cluster.cluster import Cluster
+from vsa.cluster.connect import load_ray
 from vsa.cluster.local import LocalNodes
 from vsa.cluster.routing import latest
 from vsa.index.build import build_index
@@ -201,7 +202,7 @@ def started(lab: ScaleLab) -> Iterator[Stage]:
     codes = {"codec": lab.codes.codec, "n_bits": lab.codes.n_bits}
     build_index(engine, features, categories=categories, seed=lab.seed, **codes)
     shutil.copytree(engine, copy)
-    with ExitStack() as stack, _silence():
+    with _silence(), ExitStack() as stack:
         nodes = stack.enter_context(LocalNodes(N_NODES))
         one = stack.enter_context(Index.open(copy, writable=True))
         start = time.monotonic()
@@ -220,11 +221,14 @@ def started(lab: ScaleLab) -> Iterator[Stage]:
 @contextmanager
 def _silence() -> Iterator[None]:
     """What is told of nodes that are lost is counted here, and not printed into a notebook."""
-    logger = logging.getLogger("vsa.cluster")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    load_ray()  # which sets its own logger's level
+    loggers = [logging.getLogger(name) for name in ("vsa.cluster", "ray")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with redirect_stdout(io.StringIO()):  # a thread of Ray's prints that a node is dead
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
