@@ -27,7 +27,8 @@ from vsa.runtime.paths import ROOT
 OPTIONAL = {"pillow_heif"}  # taken where it is installed, and never asked for
 # That are run, or imported by another one, and not by us
 TOOLS = {"jupyterlab", "nbval", "python-multipart", "snakemake", "voila"}
-OF_EXTRAS = ("vsa/study/", "vsa/serve/")  # folders whose modules may need one as they are loaded
+# Folders whose modules may need one as they are loaded
+OF_EXTRAS = ("vsa/study/", "vsa/serve/", "vsa/cluster/")
 # Modules outside of these that need an extra as they are loaded
 OF_AN_EXTRA = {"vsa/app.py", "vsa/data/fetch.py"}
 ASKS = """

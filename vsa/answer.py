@@ -43,6 +43,7 @@ class Answer:
     results: pd.DataFrame  # best first: the catalogue's columns, similarity, rank before, score
     stage_ms: dict[str, float]  # of each stage; category runs beside box and feature
     total_ms: float
+    missing_shards: tuple[int, ...] = ()  # of a cluster, that did not answer: the result is partial
 
 
 def likely_categories(prediction: CategoryPrediction, known: Sequence[str]) -> list[str] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
+from vsa.cluster_cli import cluster_app
 from vsa.engine_cli import engine_app
 from vsa.runtime.console import N_NAMED, one_line, tell
 from vsa.runtime.errors import InputError, NotebookError
@@ -39,6 +40,7 @@ for _command in COMMANDS:
 index_app = typer.Typer(help="An engine over folders of your own pictures.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 app.add_typer(engine_app, name="engine")
+app.add_typer(cluster_app, name="cluster")
 
 _Index = Annotated[Path, typer.Argument(help="folder of the index, or of any engine")]
 _Pictures = Annotated[Path, typer.Argument(help="folder of pictures, searched through")]

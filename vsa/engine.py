@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -41,8 +41,10 @@ from vsa.data.schema import QUALITY
 from vsa.embedding.describer import Describer, WholeDescriber
 from vsa.embedding.joint import JointNet
 from vsa.growing import Change, Grower, OnError
+from vsa.index.hits import Hits
 from vsa.index.index import Index
-from vsa.index.request import check_request
+from vsa.index.lists import Names
+from vsa.index.request import SearchParams, check_request
 from vsa.ranking.segments import Segments
 from vsa.ranking.serve import QualityRanker
 from vsa.rows import Rows
@@ -62,6 +64,22 @@ def _a_thread_per_core() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1)
 
 
+class Finder(Protocol):
+    """What finds the items of features: an index, or a cluster that holds one in parts."""
+
+    def search_one(
+        self,
+        feature: np.ndarray,
+        k: int = 60,
+        params: SearchParams | None = None,
+        categories: Names | None = None,
+        *,
+        refined: bool = True,
+    ) -> Hits:
+        """As `Index.search_one`."""
+        ...
+
+
 @dataclass(frozen=True)
 class VisualSearch:
     """Trained stages and a catalogue, opened once and asked many times, from any thread."""
@@ -74,6 +92,7 @@ class VisualSearch:
     root: Path  # what the catalogue's paths are relative to; searching needs none of its pictures
     describer: Describer | WholeDescriber  # makes features
     device: Device
+    finder: Finder | None = None  # asked in place of the index, if there is one
     # first come, first served; more searches at once than there are cores would slow all of them
     searching: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
     predicting: ThreadPoolExecutor = field(default_factory=_a_thread_per_core, repr=False)
@@ -109,12 +128,21 @@ class VisualSearch:
 
     @classmethod
     def over(
-        cls, store: Store, *, root: str | Path | None = None, backend: Backend = "torch"
+        cls,
+        store: Store,
+        *,
+        root: str | Path | None = None,
+        backend: Backend = "torch",
+        finder: Finder | None = None,
     ) -> VisualSearch:
-        """As `open`, over a catalogue that is open already, and is closed with this."""
+        """As `open`, over a catalogue that is open already, and is closed with this.
+
+        `finder` is asked in place of the catalogue's own index.
+        """
         device = pick_device(backend)
         stages = ready_stages(read_stages(store.folder, device), device)
-        engine = cls(store, root=Path(store.card["root"] if root is None else root), **stages)
+        root = Path(store.card["root"] if root is None else root)
+        engine = cls(store, root=root, finder=finder, **stages)
         size = (engine.image_px, engine.image_px, 3)
         noise = np.random.default_rng(0).integers(0, 256, size, np.uint8)
         for _ in range(_N_WARMUP):
@@ -248,14 +276,22 @@ class VisualSearch:
                 wanted: Sequence[str] | None = asked.categories
                 if wanted is None and asked.stages.category and category is not None:
                     wanted = likely_categories(category, self.index.categories)
-                ids, similarity = self._find(
-                    described.feature, wanted, max(asked.k, PAGE), asked.stages
-                )
+                hits = self._find(described.feature, wanted, max(asked.k, PAGE), asked.stages)
             with clock("re-rank"):
-                results = self.page(ids, similarity, asked.stages, asked.segment).head(asked.k)
+                page = self.page(hits.ids, hits.similarity, asked.stages, asked.segment)
+                results = page.head(asked.k)
         stage_ms = {stage: clock.stage_ms.get(stage, 0.0) for stage in STAGES}
         box, others = described.boxes[0], described.boxes[1:]
-        return Answer(seen.image, category, box, others, results, stage_ms, clock.since_start_ms())
+        return Answer(
+            seen.image,
+            category,
+            box,
+            others,
+            results,
+            stage_ms,
+            clock.since_start_ms(),
+            hits.missing_shards,
+        )
 
     def search_batch(self, photos: Sequence[Source], k: int = 60) -> list[Answer]:
         """As `search`, for many photos, as many at once as there are cores."""
@@ -371,19 +407,14 @@ class VisualSearch:
         wanted = None
         if stages.category and category is not None:
             wanted = likely_categories(category, self.index.categories)
-        return self._find(feature, wanted, k, stages)
+        hits = self._find(feature, wanted, k, stages)
+        return hits.ids, hits.similarity
 
     def _find(
         self, feature: np.ndarray, wanted: Sequence[str] | None, k: int, stages: Stages
-    ) -> tuple[np.ndarray, np.ndarray]:
-        index = self.index
-        params = check_request(k, index.params)
-        if stages.refine:
-            hits = index.search_one(feature, k, params, wanted)
-            return hits.ids, hits.similarity
-        found = index.candidates(feature, params, wanted)
-        order = np.lexsort((found.ids, found.distance))[:k]
-        return found.ids[order], found.similarity[order]
+    ) -> Hits:
+        finder, params = self.finder or self.index, check_request(k, self.index.params)
+        return finder.search_one(feature, k, params, wanted, refined=stages.refine)
 
     def page(
         self, ids: np.ndarray, similarity: np.ndarray, stages: Stages, segment: str | None

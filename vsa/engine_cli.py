@@ -55,7 +55,11 @@ def build(
     n_bits: Annotated[int, typer.Option(help="of a code, a multiple of 64")] = 256,
     seed: Annotated[int, typer.Option(help="of the index's codes and lists")] = 0,
     cache: Annotated[
-        Path | None, typer.Option(help="folder that keeps features for the next build")
+        Path | None, typer.Option(help="folder that keeps features, to go on or for the next build")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="of a Ray cluster whose nodes look at the pictures"),
     ] = None,
 ) -> None:
     """Build an engine of a shop's catalogue; an earlier one there is replaced as a whole.
@@ -81,6 +85,7 @@ def build(
         codes=codes,
         seed=seed,
         cache=cache,
+        ray=ray,
     )
     with Store(made) as store:
         tell({"pictures in": len(store), "left out": len(loaded.catalogue) - len(store)})

@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,14 @@ import pandas as pd
 import pyarrow as pa
 
 import vsa
+from vsa.category import selection as selected
 from vsa.category.selection import Prints, select_prints, take_prints
 from vsa.category.settings import USUAL_SELECTION, SelectionSettings
-from vsa.data import decoding
+from vsa.chunks import Rows, look_at
+from vsa.data import decoding, descriptors
 from vsa.data import images as squares
 from vsa.data.descriptors import DESCRIPTOR_PX
-from vsa.data.files import absolute, in_threads
+from vsa.data.files import absolute
 from vsa.data.images import load_images
 from vsa.data.schema import BOX, CATALOGUE, QUALITY, Dataset
 from vsa.embedding.describer import describe_photos
@@ -40,7 +42,7 @@ from vsa.models.kept import require_keepable
 from vsa.row_files import FOLDER as ROWS
 from vsa.row_files import write_part
 from vsa.rows import make_part
-from vsa.runtime.atomic import atomic_dir, atomic_file, require_replaceable
+from vsa.runtime.atomic import atomic_dir, require_replaceable
 from vsa.runtime.checked import MANIFEST
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import key, libraries, state_digest
@@ -50,7 +52,6 @@ from vsa.trained import STAGES, TrainedModels, write_stages
 USUAL_CODES = CodeSettings()
 _WANTED_RECALL = 0.99  # of a linear scan of the features, on validation photos
 _N_TUNING = 200  # validation photos, at most
-_CHUNK = 4096  # pictures that are in memory at a time
 _PARTS = {CARD, MANIFEST, INDEX_FOLDER, ROWS, *STAGES}
 
 
@@ -63,6 +64,7 @@ def build(
     codes: CodeSettings = USUAL_CODES,
     seed: int = 0,
     cache: str | Path | None = None,
+    ray: str | None = None,
 ) -> Path:
     """Build an engine of a shop's catalogue; an earlier one in the folder is replaced as a whole.
 
@@ -80,9 +82,13 @@ def build(
         indexes all pictures.
     codes : codec and bits of the index (section 3.3).
     seed : of the index's codes and lists.
-    cache : a folder that keeps features, by what is in a picture's file and what describes it: of
-        a shop that has changed, only pictures that are new are described. Nothing is trained here;
+    cache : a folder that keeps what pictures are found to be, by what is in their files and what
+        looks at them, chunk by chunk: a build that ended is taken up again, and of a shop that has
+        changed, only pictures that are new are described. Nothing is trained here;
         ``vsa.TrainedModels.open`` reads the models of an earlier engine.
+    ray : address of a Ray cluster (extra cluster), host:port or "auto", whose nodes look at the
+        pictures, a chunk each; they see them at the same paths, and need nothing of `cache`.
+        Codes, lists and files are made here.
 
     Returns
     -------
@@ -92,7 +98,7 @@ def build(
     ------
     InputError, before any work, for a folder that holds anything but an engine or cannot be
     replaced, and for categories that the model does not know; ImageError for a picture that
-    cannot be decoded; InputError where selection leaves nothing.
+    cannot be decoded; InputError where selection leaves nothing, and where Ray cannot be joined.
 
     Examples
     --------
@@ -108,8 +114,9 @@ def build(
     require_own_folder(Path(out))
     _require_known(shop.catalogue, model)
     catalogue, prints = shop.catalogue, None
+    kept_in = None if cache is None else Path(cache)
     if selection is not None:
-        prints = prints_of(shop.root, catalogue.path.tolist())
+        prints = _prints(absolute(shop.root, catalogue.path.tolist()), kept_in, ray)
         kept = select_prints(catalogue, prints, selection).kept.to_numpy()
         catalogue, prints = catalogue[kept], prints[kept]
         if catalogue.empty:
@@ -121,7 +128,7 @@ def build(
     return write_engine(
         out,
         model,
-        _features(model, shop.root, catalogue.path.tolist(), cache),
+        _features(model, absolute(shop.root, catalogue.path.tolist()), kept_in, ray),
         catalogue,
         shop.root,
         validation=_validation(shop, model),
@@ -240,41 +247,27 @@ def write_engine(
 
 
 def _features(
-    model: TrainedModels | Embedder, root: Path, paths: Sequence[str], cache: str | Path | None
+    model: TrainedModels | Embedder, files: Sequence[str], cache: Path | None, ray: str | None
 ) -> np.ndarray:
     """Features of pictures, float32 (n, d), some pictures in memory at a time."""
-
-    def embed(some: Sequence[str]) -> np.ndarray:
-        parts = [np.empty((0, network.dim), np.float32)]
-        for start in range(0, len(some), _CHUNK):
-            images = load_images(root, some[start : start + _CHUNK], network.image_px)
-            parts.append(network.embed(images))
-        return np.concatenate(parts)
-
     network = model if isinstance(model, Embedder) else model.embedder
-    if cache is None or not paths:
-        return embed(paths)
-    digests = list(in_threads(_digest, absolute(root, paths), "read pictures"))
-    target = Path(cache) / f"features-{_known_by(model)}.npz"
-    known: dict[str, np.ndarray] = {}
-    if target.is_file():
-        with np.load(target) as kept:
-            known = dict(zip(kept["digests"].tolist(), kept["features"], strict=True))
-    by_content = dict(zip(digests, paths, strict=True))
-    missing = {digest: path for digest, path in by_content.items() if digest not in known}
-    if missing:
-        known |= dict(zip(missing, embed(list(missing.values())), strict=True))
-        with atomic_file(target) as draft, draft.open("wb") as stream:
-            np.savez(stream, digests=list(known), features=np.stack(list(known.values())))
-    return np.stack([known[digest] for digest in digests])
+    keep = None if cache is None else cache / f"features-{_known_by(model)}.npz"
+    return look_at(partial(_embedded, network), files, keep=keep, ray=ray)["features"]
 
 
-def _digest(file: str) -> str:
-    """Of what is in a file; of its name where it cannot be read, which decoding will tell."""
-    try:
-        return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
-    except OSError:
-        return file
+def _embedded(network: Embedder, files: Sequence[str]) -> Rows:
+    return {"features": network.embed(load_images(Path(), files, network.image_px))}
+
+
+def _prints(files: Sequence[str], cache: Path | None, ray: str | None) -> Prints:
+    """As `prints_of`, some pictures in memory at a time."""
+    methods = {part.__name__: part.VERSION for part in (decoding, squares, descriptors, selected)}
+    keep = None if cache is None else cache / f"prints-{key(methods | libraries('pillow'))}.npz"
+    return Prints(**look_at(_taken, files, keep=keep, ray=ray))
+
+
+def _taken(files: Sequence[str]) -> Rows:
+    return vars(take_prints(load_images(Path(), files, DESCRIPTOR_PX)))
 
 
 def _known_by(model: TrainedModels | Embedder) -> str:

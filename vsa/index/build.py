@@ -190,7 +190,7 @@ def write_index(
     words = words_of(codes)
     unique_codes, unique_names = pd.factorize(names)
     list_of = lists.assign(features, lists.category_codes(unique_names)[unique_codes])
-    _write_parts(
+    write_parts(
         draft,
         model,
         params or SearchParams(),
@@ -208,12 +208,13 @@ def write_index(
 def write_saved(folder: str | Path, view: View, params: SearchParams) -> None:
     """Write a state of an index; as `build_index`, but there may be no items yet."""
     with replaced_index(folder) as draft:
-        _write_parts(draft, view.model, params, view.write)
+        write_parts(draft, view.model, params, view.write)
 
 
-def _write_parts(
+def write_parts(
     draft: Path, model: Model, params: SearchParams, write: Callable[[Path], None]
 ) -> None:
+    """Write an index into an empty folder, whose base `write` writes."""
     base = draft / "base-00000001"
     try:
         write(base)

@@ -20,8 +20,6 @@ from typing import Protocol
 
 import faiss
 import numpy as np
-import torch
-from torch import nn
 
 from vsa.index.settings import MAX_BITS, OF_LISTS
 from vsa.runtime.errors import InputError
@@ -192,6 +190,9 @@ def learned_hash(
             "a learned hash needs to know what to tell apart",
             cure="Give categories: index.train(features, categories)",
         )
+    import torch  # here: a machine that only searches a shard loads none of it
+    from torch import nn
+
     dim, mean = _check(features, n_bits)
     torch.manual_seed(int(generator(seed, "hash").integers(2**31)))
     values = torch.from_numpy(np.asarray(features, np.float32) - mean)

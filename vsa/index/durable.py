@@ -96,6 +96,17 @@ class Durable:
                 self._version = version
             return self._view
 
+    @property
+    def sequence(self) -> int:
+        """Number of the newest change; 0 before the first."""
+        self.current()
+        return self._last
+
+    def log(self, after: int = 0) -> tuple[str, Changes]:
+        """Name of the base, and the changes on top of it of transactions after one."""
+        with self._reading:
+            return self._reader.read(after)
+
     # Writing -------------------------------------------------------------------------------
 
     def put(
@@ -108,8 +119,11 @@ class Durable:
         """Remove items, all or none; durable once this returns."""
         self._require_writer().remove(ids)
 
-    def compact(self) -> None:
-        """Fold all changes into a new base, while searches and writes go on."""
+    def compact(self, *, keep_old: bool = False) -> None:
+        """Fold all changes into a new base, while searches and writes go on.
+
+        With `keep_old`, the base before stays until `remove_old`, for those who still map it.
+        """
         writer = self._require_writer()
         writer.require()
         with self._compacting:
@@ -133,7 +147,14 @@ class Durable:
             with self._reading:
                 self._version = self._reader.version()
                 self._view, self._last = self._load(fresh)
-            self._remove_others(target.name)
+            if not keep_old:
+                self._remove_others(target.name)
+
+    def remove_old(self) -> None:
+        """Remove bases that are no longer the index's own."""
+        self._require_writer().require()
+        with self._compacting:
+            self._remove_others(self.current().base.name)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

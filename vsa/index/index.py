@@ -6,10 +6,9 @@ import threading
 from contextlib import AbstractContextManager
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from vsa.index.build import given_names, n_lists_for, train_model, write_saved
 from vsa.index.codec import CODECS, check_features, check_n_bits
@@ -21,6 +20,9 @@ from vsa.index.model import Model, require_storable
 from vsa.index.request import SearchParams, as_array, check_ids, check_request
 from vsa.index.view import View
 from vsa.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 VERSION = 2  # of what a search finds: lists, coarse filter, refined rank
 _NOTHING = np.empty(0, np.int64)
@@ -222,10 +224,15 @@ class Index:
         k: int = 60,
         params: SearchParams | None = None,
         categories: Names | None = None,
+        *,
+        refined: bool = True,
     ) -> Hits:
-        """As `search` for one feature (d,), not padded: what shards answer, too."""
+        """As `search` for one feature (d,), not padded: what shards answer, too.
+
+        Unless `refined`, no feature is read, and similarity is the negative distance of codes.
+        """
         params = check_request(k, params or self.params)
-        found = self._find(as_array(feature)[None], k, params, categories)
+        found = self._find(as_array(feature)[None], k, params, categories, refined=refined)
         hits = found.candidates(0)
         return Hits(hits.ids, hits.similarity)
 
@@ -315,6 +322,15 @@ class Index:
         """Replace items, as `add`; raises InputError for an id that the index does not have."""
         self._put(features, ids, categories, known=True)
 
+    def put(
+        self,
+        features: np.ndarray | torch.Tensor,
+        ids: np.ndarray,
+        categories: Names | None = None,
+    ) -> None:
+        """Add items, or replace those of the same ids, as `add`: it may be told twice."""
+        self._put(features, ids, categories, known=None)
+
     def exchange(
         self,
         removed: np.ndarray,
@@ -344,6 +360,14 @@ class Index:
     def compact(self) -> None:
         """Fold all changes into a new base, while searches and writes go on."""
         self._trained().compact()
+
+    @property
+    def durable(self) -> Durable:
+        """Base, log and files; raises InputError for an index that has no folder."""
+        store = self._trained()
+        if not isinstance(store, Durable):
+            raise InputError("the index has no folder", cure="Save it first: index.save(folder)")
+        return store
 
     def save(self, folder: str | Path) -> None:
         """Write the index into a folder, complete or not at all, and live there from now on.
@@ -392,7 +416,7 @@ class Index:
         ids: np.ndarray | None,
         categories: Names | None,
         *,
-        known: bool,
+        known: bool | None,
         removed: np.ndarray = _NOTHING,
     ) -> np.ndarray:
         lists = self.model.lists
@@ -413,7 +437,8 @@ class Index:
                 if wanted is None:
                     first = self.current().next_id()
                     wanted = check_ids(np.array(range(first, first + n_ids)))
-                self._require(wanted, known=known)
+                if known is not None:
+                    self._require(wanted, known=known)
                 self._require(removed, known=True)
                 store.put(wanted, lists.assign(stored, codes), stored, removed)
         return wanted

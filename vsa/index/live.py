@@ -51,7 +51,7 @@ class Changes:
     deleted: np.ndarray  # bool (n,)
     lists: np.ndarray  # int64 (n,): where each item goes; −1 where deleted
     features: np.ndarray  # float16 (n, d); zero where deleted
-    last: int  # number of the newest transaction; 0 if there is none
+    last: int  # number of the newest transaction, folded into a base or not; 0 if there is none
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -157,11 +157,12 @@ class Reader:
                     " WHERE number > ? ORDER BY number, id",
                     (after,),
                 ).fetchall()
+                (folded,) = self._connection.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
             raise _cannot_read(self._path, error) from None
-        return base, self._unpack(rows, after)
+        return base, self._unpack(rows, max(after, folded))
 
-    def _unpack(self, rows: list[tuple], after: int) -> Changes:
+    def _unpack(self, rows: list[tuple], least: int) -> Changes:
         ids, numbers, lists, blobs, sums = zip(*rows, strict=True) if rows else ([],) * 5
         blank = bytes(self._dim * STORED().itemsize)
         for id_, list_, blob, checksum in zip(ids, lists, blobs, sums, strict=True):
@@ -174,7 +175,7 @@ class Reader:
             np.array([blob is None for blob in blobs], bool),
             np.array([-1 if number is None else number for number in lists], np.int64),
             features.reshape(-1, self._dim),
-            max(numbers, default=after),
+            max(numbers, default=least),
         )
 
     def check(self) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-import torch
 
 from vsa.runtime.errors import InputError
 
@@ -71,14 +71,13 @@ def check_ids(ids: Any) -> np.ndarray:
     return ids.astype(np.int64)
 
 
-_SHARED = (torch.float16, torch.float32, torch.float64)  # bfloat16 is torch's alone
-
-
 def as_array(values: Any) -> np.ndarray:
     """A numpy array of what may be a tensor, on any device and of any floating type."""
-    if isinstance(values, torch.Tensor):
+    torch = sys.modules.get("torch")  # who has a tensor has loaded it
+    if torch is not None and isinstance(values, torch.Tensor):
         found = values.detach().cpu().resolve_conj().resolve_neg()
-        if found.is_floating_point() and found.dtype not in _SHARED:
+        shared = torch.float16, torch.float32, torch.float64  # bfloat16 is torch's alone
+        if found.is_floating_point() and found.dtype not in shared:
             found = found.float()  # exact
         return np.asarray(found.numpy())
     return np.asarray(values)

@@ -11,15 +11,23 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from vsa.index.build import N_BITS, build_index, kept_from_writers, n_lists_for, train_model
+from vsa.index.build import (
+    N_BITS,
+    build_index,
+    kept_from_writers,
+    n_lists_for,
+    train_model,
+    write_parts,
+)
 from vsa.index.codec import check_features
 from vsa.index.hits import Candidates, Hits, best, find_among
 from vsa.index.index import Index
@@ -27,7 +35,7 @@ from vsa.index.lists import Names
 from vsa.index.model import Model, are_equal
 from vsa.index.request import SearchParams, check_ids, check_request
 from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
-from vsa.runtime.checked import MANIFEST, read_checked_json, write_checked_json
+from vsa.runtime.checked import MANIFEST, flush, read_checked_json, write_checked_json
 from vsa.runtime.errors import InputError
 
 _LOG = logging.getLogger(__name__)
@@ -75,6 +83,53 @@ def build_shards(
     n_lists = n_lists_for(len(ids))
     model = train_model(features, names, n_lists=n_lists, codec=codec, n_bits=n_bits, seed=seed)
     owner = shard_of(ids, n_shards)
+    with _replaced(folder) as draft:
+        for shard in range(n_shards):
+            mine = np.flatnonzero(owner == shard)
+            build_index(
+                draft / shard_name(shard),
+                features[mine],
+                ids[mine],
+                names[mine],
+                model=model,
+                params=params,
+            )
+        write_checked_json(draft / _FACTS, {"n_shards": n_shards})
+
+
+def cut_shards(index: Index, folder: str | Path, n_shards: int) -> None:
+    """Cut an index, as it is now, into shards that share its model; as `build_shards`.
+
+    Raises InputError where a shard would be empty.
+    """
+    view = index.current()
+    counts = np.bincount(shard_of(view.all_ids(), n_shards), minlength=n_shards)
+    if not counts.all():
+        raise InputError(
+            f"of {n_shards} shards of {len(view)} items, {np.count_nonzero(counts == 0)} are empty",
+            cure="Take fewer shards",
+        )
+    with _replaced(folder) as draft:
+        for shard in range(n_shards):
+            (draft / shard_name(shard)).mkdir()
+            write_parts(
+                draft / shard_name(shard),
+                view.model,
+                index.params,
+                partial(view.write_part, is_in=partial(_is_in, shard=shard, n_shards=n_shards)),
+            )
+            for path in (*(draft / shard_name(shard)).iterdir(), draft / shard_name(shard)):
+                flush(path)
+        write_checked_json(draft / _FACTS, {"n_shards": n_shards})
+
+
+def _is_in(ids: np.ndarray, shard: int, n_shards: int) -> np.ndarray:
+    return shard_of(ids, n_shards) == shard
+
+
+@contextmanager
+def _replaced(folder: str | Path) -> Iterator[Path]:
+    """An empty folder for shards; it replaces those that were there, which nobody may write to."""
     target = settled(require_replaceable(Path(folder), _FACTS))
     shards = list(target.glob("shard-[0-9][0-9]"))
     if target.is_dir():
@@ -86,21 +141,19 @@ def build_shards(
                 file=folder,
             )
     with kept_from_writers(*shards), atomic_dir(target, marker=_FACTS) as draft:
-        for shard in range(n_shards):
-            mine = np.flatnonzero(owner == shard)
-            build_index(
-                draft / _name(shard),
-                features[mine],
-                ids[mine],
-                names[mine],
-                model=model,
-                params=params,
-            )
-        write_checked_json(draft / _FACTS, {"n_shards": n_shards})
+        yield draft
 
 
-def _name(shard: int) -> str:
+def shard_name(shard: int) -> str:
+    """The folder of a shard, within that of all of them."""
     return f"shard-{shard:02d}"
+
+
+def count_shards(folder: Path) -> int:
+    """How many shards a folder holds; raises InputError if there are none, or they are damaged."""
+    if not (folder / _FACTS).is_file():
+        raise InputError("there are no shards here", cure="Build some first", file=folder)
+    return int(read_checked_json(folder / _FACTS)["n_shards"])
 
 
 class ShardedIndex:
@@ -124,12 +177,13 @@ class ShardedIndex:
     def open(cls, folder: str | Path, n_replicas: int = 1) -> ShardedIndex:
         """Open what `build_shards` built; raises InputError if there is nothing."""
         folder = settled(Path(folder))
-        if not (folder / _FACTS).is_file():
-            raise InputError("there are no shards here", cure="Build some first", file=folder)
-        n_shards = read_checked_json(folder / _FACTS)["n_shards"]
+        n_shards = count_shards(folder)
         with ExitStack() as opened:  # closes those that are open if another cannot be opened
             shards = [
-                [opened.enter_context(Index.open(folder / _name(shard))) for _ in range(n_replicas)]
+                [
+                    opened.enter_context(Index.open(folder / shard_name(shard)))
+                    for _ in range(n_replicas)
+                ]
                 for shard in range(n_shards)
             ]
             opened.pop_all()

@@ -111,9 +111,26 @@ class View:
             self.place,
         )
 
+    def all_ids(self) -> np.ndarray:
+        """Every item, int64 (n,), in no order."""
+        return self._contents()[0]
+
+    def items(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features, float16 (n, d), and categories, int64 (n,), of items that are there."""
+        known, lists, _, rows_of = self._contents()
+        order = np.argsort(known)
+        rows = order[np.searchsorted(known[order], ids)]
+        return rows_of(rows)[1], self.model.lists.category[lists[rows]]
+
     def write(self, folder: Path) -> None:
         """Write this state as a base of its own."""
         write_base(folder, *self._contents())
+
+    def write_part(self, folder: Path, is_in: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Write the items that `is_in` picks of ids, int64 (n,), by bool (n,), as a base."""
+        ids, lists, n_lists, rows_of = self._contents()
+        rows = np.flatnonzero(is_in(ids))
+        write_base(folder, ids[rows], lists[rows], n_lists, lambda some: rows_of(rows[some]))
 
     def folded(self) -> View:
         """The same state, all of it a base in memory."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 NO_TIME = 75  # exit status of a process that stopped in time: the system's "try again"
 
@@ -21,6 +23,17 @@ class InputError(Exception):
         end = "" if cure.endswith("?") else "."
         super().__init__(f"{where}{problem.rstrip('.')}. {cure.rstrip('.')}{end}")
         self.problem, self.cure, self.file, self.row = problem, cure, file, row
+
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[Any, ...]]:
+        """As it is raised in another process."""
+        return _received, (type(self), self.args, self.__dict__)
+
+
+def _received(kind: type[InputError], args: tuple[Any, ...], known: dict[str, Any]) -> InputError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(known)
+    return error
 
 
 class NotApplicable(Exception):

@@ -31,6 +31,7 @@ MODULES = {
     },
     "app": {"ipywidgets", "voila"},
     "export": {"onnx", "onnxruntime"},
+    "cluster": {"ray"},
     "serve": {"fastapi", "multipart", "prometheus_client", "starlette", "uvicorn"},
 }
 

@@ -114,7 +114,7 @@ def answer_json(answer: Answer, asked: Question, *, locates: bool) -> dict[str, 
         "other_boxes": answer.other_boxes.tolist(),
         "categories": _categories(answer),
         "timings_ms": {name: round(ms, 3) for name, ms in answer.stage_ms.items()},
-        "missing_shards": [],
+        "missing_shards": [str(shard) for shard in answer.missing_shards],
     }
 
 

@@ -114,6 +114,21 @@ class LineageSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScaleSettings:
+    """Sizes of the experiments on several nodes (see ``vsa.study.scale``)."""
+
+    n_items: Count  # of the catalogue that is searched on them
+    n_shards: Count
+    n_replicas: Count
+    n_rounds: Count  # of changes, with as many queries after each
+    n_queries: Count  # in all rounds
+    n_losses: Count  # nodes that are killed, one after the other
+    load_s: Positive  # how long clients ask before a node is killed, and around a new base
+    n_timed: Count  # queries behind each median
+    sizes: Some[Count]  # of the indexes whose searches are timed for the model
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a run does, and how much of it. Stages take their part."""
 
@@ -126,6 +141,7 @@ class Settings:
     ranking: RankingSettings
     end_to_end: EndToEndSettings
     lineage: LineageSettings
+    scale: ScaleSettings
     n_bootstrap: Count  # resamples behind every confidence interval
 
 

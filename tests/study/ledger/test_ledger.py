@@ -305,3 +305,14 @@ def test_commit_marks_a_tree_that_differs_in_more_than_results(tmp_path, monkeyp
     inner.mkdir()
     monkeypatch.setattr(environment, "ROOT", inner.resolve())
     assert environment.commit() == "unknown"  # someone else's checkout around us
+
+
+def test_of_a_claim_that_two_sections_judge_the_later_one_stands(run):
+    """Whichever is saved last: notebook 04 may be run again after notebook 08."""
+    for section in ("04_binary_index", "08_scale_out", "04_binary_index"):
+        ledger = Ledger.open(run, section)
+        key = ledger.record("shards", "many", "equal results", Interval(1.0, 0.9, 1.0, 50))
+        ledger.claim(judge("C4a", Interval(0.1, 0.0, 0.1, 50), "share", [key]))
+        ledger.save()
+    (claim,) = stored(run)["claims"]
+    assert (claim["id"], claim["section"]) == ("C4a", "08_scale_out")

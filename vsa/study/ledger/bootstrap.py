@@ -1,4 +1,7 @@
-"""Confidence intervals by the bootstrap: over queries (or products) and over training seeds."""
+"""Confidence intervals by the bootstrap: over queries (or products) and over training seeds.
+
+And of shares that are nearly all or nothing, which a bootstrap gives no width, exactly.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 
 from vsa.runtime.seeds import generator
 
@@ -57,6 +61,19 @@ def mean_interval(
     table = _table(values)
     means = _resampled_means([table], n_resamples, seed, groups)[0]
     return _interval(float(table.mean()), means, level, table.shape[1])
+
+
+def share_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Share of trials that succeed, bool (n,), with the interval of Clopper and Pearson (1934).
+
+    It has a width even where all trials came out alike: of n successes in n, the lower end is
+    about 1 − 3.7 / n. Trials count as independent. Raises ValueError where there are none.
+    """
+    flags = np.asarray(hits, bool)
+    if flags.ndim != 1 or not len(flags):
+        raise ValueError(f"trials must be (n,) and not empty, not {flags.shape}")
+    found = binomtest(int(flags.sum()), len(flags)).proportion_ci(level)
+    return Interval(float(flags.mean()), float(found.low), float(found.high), len(flags))
 
 
 def paired_difference(

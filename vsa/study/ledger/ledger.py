@@ -268,13 +268,17 @@ class Ledger:
                 key=lambda entry: section_order(entry["section"]),  # stable: order of recording
             ),
             "claims": sorted(
-                [c for c in others["claims"] if c["id"] not in self._claims]
-                + list(self._claims.values()),
+                self._latest([*others["claims"], *self._claims.values()]),
                 key=lambda claim: claim["id"],
             ),
         }
         write_metrics(self.path, content)
         return self.path
+
+    def _latest(self, claims: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One of each claim: where two sections judge it, the later one, which has seen more."""
+        ordered = sorted(claims, key=lambda claim: section_order(claim["section"]))
+        return list({claim["id"]: claim for claim in ordered}.values())
 
     def _looks(self, others: dict[str, Any]) -> dict[str, int]:
         """How often this section has shown other numbers of a seed's test set: seed → count.
