@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -14,8 +15,8 @@ from vsa.embedding.describer import Describer
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import JointNet
 from vsa.study.embedding.experiment import EmbeddingLab
-from vsa.study.embedding.jobs import JUDGED
-from vsa.study.embedding.looking import OBJECT
+from vsa.study.embedding.jobs import JUDGED, read_found
+from vsa.study.embedding.looking import OBJECT, Looking
 from vsa.study.embedding.prepare import open_labs, open_network, prepare_learning
 from vsa.study.lineage.lab import LineageLab
 from vsa.study.lineage.methods import METHODS, Search, method
@@ -82,17 +83,30 @@ def objectness(lab: LineageLab, seed: int) -> Search:
 
 def goods(lab: LineageLab) -> tuple[Objectness, Callable[[Pictures], np.ndarray]]:
     """The objectness of notebook 03, and where it sees goods in photos, float32 (n, 4)."""
-    study = jobs(lab)
-    study.run(PLAIN_OBJECT)
-    found, device = study.looking.objectness, lab.ground.device
+    looking = looking_of(lab)
+    found, device = looking.objectness, lab.ground.device
 
     def locate(photos: Pictures) -> np.ndarray:
-        rows = _judged(study, photos)
+        rows = _judged(looking.lab, photos)
         if rows is None:
             return found.boxes(photos.at(found.image_px), device)
-        return study.looking.boxes(OBJECT)[rows]
+        return looking.boxes(OBJECT)[rows]
 
     return found, lab.shared("objectness", locate)
+
+
+def looking_of(lab: LineageLab) -> Looking:
+    """Who looks in notebook 03; where goods were seen is read back from the job that kept it."""
+
+    def made() -> Looking:
+        study = jobs(lab)
+        study.run(PLAIN_OBJECT)
+        boxes = np.full((len(study.task.queries), 4), np.nan, np.float32)
+        for split, found in read_found(study.path(PLAIN_OBJECT)).items():
+            boxes[study.task.rows(split)] = found.boxes
+        return dataclasses.replace(study.looking, _found={OBJECT: boxes})
+
+    return lab.once("looking of notebook 03", made)
 
 
 def _judged(study: EmbeddingLab, photos: Pictures) -> np.ndarray | None:
@@ -113,12 +127,11 @@ def adapted(lab: LineageLab, seed: int) -> Search:
     Kept is that of notebook 03, learned from mined clicks by the paper's loss upon a pretrained
     network, at that notebook's size of pictures; networks of the size of ILIAS' are left out.
     """
-    study = jobs(lab)
-    study.run(ADAPTED)
-    served = study.looking.describer(ADAPTED)
+    looking = looking_of(lab)
+    served = looking.describer(ADAPTED)
     return lab.by_features(
         lambda pictures: described(lab, served, pictures, None),
-        offered=study.looking.offered("adapted"),
+        offered=looking.offered("adapted"),
     )
 
 
@@ -130,10 +143,10 @@ def described(
     What that notebook has described is read back; other photos are looked at from their pixels.
     `boxes` are float32 (n, 4), or None where it looks at whole photos.
     """
-    study = jobs(lab)
-    if (rows := _judged(study, photos)) is not None:
+    looking = looking_of(lab)
+    if (rows := _judged(looking.lab, photos)) is not None:
         who, _, how = by.name.partition(", ")
-        return study.looking.photos(who, how)[rows]
+        return looking.photos(who, how)[rows]
     seen = boxes if boxes is not None else [None] * len(photos)
     return np.stack(
         [

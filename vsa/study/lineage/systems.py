@@ -110,21 +110,21 @@ def predictor(engine: VisualSearch) -> CategoryPredictor:
 
 
 @METHODS.register("visual search at eBay", version=2)
-@method("[13]", needs=_LABELS, learns=True, effort=5, reads=True)
+@method("[13]", needs=_LABELS, effort=5, reads=True)
 def ebay(lab: LineageLab, seed: int) -> Search:
     """Yang et al. (2017) predict the category, compare long codes of a hash layer exhaustively
     within it, and re-rank by aspects.
 
     Kept are the top category, a hash trained below a softmax over categories, the scan by Hamming
     distance, and 0.75 of appearance beside aspects. Of aspects only colour is known here; features
-    are reduced to principal components before the hash.
+    are reduced to principal components before the hash, which is trained with one seed.
     """
     s, serving = lab.settings, describer(lab)
     seen = np.concatenate([pictures.pooled for pictures in lab.seen])
     head = principal_components(seen, s.dim)[0.0]
     small = adapted(serving, head, "whole", "eBay")
     codes = CodeSettings(codec="learned hash", n_bits=s.hash_bits)
-    engine = built(lab, f"ebay-{seed}", small, codes, seed)
+    engine = built(lab, "ebay", small, codes, seed)
     n_lists = engine.index.stats()["lists"]
     colours = colour_histogram(lab.catalogue.squares)
     name, to = engine.index.categories, mapping(head)
