@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vsa.data import decoding, images
-from vsa.data.datasets import DATASETS
+from vsa.data.datasets import DATASETS, find_source
 from vsa.data.images import load_images
 from vsa.embedding import task as embedding_task
 from vsa.embedding.candidates import PLAIN
@@ -31,12 +31,14 @@ from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.looks import choose_candidate, lead_of
 from vsa.study.embedding.published import FOLDER
+from vsa.study.embedding.regime_jobs import Redrawn
 from vsa.study.embedding.slices import StudyJob, pick, plan
 from vsa.study.embedding.variants import JOINT
 from vsa.study.predecessors import leave, made_by
 from vsa.study.run import Run
 from vsa.study.simulate import signals, synthetic
 from vsa.study.simulate.clicks import simulate_pvlog
+from vsa.study.simulate.settings import SyntheticSize
 from vsa.trained import read_network, write_network
 
 
@@ -68,6 +70,20 @@ def open_labs(
         clicks = dataclasses.replace(run.settings.clicks, noise_click_rate=noise_click_rate)
         return simulate_pvlog(task.queries, task.catalogue, *task.local, clicks, run.seed)
 
+    def log_of(n_sessions: int, seed: int) -> pd.DataFrame:
+        """Photos of the test split are left out: nobody learns from their page views."""
+        learn_from = (task.queries.split != "test").to_numpy()
+        clicks = dataclasses.replace(run.settings.clicks, n_sessions_per_query=n_sessions)
+        photos, offered = task.local
+        asked = task.queries[learn_from]
+        return simulate_pvlog(asked, task.catalogue, photos[learn_from], offered, clicks, seed)
+
+    def redraw(share: float, seed: int) -> Redrawn:
+        size = SyntheticSize(**run.settings.data)
+        ids = task.queries.query_id.iloc[task.rows("test")].tolist()
+        return Redrawn(*synthetic.redraw(size, run.seed, ids, share, seed))
+
+    is_rendered = find_source(run.dataset).settings is SyntheticSize
     category = supervised(run.settings.category)
     n_seeds = min(category.n_seeds, settings.n_study_seeds)
     first, *later = range(run.seed, run.seed + n_seeds)
@@ -86,6 +102,8 @@ def open_labs(
                 if name.startswith("backbone.")
             },
             relog if shop.pvlog_is_simulated else None,
+            log_of if shop.pvlog_is_simulated else None,
+            redraw if is_rendered else None,
             run.reports / FOLDER,
             _origin(run),
             (shop.dataset.root, run.artifacts / "images"),

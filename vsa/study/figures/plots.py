@@ -122,6 +122,42 @@ def curve_plot(
 
 
 @mpl.rc_context(STYLE)
+def regime_plot(
+    curves: Mapping[str, Mapping[float, Interval]],
+    here: Sequence[float],
+    x_label: str,
+    y_label: str,
+    title: str = "",
+) -> Figure:
+    """A line with its 95 % band per arm along an axis, and where the shop itself stands on it.
+
+    Parameters
+    ----------
+    curves : arm → place → what was found there; an axis that spans more than 20 times is drawn in
+        doublings.
+    here : one place, drawn as a line; or quantiles, between which the plane is shaded.
+    """
+    figure, axis = new_figure(7.4, 4.2)
+    for i, (arm, curve) in enumerate(curves.items()):
+        style, found = class_style(i), list(curve.values())
+        axis.plot(list(curve), [at.value for at in found], label=arm, markersize=7, **style)
+        low, high = [at.low for at in found], [at.high for at in found]
+        axis.fill_between(list(curve), low, high, color=style["color"], alpha=0.12, linewidth=0)
+    places = sorted({place for curve in curves.values() for place in curve})
+    if places[0] > 0 and places[-1] > 20 * places[0]:
+        axis.set_xscale("log", base=2)
+        axis.minorticks_off()
+    axis.set_xticks(places, [f"{place:g}" for place in places])
+    if len(here) == 1:
+        axis.axvline(here[0], color=GREY, linestyle="--", linewidth=1, label="this shop")
+    elif here:
+        axis.axvspan(here[0], here[-1], color=GREY, alpha=0.12, linewidth=0, label="this shop")
+    axis.set(xlabel=x_label, ylabel=y_label, title=title)
+    figure.legend(loc="outside right upper", fontsize=9)
+    return figure
+
+
+@mpl.rc_context(STYLE)
 def thumbnail_scatter(
     points: npt.NDArray[np.floating],
     images: Sequence[Any] | npt.NDArray[np.uint8],
