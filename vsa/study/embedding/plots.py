@@ -46,7 +46,7 @@ from vsa.study.embedding.variants import (
     PLAIN_JOINT,
     SHARED,
 )
-from vsa.study.figures.plots import interval_plot, regime_plot, thumbnail_scatter
+from vsa.study.figures.plots import Panel, interval_plot, regime_plot, thumbnail_scatter
 from vsa.study.figures.projection import tsne
 from vsa.study.figures.style import HouseFigure, worded
 from vsa.study.ledger.ledger import Ledger
@@ -271,7 +271,7 @@ def _regime_figure(
     if not found:
         return None
     return worded(
-        regime_plot(found, ledger.standing(regime(axis)), axis, "mAP", title),
+        regime_plot({axis: Panel(found, ledger.standing(regime(axis)))}, axis, "mAP", title),
         name,
         f"mAP against {axis}, one line with its 95 % band per way of learning or of looking.",
         f"{caption} {PAPER[axis]}",

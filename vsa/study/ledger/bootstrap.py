@@ -59,6 +59,23 @@ def mean_interval(
     return _interval(float(table.mean()), means, level, table.shape[1])
 
 
+def equality_interval(
+    same: npt.ArrayLike, n_resamples: int, seed: int, groups: npt.ArrayLike | None = None
+) -> Interval:
+    """Share of queries that came out the same, bool (n,), with its 95 % interval.
+
+    Where all did, resampling says nothing of those that were not asked. The exact binomial bound
+    does: after m equal answers the true share is at least 0.025 ** (1 / m), that is, at most some
+    3.7 / m differ (Clopper & Pearson, 1934; one-sided at 5 % it is the rule of three). Groups as in
+    `mean_interval`: of photos of one product, one counts.
+    """
+    values = np.asarray(same, dtype=np.float64)
+    if not values.all():
+        return mean_interval(values, n_resamples, seed, groups=groups)
+    n_alone = len(values) if groups is None else len(np.unique(np.asarray(groups)))
+    return Interval(1.0, float(0.025 ** (1 / n_alone)), 1.0, len(values))
+
+
 def paired_difference(
     a: npt.ArrayLike,
     b: npt.ArrayLike,

@@ -1,0 +1,70 @@
+"""How far results carry: curves along axes on which another shop would differ, of all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vsa.study.figures.plots import Panel, regime_plot
+from vsa.study.figures.style import HouseFigure, worded
+from vsa.study.ledger.findings.runs import PublishedRun
+from vsa.study.ledger.regimes import (
+    PAPER,
+    curves,
+    differences_of,
+    intervals_of,
+    regime,
+    standing,
+    told_along,
+)
+
+_SECTION = "03_click_mined_training"
+_METRIC = "mAP"
+
+
+@dataclass(frozen=True)
+class Regime:
+    """One axis over all runs that were walked along it."""
+
+    axis: str
+    figure: HouseFigure
+    lines: list[str]  # what is sure, by run and comparison
+
+    @property
+    def title(self) -> str:
+        return self.axis[:1].upper() + self.axis[1:]
+
+    @property
+    def paper(self) -> str:
+        """What of the paper's own place on the axis is known."""
+        return PAPER[self.axis]
+
+
+def find_regimes(runs: Sequence[PublishedRun]) -> list[Regime]:
+    """Each axis that any run was walked along."""
+    return [found for axis in PAPER if (found := _find(axis, runs)) is not None]
+
+
+def _find(axis: str, runs: Sequence[PublishedRun]) -> Regime | None:
+    panels: dict[str, Panel] = {}
+    lines = []
+    for run in runs:
+        records = [
+            r for r in run.records(_SECTION, regime(axis)) if r["experiment"] == regime(axis)
+        ]
+        found = curves(intervals_of(records, _METRIC))
+        if found:
+            panels[run.label] = Panel(found, standing(records))
+            differences = run.records(_SECTION, differences_of(axis))
+            effects = intervals_of(differences, f"{_METRIC} difference")
+            lines += [f"**{run.label}**: {line}" for line in told_along(axis, effects)]
+    if not panels:
+        return None
+    name = "regime_" + "_".join(w for w in axis.replace("'s", "").split() if w not in ("of", "the"))
+    figure = worded(
+        regime_plot(panels, axis, _METRIC),
+        name,
+        f"{_METRIC} against {axis}, one line with its 95 % band per way of learning or of looking.",
+        f"{_METRIC} on test photos; dashed or shaded is where the shop itself stands. {PAPER[axis]}",
+    )
+    return Regime(axis, figure, lines)
