@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vsa.study.ledger.bootstrap import mean_interval, paired_difference, paired_ratio
+from vsa.study.ledger.bootstrap import (
+    equality_interval,
+    mean_interval,
+    paired_difference,
+    paired_ratio,
+)
 
 
 def width(interval):

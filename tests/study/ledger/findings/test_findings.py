@@ -49,7 +49,8 @@ def test_a_claim_that_held_wherever_it_can_be_judged(publish):
     finding = found(folders)["C5"]
     assert finding.sentence == (
         "**Held** on every data set that can judge it: grocery (sales +0.200 [+0.100, +0.300]), "
-        "synthetic (sales +0.100 [+0.050, +0.150]); **could not be judged** on clothing (products are not known)."
+        "synthetic (sales +0.100 [+0.050, +0.150]); **could not be judged** on clothing "
+        "(products are not known)."
     )
     assert [cell.symbol for cell in finding.cells] == ["✓", "✓", "–"]
 

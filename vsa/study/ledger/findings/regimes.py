@@ -20,6 +20,7 @@ from vsa.study.ledger.regimes import (
 
 _SECTION = "03_click_mined_training"
 _METRIC = "mAP"
+_OF_STRAY = "filtered − raw"  # what differences are of whose records name no pair
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,15 @@ def _find(axis: str, runs: Sequence[PublishedRun]) -> Regime | None:
     panels: dict[str, Panel] = {}
     lines = []
     for run in runs:
-        records = [
-            r for r in run.records(_SECTION, regime(axis)) if r["experiment"] == regime(axis)
-        ]
+        records = list(run.records(_SECTION, regime(axis)))
         found = curves(intervals_of(records, _METRIC))
         if found:
             panels[run.label] = Panel(found, standing(records))
             differences = run.records(_SECTION, differences_of(axis))
-            effects = intervals_of(differences, f"{_METRIC} difference")
+            effects = {
+                place if " | " in place else f"{place} | {_OF_STRAY}": effect
+                for place, effect in intervals_of(differences, f"{_METRIC} difference").items()
+            }
             lines += [f"**{run.label}**: {line}" for line in told_along(axis, effects)]
     if not panels:
         return None
@@ -64,7 +66,7 @@ def _find(axis: str, runs: Sequence[PublishedRun]) -> Regime | None:
     figure = worded(
         regime_plot(panels, axis, _METRIC),
         name,
-        f"{_METRIC} against {axis}, one line with its 95 % band per way of learning or of looking.",
-        f"{_METRIC} on test photos; dashed or shaded is where the shop itself stands. {PAPER[axis]}",
+        f"{_METRIC} against {axis}, one line with its 95 % band per way of learning or looking.",
+        f"{_METRIC} on test photos; dashed or shaded: where the shop itself stands. {PAPER[axis]}",
     )
     return Regime(axis, figure, lines)
