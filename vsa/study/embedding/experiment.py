@@ -293,6 +293,31 @@ class EmbeddingLab:
         )
 
     @cached_property
+    def _data_ground(self) -> str:
+        """As `_ground`, of what rests on no trained network."""
+        return key(
+            self._versions | libraries("torch", "torchvision"),
+            seed=self.seed,
+            device=repr(self.device),
+            **self.data,
+        )
+
+    @cached_property
+    def _common_data(self) -> str:
+        """As `_common_ground`, of what rests on no trained network."""
+        data, origin = self.data, self.origin
+        made = [data["images"], data["local"]]
+        if origin is not None:
+            made = [origin["dataset"], origin["pictures"]]
+        return key(
+            self._versions,
+            seed=self.seed,
+            tables=tables_digest(self.task.queries, self.task.catalogue),
+            clicks=data["clicks"],
+            origin=made,
+        )
+
+    @cached_property
     def _common_ground(self) -> str:
         """The same of any machine: not its device, its libraries, nor the last bits it computes."""
         data = self.data
@@ -311,17 +336,20 @@ class EmbeddingLab:
 
     def key(self, name: str) -> str:
         """What a job is known by here: versions, settings, data, and what it starts from."""
-        return self._key(name, self._ground)
+        return self._key(name, self._ground, self._data_ground)
 
     def identity(self, name: str) -> str:
         """What a job is known by on any machine, so that what one has published another reads."""
-        return self._key(name, self._common_ground)
+        return self._key(name, self._common_ground, self._common_data)
 
-    def _key(self, name: str, ground: str) -> str:
+    def _key(self, name: str, ground: str, of_data: str) -> str:
+        """Points of regimes rest on the data, and on networks only where they start from one."""
         s = self.settings
         shape = [s.architecture, s.pretrained, s.image_px, s.feature_dim]
-        start = self._key(start_of(name), ground) if start_of(name) else ""
+        start = self._key(start_of(name), ground, of_data) if start_of(name) else ""
         versions, what = self._rests_on(name)
+        if name in POINTS:
+            ground, shape = of_data, []
         return key(versions, ground=ground, name=name, start=start, what=what, shape=shape)
 
     def _rests_on(self, name: str) -> tuple[Versions, list[Any]]:

@@ -35,22 +35,18 @@ from vsa.study.embedding.plots import (
     occlusion_figure,
     plane_of,
     recall_figure,
-    sessions_figure,
-    share_figure,
     stray_clicks_figure,
     training_figure,
     worse_figure,
 )
 from vsa.study.embedding.prepare import open_labs, prepare_learning, publish_network
 from vsa.study.embedding.reading import reading
-from vsa.study.embedding.regime_results import REGIMES, record_regimes
 from vsa.study.embedding.results import SENSITIVITY, record
 from vsa.study.embedding.variants import JOINT, PER_QUERY
 
 __all__ = [
     "JOINT",
     "PER_QUERY",
-    "REGIMES",
     "SENSITIVITY",
     "RawTriplets",
     "adaptation_figure",
@@ -91,9 +87,6 @@ __all__ = [
     "record_lengths",
     "record_linear",
     "record_looks",
-    "record_regimes",
-    "sessions_figure",
-    "share_figure",
     "soft_mask",
     "stray_clicks_figure",
     "training_figure",

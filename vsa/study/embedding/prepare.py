@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from vsa.data import decoding, images
 from vsa.data.datasets import DATASETS, find_source
@@ -32,6 +33,7 @@ from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.looks import choose_candidate, lead_of
 from vsa.study.embedding.published import FOLDER
 from vsa.study.embedding.regime_jobs import Redrawn
+from vsa.study.embedding.regimes import ALONE
 from vsa.study.embedding.slices import StudyJob, pick, plan
 from vsa.study.embedding.variants import JOINT
 from vsa.study.predecessors import leave, made_by
@@ -56,15 +58,21 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
 
 
 def open_labs(
-    run: Run, shop: Shop, task: EmbeddingTask, device: Device, *, every_seed: bool = False
+    run: Run,
+    shop: Shop,
+    task: EmbeddingTask,
+    device: Device,
+    *,
+    every_seed: bool = False,
+    networks: bool = True,
 ) -> list[EmbeddingLab]:
     """One lab per seed of the study, each around the category network of that seed.
 
     The whole of it is trained, where notebook 02 serves a softmax over a frozen one, too. Unless
     every seed is asked for, those after the first are left out of which no job has been made.
+    Without `networks` none is trained, and only jobs can be done that need none.
     """
     settings = run.settings.embedding
-    labels = prepare_categories(shop)
 
     def relog(noise_click_rate: float) -> pd.DataFrame:
         clicks = dataclasses.replace(run.settings.clicks, noise_click_rate=noise_click_rate)
@@ -88,17 +96,20 @@ def open_labs(
     n_seeds = min(category.n_seeds, settings.n_study_seeds)
     first, *later = range(run.seed, run.seed + n_seeds)
     seeds = [first, *(seed for seed in later if every_seed or _has_jobs(run, seed))]
-    networks = run_seeds(labels, shop.dataset, run, device, category, seeds)
+    states: dict[int, dict[str, Tensor]] = {seed: {} for seed in seeds}
+    if networks:
+        trained = run_seeds(prepare_categories(shop), shop.dataset, run, device, category, seeds)
+        states = {network.seed: network.state for network in trained}
     return [
         EmbeddingLab(
             task,
             settings,
             device,
-            network.seed,
+            seed,
             run.artifacts / _JOBS,
             {
                 name.removeprefix("backbone."): value
-                for name, value in network.state.items()
+                for name, value in state.items()
                 if name.startswith("backbone.")
             },
             relog if shop.pvlog_is_simulated else None,
@@ -108,7 +119,7 @@ def open_labs(
             _origin(run),
             (shop.dataset.root, run.artifacts / "images"),
         )
-        for network in networks
+        for seed, state in states.items()
     ]
 
 
@@ -202,5 +213,17 @@ def open_study(run: Run, patterns: Sequence[str] = ()) -> list[StudyJob]:
     """
     pick(patterns)
     shop = open_shop(run)
-    labs = open_labs(run, shop, prepare_learning(run, shop), pick_device(), every_seed=True)
+    labs = open_labs(
+        run,
+        shop,
+        prepare_learning(run, shop),
+        pick_device(),
+        every_seed=True,
+        networks=needs_networks(patterns),
+    )
     return plan(labs, patterns)
+
+
+def needs_networks(patterns: Sequence[str]) -> bool:
+    """Whether a variant that fits one of the globs starts from the category networks."""
+    return not set(pick(patterns)) <= ALONE

@@ -6,7 +6,9 @@ import numpy as np
 
 from vsa.embedding.candidates import PLAIN, PLAIN_OBJECT
 from vsa.metrics import box_iou
-from vsa.study.embedding.finished import FinishedJobs
+from vsa.study.embedding.experiment import EmbeddingLab
+from vsa.study.embedding.finished import FinishedJobs, gather_points
+from vsa.study.embedding.plots import sessions_figure, share_figure
 from vsa.study.embedding.regimes import (
     AXES,
     FILTERED,
@@ -19,9 +21,11 @@ from vsa.study.embedding.regimes import (
     TRUE_MASK,
     Point,
 )
+from vsa.study.figures.style import save_figure
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.regimes import HERE, differences_of, regime, told_along
+from vsa.study.ledger.sections import REGIMES as SECTION
 from vsa.study.ledger.sentences import bullets
 from vsa.study.run import Run
 
@@ -35,7 +39,19 @@ _PAIRS = {  # axis → who is compared with whom at each of its points
         (JOINT_MASK, JOINT_WHOLE),
     ),
 }
-REGIMES = tuple(name for axis in AXES for name in (regime(axis), differences_of(axis)))
+
+
+def write_regimes(run: Run, labs: list[EmbeddingLab]) -> str:
+    """Write the section of what is finished of all axes, with its figures; sentences of it."""
+    run.begin()
+    ledger = Ledger.open(run, SECTION)
+    told = record_regimes(ledger, run, gather_points(labs))
+    for figure in (sessions_figure(ledger), share_figure(ledger)):
+        if figure is not None and figure.words is not None:
+            words = figure.words
+            save_figure(figure, run, words.name, words.alt_text, SECTION, words.caption)
+    ledger.save()
+    return told
 
 
 def record_regimes(ledger: Ledger, run: Run, finished: FinishedJobs) -> str:
@@ -49,9 +65,7 @@ def record_regimes(ledger: Ledger, run: Run, finished: FinishedJobs) -> str:
             writer.curves(made)
             writer.differences(made)
             told.append(reading_of_axis(ledger, axis))
-    if told:
-        return "\n".join(told)
-    return "Not asked in this run; `make study` does."
+    return "\n".join(told)
 
 
 class _Writer:
@@ -151,7 +165,7 @@ class _Writer:
 def reading_of_axis(ledger: Ledger, axis: str) -> str:
     """Where along an axis who is surely ahead of whom, by mAP; Markdown."""
     effects = ledger.intervals(differences_of(axis), "mAP difference")
-    return bullets(told_along(axis, effects))
+    return bullets(f"{axis}, {line}" for line in told_along(effects))
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

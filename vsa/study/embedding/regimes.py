@@ -7,7 +7,8 @@ all else alike, with an object of that share, and asked of networks that learned
 is. A third axis, the rate of stray clicks, costs seconds, and is asked in notebook 03 itself
 (`vsa.study.embedding.linear`).
 
-Each point of an axis is a job of the study for each way of learning or of looking.
+Each point of an axis is a job of the study for each way of learning or of looking. Those that need
+no network of notebooks 02 and 03 rest on the data alone: none is trained for them.
 """
 
 from __future__ import annotations
@@ -44,4 +45,10 @@ AXES: dict[str, tuple[Point, ...]] = {
     SESSIONS: tuple(Point(SESSIONS, n, arm) for n in N_SESSIONS for arm in (RAW, FILTERED)),
     SHARE: tuple(Point(SHARE, share, arm) for share in SHARES for arm in LOOKS_AT),
 }
+ALONE = frozenset(
+    point.name
+    for points in AXES.values()
+    for point in points
+    if point.arm not in (JOINT_WHOLE, JOINT_MASK)
+)  # need no network that the run trains
 POINTS = {point.name: point for points in AXES.values() for point in points}

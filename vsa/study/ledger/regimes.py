@@ -60,7 +60,7 @@ def standing(records: Iterable[Record]) -> list[float]:
     return sorted(r["value"] for r in records if r["variant"].startswith(HERE))
 
 
-def told_along(axis: str, effects: Mapping[str, Interval]) -> list[str]:
+def told_along(effects: Mapping[str, Interval]) -> list[str]:
     """One sentence per comparison: where its first side is surely ahead, behind, or neither."""
     lines = []
     for pair, curve in curves(effects).items():
@@ -79,7 +79,7 @@ def told_along(axis: str, effects: Mapping[str, Interval]) -> list[str]:
         best = max(curve, key=lambda place: abs(curve[place].value))
         largest = f"the largest difference is {_effect(curve[best])}, at {best:g}"
         against = f" against {second}" if second else ""
-        lines.append(f"{axis}, {first}{against}: {'; '.join(parts)}; {largest}.")
+        lines.append(f"{first}{against}: {'; '.join(parts)}; {largest}.")
     return lines
 
 
@@ -88,5 +88,4 @@ def listed(places: Iterable[float]) -> str:
 
 
 def _effect(effect: Interval) -> str:
-    text = f"{effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}] in mAP"
-    return text.replace("-", "−")
+    return f"{effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}] in mAP"

@@ -145,28 +145,33 @@ def test_claims_are_grouped_by_what_became_of_them(publish):
 
 # How far it carries ------------------------------------------------------------------------------
 
-_LEARNED = "03_click_mined_training"
+_REGIMES = "regimes"
 
 
 def point(experiment, variant, value, metric="mAP"):
     reach = Interval(value, value - 0.01, value + 0.01, 100)
-    return (_LEARNED, experiment, variant, metric, reach)
+    return (_REGIMES, experiment, variant, metric, reach)
 
 
 def test_runs_that_were_walked_along_an_axis_are_drawn_and_told(publish):
     axis = "sessions per photo"
     curve = [point(f"regime: {axis}", f"{n} | raw clicks", 0.1 + n / 100) for n in (1, 16)]
-    curve.append((_LEARNED, f"regime: {axis}", "this shop", axis, 4))
+    curve.append((_REGIMES, f"regime: {axis}", "this shop", axis, 4))
     effects = [
         point(f"regime: {axis}: differences", f"{n} | raw − plain", v, "mAP difference")
         for n, v in ((1, 0.0), (16, 0.1))
     ]
-    walked = publish("synthetic", {"C1": {"a": surely(0.2)}}, records=[*curve, *effects])
+    walked = publish(
+        "synthetic",
+        {"C1": {"a": surely(0.2)}},
+        sections=(*WHOLE, _REGIMES),
+        records=[*curve, *effects],
+    )
     other = publish("grocery", {"C1": {"a": surely(0.2)}})
     (regime,) = find_regimes(read_runs([walked, other])[0])
     assert regime.axis == axis
     assert regime.lines == [
-        f"**synthetic**: {axis}, raw against plain: surely ahead at 16; no sure difference at 1; "
+        "**synthetic**: raw against plain: surely ahead at 16; no sure difference at 1; "
         "the largest difference is +0.100 [+0.090, +0.110] in mAP, at 16."
     ]
     assert "not known here" in regime.paper

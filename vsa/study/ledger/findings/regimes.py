@@ -10,6 +10,7 @@ from vsa.study.figures.style import HouseFigure, worded
 from vsa.study.ledger.findings.runs import PublishedRun
 from vsa.study.ledger.regimes import (
     PAPER,
+    STRAY,
     curves,
     differences_of,
     intervals_of,
@@ -17,8 +18,9 @@ from vsa.study.ledger.regimes import (
     standing,
     told_along,
 )
+from vsa.study.ledger.sections import REGIMES
 
-_SECTION = "03_click_mined_training"
+_OF_AXIS = {STRAY: "03_click_mined_training"}  # the other axes have a section of their own
 _METRIC = "mAP"
 _OF_STRAY = "filtered − raw"  # what differences are of whose records name no pair
 
@@ -50,16 +52,17 @@ def _find(axis: str, runs: Sequence[PublishedRun]) -> Regime | None:
     panels: dict[str, Panel] = {}
     lines = []
     for run in runs:
-        records = list(run.records(_SECTION, regime(axis)))
+        section = _OF_AXIS.get(axis, REGIMES)
+        records = list(run.records(section, regime(axis)))
         found = curves(intervals_of(records, _METRIC))
         if found:
             panels[run.label] = Panel(found, standing(records))
-            differences = run.records(_SECTION, differences_of(axis))
+            differences = run.records(section, differences_of(axis))
             effects = {
                 place if " | " in place else f"{place} | {_OF_STRAY}": effect
                 for place, effect in intervals_of(differences, f"{_METRIC} difference").items()
             }
-            lines += [f"**{run.label}**: {line}" for line in told_along(axis, effects)]
+            lines += [f"**{run.label}**: {line}" for line in told_along(effects)]
     if not panels:
         return None
     name = "regime_" + "_".join(w for w in axis.replace("'s", "").split() if w not in ("of", "the"))

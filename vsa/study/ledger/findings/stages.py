@@ -94,7 +94,7 @@ def against_plain(runs: Sequence[PublishedRun]) -> str:
     gains = "; ".join(f"{run.label} {_text(record, gain.sign)}" for run, gain, record in found)
     return (
         "All stages together but quality re-ranking, against a plain pretrained network that "
-        f"compares the whole photo with every picture: {_verdict(found)} Differences: {gains}."
+        f"compares the whole photo with every picture. {_verdict(found)} Differences: {gains}."
     )
 
 
