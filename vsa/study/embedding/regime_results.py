@@ -111,27 +111,35 @@ class _Writer:
                 self.ledger.record(experiment, variant, "click precision", precision, seeds=seeds)
 
     def differences(self, points: list[Point]) -> None:
-        """Paired, over the seeds that both sides have; features without training have no seed."""
+        """Paired, at each point, over the seeds that both sides have."""
         names = {(point.at, point.arm): point.name for point in points}
         axis = points[0].axis
         for at in dict.fromkeys(point.at for point in points):
             for first, second in _PAIRS[axis]:
                 name, other = names.get((at, first)), names.get((at, second))
-                if axis == SESSIONS and second == PLAIN and PLAIN in self.finished:
+                if axis == SESSIONS and second == PLAIN:
                     other = PLAIN  # no log changes it
                 if name is None or other is None:
                     continue
-                seeds = self.finished.seeds(name) if other == PLAIN else None
-                seeds = seeds or self.finished.seeds(name, other)
-                if not seeds:
+                sides = self._sides(name, other)
+                if sides is None:
                     continue
-                fixed = self.finished.seeds(PLAIN)[:1] * len(seeds)
-                a = self._values(name, seeds)
-                b = self._values(other, fixed if other == PLAIN else seeds)
+                seeds, (a, b) = sides
                 for metric in a:
                     effect = self._difference(a[metric], b[metric])
                     variant = f"{at:g} | {first} − {second}"
                     self._note(differences_of(axis), variant, f"{metric} difference", effect, seeds)
+
+    def _sides(self, name: str, other: str) -> tuple[list[int], list[dict[str, np.ndarray]]] | None:
+        """Seeds, and values of both jobs; the plain network was not trained, so one seed does."""
+        seeds, of_other = self.finished.seeds(name), self.finished.seeds(other)
+        if other == PLAIN:
+            of_other = of_other[:1] * len(seeds)
+        else:
+            seeds = of_other = self.finished.seeds(name, other)
+        if not seeds or not of_other:
+            return None
+        return seeds, [self._values(name, seeds), self._values(other, of_other)]
 
     def _boxes(self, point: Point) -> None:
         """IoU of found boxes, where the true ones of the same drawing are known."""

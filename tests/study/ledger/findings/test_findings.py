@@ -174,7 +174,8 @@ def test_runs_that_were_walked_along_an_axis_are_drawn_and_told(publish):
         "**synthetic**: raw against plain: surely ahead at 16; no sure difference at 1; "
         "the largest difference is +0.100 [+0.090, +0.110] in mAP, at 16."
     ]
-    assert "not known here" in regime.paper
+    assert "dashed" in regime.figure.words.caption
+    assert "not known here" in regime.figure.words.caption
     assert len(regime.figure.axes) == 1
     markdown, html = write_findings(walked.parent, [walked, other])
     for page in (markdown, html):

@@ -37,11 +37,6 @@ class Regime:
     def title(self) -> str:
         return self.axis[:1].upper() + self.axis[1:]
 
-    @property
-    def paper(self) -> str:
-        """What of the paper's own place on the axis is known."""
-        return PAPER[self.axis]
-
 
 def find_regimes(runs: Sequence[PublishedRun]) -> list[Regime]:
     """Each axis that any run was walked along."""
@@ -65,11 +60,13 @@ def _find(axis: str, runs: Sequence[PublishedRun]) -> Regime | None:
             lines += [f"**{run.label}**: {line}" for line in told_along(effects)]
     if not panels:
         return None
+    is_marked = any(panel.here for panel in panels.values())
+    mark = "; dashed or shaded: where the shop itself stands" if is_marked else ""
     name = "regime_" + "_".join(w for w in axis.replace("'s", "").split() if w not in ("of", "the"))
     figure = worded(
         regime_plot(panels, axis, _METRIC),
         name,
         f"{_METRIC} against {axis}, one line with its 95 % band per way of learning or looking.",
-        f"{_METRIC} on test photos; dashed or shaded: where the shop itself stands. {PAPER[axis]}",
+        f"{_METRIC} on test photos{mark}. {PAPER[axis]}",
     )
     return Regime(axis, figure, lines)
