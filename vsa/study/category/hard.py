@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from vsa.category.search import vote
 from vsa.category.task import CategoryTask
@@ -79,12 +80,11 @@ def with_leaves(task: CategoryTask, dataset: Dataset) -> CategoryTask:
     """The same pictures and photos, whose categories are the leaves of their products."""
     of_product = dataset.catalogue.groupby("product_id").leaf.first()
 
-    def tables(name: str) -> dict:
-        table = getattr(task, name)
-        return {name: table.assign(category=table.product_id.map(of_product))}
+    def named(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(category=table.product_id.map(of_product))
 
     names = sorted(dataset.catalogue.leaf.unique())
-    return replace(task, **tables("reference"), **tables("val"), **tables("test"), categories=names)
+    return CategoryTask(named(task.reference), named(task.val), named(task.test), names)
 
 
 def parts_on_validation(task: CategoryTask, results: Sequence[SeedResult]) -> dict[str, float]:

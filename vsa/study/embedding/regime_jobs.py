@@ -16,7 +16,7 @@ from vsa.data import crops
 from vsa.data.images import load_images
 from vsa.embedding.adapt import mapping
 from vsa.embedding.candidates import PLAIN, PLAIN_OBJECT
-from vsa.embedding.describer import Describer, describe_photos
+from vsa.embedding.describer import Describer, Look, describe_photos
 from vsa.embedding.extract import FULL_BOX, locate
 from vsa.embedding.mining import Mining, make_pages, mining_statistics
 from vsa.models.backbones import weights_key
@@ -40,7 +40,14 @@ from vsa.study.simulate import synthetic
 if TYPE_CHECKING:
     from vsa.study.embedding.experiment import EmbeddingLab
 
-_LOOK_AGAIN = (PLAIN_OBJECT, TRUE_CROP)  # at a crop
+_LOOKS: dict[str, Look] = {
+    PLAIN: "whole",
+    TRUE_MASK: "mask",
+    PLAIN_OBJECT: "crop",
+    TRUE_CROP: "crop",
+    JOINT_WHOLE: "whole",
+    JOINT_MASK: "mask",
+}
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,7 @@ class Regimes:
             describer = Describer(arm, net, lab.settings.image_px, "whole")
         else:
             describer, catalogue = lab.looking.base, lab.looking.catalogue
-        look = "crop" if arm in _LOOK_AGAIN else "whole" if arm in (PLAIN, JOINT_WHOLE) else "mask"
-        describer = replace(describer, look=look)
+        describer = replace(describer, look=_LOOKS[arm])
         boxes = self._boxes(arm, photos)
         asked = (photos.root, photos.paths, boxes if describer.locates else None, lab.device)
         return Found(lab.rank(describe_photos(describer, *asked), catalogue, "test"), boxes)
