@@ -85,6 +85,7 @@ def test_other_commands_explain_bad_input(monkeypatch, capsys, command):
         (["--jobs", "maks*"], "unknown variant 'maks'"),
         (["--import", "absent.tar"], "absent.tar: there is no such archive"),
         (["--list"], "are known once 02_category_fusion has been executed"),
+        (["--list", "--jobs", "sessions*"], "are known once 01_catalogue has been executed"),
     ],
 )
 def test_what_a_study_cannot_do_is_said_before_anything_runs(

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vsa.study.ledger.bootstrap import mean_interval, paired_difference, paired_ratio
+from vsa.study.ledger.bootstrap import (
+    equality_interval,
+    mean_interval,
+    paired_difference,
+    paired_ratio,
+)
 
 
 def width(interval):
@@ -144,3 +149,18 @@ def test_memory_stays_bounded():
 def test_what_cannot_be_resampled_raises(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_equal_answers_bound_what_may_differ_by_how_many_were_asked():
+    found = equality_interval(np.ones(200, bool), 100, 0)
+    assert (found.value, found.high, found.n) == (1, 1, 200)
+    # the exact bound: of so many differing answers, none would be seen in one of forty samples
+    assert found.low**200 == pytest.approx(0.025)
+    assert 1 - found.low == pytest.approx(3.7 / 200, rel=0.02)
+    grouped = equality_interval(np.ones(200, bool), 100, 0, groups=np.arange(200) // 2)
+    assert grouped.low**100 == pytest.approx(0.025)
+
+
+def test_one_differing_answer_is_resampled_like_any_share():
+    same = np.arange(100) > 0
+    assert equality_interval(same, 200, 0) == mean_interval(same.astype(float), 200, 0)

@@ -148,7 +148,8 @@ class _School:
         return SeedResult(
             seed,
             {split: answers[split][0] for split in ("val", "test")},
-            _refit_last_layer(features, labels, task.labels(task.val), len(task.categories)),
+            # on all reference labels: what the model gains from the labels that search has
+            fit_last_layer(features, np.arange(len(labels)), labels, task)["test"],
             features,
             log,
             {name: value.cpu() for name, value in net.state_dict().items()},
@@ -178,20 +179,26 @@ class _School:
         return {name: found[name] for name in self.images}
 
 
-def _refit_last_layer(
-    features: dict[str, np.ndarray], labels: np.ndarray, val_labels: np.ndarray, n_classes: int
-) -> np.ndarray:
-    """Logistic regression on all reference labels: what the model gains from the same labels."""
+def fit_last_layer(
+    features: dict[str, np.ndarray], rows: np.ndarray, labels: np.ndarray, task: CategoryTask
+) -> dict[str, np.ndarray]:
+    """Logistic regression on labels of some reference rows (n,): probabilities of both splits.
+
+    Validation photos choose how strongly it is regularised.
+    """
     from sklearn.linear_model import LogisticRegression  # slow to import
 
     candidates = [
-        LogisticRegression(C=c, max_iter=1000, tol=1e-3).fit(features["reference"], labels)
+        LogisticRegression(C=c, max_iter=1000, tol=1e-3).fit(features["reference"][rows], labels)
         for c in (10.0, 100.0)
     ]
+    val_labels = task.labels(task.val)
     best = max(candidates, key=lambda m: m.score(features["val"], val_labels))
-    probabilities = np.zeros((len(features["test"]), n_classes), np.float32)
-    probabilities[:, best.classes_] = best.predict_proba(features["test"])
-    return probabilities
+    found = {}
+    for split in ("val", "test"):
+        found[split] = np.zeros((len(features[split]), len(task.categories)), np.float32)
+        found[split][:, best.classes_] = best.predict_proba(features[split])
+    return found
 
 
 def _save(result: SeedResult, folder: Path) -> None:

@@ -7,6 +7,7 @@ from vsa.category.search import vote
 from vsa.runtime.device import pick_device
 from vsa.study.catalogue.prepare import open_shop
 from vsa.study.category.experiment import run_seeds, trained_predictor
+from vsa.study.category.hard import ask_leaves
 from vsa.study.category.looks import (
     look_at_crops,
     looks_figure,
@@ -25,11 +26,18 @@ from vsa.study.category.plots import (
     vote_figure,
 )
 from vsa.study.category.prepare import open_published, prepare_categories, publish_predictor
-from vsa.study.category.results import answer_test_queries, hits, reading, record
+from vsa.study.category.results import (
+    answer_test_queries,
+    hits,
+    reading,
+    reading_of_hard,
+    record,
+)
 from vsa.study.ledger.bootstrap import mean_interval
 
 __all__ = [
     "answer_test_queries",
+    "ask_leaves",
     "categories_figure",
     "confusion_fusion_figure",
     "confusion_model_figure",
@@ -46,6 +54,7 @@ __all__ = [
     "prepare_categories",
     "publish_predictor",
     "reading",
+    "reading_of_hard",
     "reading_of_looks",
     "record",
     "record_looks",

@@ -17,12 +17,15 @@ from vsa.metrics import (
     reliability,
 )
 from vsa.study.category.experiment import SeedResult, fuse_with, gather_evidence, growing_references
+from vsa.study.category.hard import CEILING, Hard, is_at_ceiling, parts_on_validation
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.sentences import bullets
 
 MODEL, SEARCH, FUSION = "model", "search", "fusion"
+LEAVES = "leaf categories"  # the hard setting, in names of effects
+HARD, HARD_DIFFERENCES = "leaf categories, few labels", "leaf categories, few labels: differences"
 REFITTED = "model, last layer refitted on the reference set"
 SEARCH_TRAINING = "search, reference = training images"
 FUSION_TRAINING = "fusion, reference = training images"
@@ -111,15 +114,24 @@ def record(
     results: list[SeedResult],
     outcome: CategoryOutcome,
     n_resamples: int,
+    hard: Hard | None = None,
 ) -> None:
     """Write accuracy, calibration, growth, choices and claim C1 to the ledger.
+
+    The claim is judged in the hard setting, too, where there is one; and not in one in which a part
+    is at its ceiling (see `hard`), unless there is no other.
 
     Intervals resample whole products (photos where products are unknown) and seeds.
     """
     writer = _Results(ledger, task, outcome, [r.seed for r in results], n_resamples)
     for method, probabilities in outcome.probabilities.items():
         writer.quality(method, probabilities)
-    writer.differences()
+    effects = writer.differences()
+    settings = {"": parts_on_validation(task, results)}
+    if hard is not None:
+        effects |= writer.hard(hard)
+        settings[f", {LEAVES}"] = hard.on_validation
+    writer.claim(effects, settings)
     writer.agreement()
     for size, methods in outcome.growth.items():
         for method, probabilities in methods.items():
@@ -177,7 +189,7 @@ class _Results:
             seeds=self.seeds,
         )
 
-    def differences(self) -> None:
+    def differences(self) -> dict[str, Interval]:
         correct = {
             method: hits(probabilities, self.outcome.labels)
             for method, probabilities in self.outcome.probabilities.items()
@@ -194,11 +206,43 @@ class _Results:
         }
         for name, effect in effects.items():
             self.note("difference", name, "Accuracy@1 difference", effect)
-        beaten = {name: effects[name] for name in ("fusion − model", "fusion − search")}
+        return effects
+
+    def hard(self, hard: Hard) -> dict[str, Interval]:
+        """Accuracy and differences in the hard setting; effects, named by it."""
+        correct = {method: hits(found, hard.labels) for method, found in hard.probabilities.items()}
+        for method, values in correct.items():
+            self.note(HARD, method, "Accuracy@1", self.mean(values))
+        for part, value in hard.on_validation.items():
+            self.ledger.record(HARD, f"{part}, validation photos", "Accuracy@1", value)
+        counts = {"labelled": hard.n_labelled, "of them the model's": hard.n_training}
+        for name, count in counts.items():
+            self.ledger.record(f"{HARD}: labels", name, "images", count)
+        effects = {}
+        for part in (MODEL, SEARCH):
+            name = f"{FUSION} − {part}"
+            effect = paired_difference(
+                correct[FUSION],
+                correct[part],
+                self.n_resamples,
+                self.seeds[0],
+                groups=self.products,
+            )
+            self.note(HARD_DIFFERENCES, name, "Accuracy@1 difference", effect)
+            effects[f"{name}, {LEAVES}"] = effect
+        return effects
+
+    def claim(self, effects: dict[str, Interval], settings: dict[str, dict[str, float]]) -> None:
+        """Judge C1 in each setting (suffix of its effects) whose parts are below the ceiling."""
+        judged = [name for name, parts in settings.items() if not is_at_ceiling(parts)]
+        judged = judged or list(settings)
+        names = [f"{FUSION} − {part}{setting}" for setting in judged for part in (MODEL, SEARCH)]
         evidence = [
-            f"{self.ledger.section}/accuracy/{method}/Accuracy@1"
+            f"{self.ledger.section}/{HARD if setting else 'accuracy'}/{method}/Accuracy@1"
+            for setting in judged
             for method in (MODEL, SEARCH, FUSION)
         ]
+        beaten = {name: effects[name] for name in names}
         self.ledger.claim(judge_all("C1", beaten, "Accuracy@1", evidence))
 
     def agreement(self) -> None:
@@ -253,6 +297,27 @@ def growth_curves(
     curves = {m: [recorded[f"{size:,} images | {m}"] for size in sizes] for m in (SEARCH, FUSION)}
     model = ledger.intervals("accuracy", "Accuracy@1")[MODEL]
     return sizes, {MODEL: [model] * len(sizes), **curves}
+
+
+def reading_of_hard(ledger: Ledger) -> str:
+    """What beat what in the hard setting, and whether a part was at its ceiling; Markdown."""
+    if not ledger.intervals(HARD, "Accuracy@1"):
+        return "Only of the rendered shop is the kind of each thing known, so it was not asked."
+    told = [
+        ledger.compare(
+            HARD_DIFFERENCES, f"{FUSION} − {part}", "Accuracy@1 difference", FUSION, part
+        )
+        for part in (MODEL, SEARCH)
+    ]
+    table = ledger.table(HARD)["Accuracy@1"]
+    parts = {part: float(table[f"{part}, validation photos"]) for part in (MODEL, SEARCH)}
+    numbers = " and ".join(f"{part} on {value:.1%}" for part, value in parts.items())
+    state = "one of them is" if is_at_ceiling(parts) else "neither is"
+    told.append(
+        f"By themselves the parts are right on validation photos so often: {numbers}; {state} at "
+        f"the ceiling, which is {CEILING:.0%}."
+    )
+    return bullets(told)
 
 
 def reading(ledger: Ledger) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 from vsa.runtime.deadline import Stopped, time_limit
 from vsa.runtime.errors import InputError
 from vsa.study import pipeline
-from vsa.study.embedding.prepare import open_study
+from vsa.study.embedding.prepare import needs_networks, open_study
 from vsa.study.embedding.published import environment_of, made_with
-from vsa.study.embedding.slices import Slice, jobs_text, list_jobs, pick, run_jobs
+from vsa.study.embedding.regime_results import write_regimes
+from vsa.study.embedding.regimes import POINTS
+from vsa.study.embedding.slices import FINISHED, Slice, jobs_text, list_jobs, pick, run_jobs
 from vsa.study.embedding.transfer import (
     Packed,
     check_target,
@@ -22,7 +24,7 @@ from vsa.study.embedding.transfer import (
 from vsa.study.run import Run
 from vsa.study.runs import command_of
 
-_BEFORE, _SHOWS = "02_category_fusion", "03_click_mined_training"
+_TABLES, _BEFORE, _SHOWS = "01_catalogue", "02_category_fusion", "03_click_mined_training"
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,11 @@ def study(run: Run, request: Request) -> bool:
         read_manifest(request.import_, run.name)
     if request.export:
         check_target(request.export)
+    before = _BEFORE if needs_networks(request.patterns) else _TABLES
     if request.show:  # also while jobs run
-        if not (run.artifacts / "notebooks" / f"{_BEFORE}.ipynb").is_file():
+        if not (run.artifacts / "notebooks" / f"{before}.ipynb").is_file():
             raise InputError(
-                f"the jobs of {run.name} are known once {_BEFORE} has been executed",
+                f"the jobs of {run.name} are known once {before} has been executed",
                 cure=f"Run a slice first: `{command_of(run, 'study')} --minutes 8`",
             )
         print(jobs_text(list_jobs(open_study(run, request.patterns))))
@@ -68,7 +71,7 @@ def study(run: Run, request: Request) -> bool:
     with time_limit(request.minutes):
         where = run.dataset, run.profile, run.seed
         try:
-            pipeline.reproduce(*where, until=_BEFORE, set=run.overrides)
+            pipeline.reproduce(*where, until=before, set=run.overrides)
         except Stopped as stop:
             _tell(f"stopped in time, {stop}; the same command goes on from there")
             return False
@@ -102,6 +105,9 @@ def _study(run: Run, request: Request) -> bool:
         _tell(_packed_text(export_jobs(jobs, run.name, request.export, request.max_mb)))
         return False
     done = run_jobs(jobs, run.name)
+    labs = list({job.lab.seed: job.lab for job in jobs}.values())
+    if any(job.name in POINTS and job.state in FINISHED for job in jobs):
+        _tell(write_regimes(run, labs))
     if done.n_new or not request.is_slice:
         _show_anew(run)
     if request.is_slice or done.failed:

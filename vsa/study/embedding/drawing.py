@@ -196,11 +196,12 @@ def stray_clicks_plot(
     precision: Mapping[str, Mapping[float, float]],
     label: str,
     title: str = "",
+    here: Sequence[float] = (),
 ) -> Figure:
     """What is found after learning from more and more stray clicks, and how many are right.
 
     `recall` and `precision` hold, by kind of clicks, a value for each rate of stray ones. Without
-    any it says so.
+    any it says so. `here` is the rate of the shop as it is.
     """
     figure, (above, below) = new_figure(6.8, 5.6, 2, 1, sharex=True, height_ratios=[3, 2])
     above.set(ylabel=label, title=title)
@@ -216,6 +217,9 @@ def stray_clicks_plot(
         above.fill_between(rates, low, high, color=style["color"], alpha=0.15, linewidth=0)
         shares = precision[kind]
         below.plot(list(shares), list(shares.values()), label=kind, markersize=7, **style)
+    for rate in here:
+        for axis in (above, below):
+            axis.axvline(rate, color=GREY, linestyle="--", linewidth=1, label="this shop")
     below.set_ylim(None, 1.02)
     above.legend()
     return figure

@@ -67,8 +67,12 @@ from vsa.study.embedding.jobs import (
     save_job,
     slug,
 )
+from vsa.study.embedding.linear import LinearStudy
 from vsa.study.embedding.looking import Looking, curve_of, log_of, rests_on, start_of_look
 from vsa.study.embedding.published import publish, tables_digest
+from vsa.study.embedding.regime_jobs import Redrawn, Regimes, start_of_regime
+from vsa.study.embedding.regime_jobs import rests_on as regime_rests_on
+from vsa.study.embedding.regimes import POINTS, SESSIONS
 from vsa.study.embedding.retrieval import Ranking, rank
 from vsa.study.embedding.variants import (
     CATEGORY,
@@ -119,6 +123,8 @@ def start_of(name: str) -> str:
         return "" if variant.start == CATEGORY else variant.start
     if name in LOOKS:
         return start_of_look(name)
+    if name in POINTS:
+        return start_of_regime(name)
     return "" if name in untrained() else JOINT
 
 
@@ -133,6 +139,8 @@ class EmbeddingLab:
     folder: Path  # of all jobs
     backbone_state: dict[str, Tensor]  # of the category network of this seed
     relog: Callable[[float], pd.DataFrame] | None = None  # noise click rate → another log
+    log_of: Callable[[int, int], pd.DataFrame] | None = None  # sessions per photo, seed → a log
+    redraw: Callable[[float, int], Redrawn] | None = None  # object's share, seed → test photos
     published: Path | None = None  # folder that finished jobs are published in
     origin: Mapping[str, Any] | None = None  # what pictures and the category network come from
     files: tuple[Path, Path] | None = (
@@ -244,9 +252,10 @@ class EmbeddingLab:
         lacks_boxes = name in NEED_BOXES and self.task.boxes is None
         lacks_log = name in NEED_SIMULATION and self.relog is None
         lacks_products = name in NEED_PRODUCTS and not self.task.knows_training
-        return not (
-            lacks_boxes or lacks_log or lacks_products or (name in LOOKS and self.files is None)
-        )
+        lacks_files = (name in LOOKS or name in POINTS) and self.files is None
+        if point := POINTS.get(name):
+            lacks_log = (self.log_of if point.axis == SESSIONS else self.redraw) is None
+        return not (lacks_boxes or lacks_log or lacks_products or lacks_files)
 
     def is_done(self, name: str) -> bool:
         """Whether that job is on disk."""
@@ -284,6 +293,31 @@ class EmbeddingLab:
         )
 
     @cached_property
+    def _data_ground(self) -> str:
+        """As `_ground`, of what rests on no trained network."""
+        return key(
+            self._versions | libraries("torch", "torchvision"),
+            seed=self.seed,
+            device=repr(self.device),
+            **self.data,
+        )
+
+    @cached_property
+    def _common_data(self) -> str:
+        """As `_common_ground`, of what rests on no trained network."""
+        data, origin = self.data, self.origin
+        made = [data["images"], data["local"]]
+        if origin is not None:
+            made = [origin["dataset"], origin["pictures"]]
+        return key(
+            self._versions,
+            seed=self.seed,
+            tables=tables_digest(self.task.queries, self.task.catalogue),
+            clicks=data["clicks"],
+            origin=made,
+        )
+
+    @cached_property
     def _common_ground(self) -> str:
         """The same of any machine: not its device, its libraries, nor the last bits it computes."""
         data = self.data
@@ -302,17 +336,20 @@ class EmbeddingLab:
 
     def key(self, name: str) -> str:
         """What a job is known by here: versions, settings, data, and what it starts from."""
-        return self._key(name, self._ground)
+        return self._key(name, self._ground, self._data_ground)
 
     def identity(self, name: str) -> str:
         """What a job is known by on any machine, so that what one has published another reads."""
-        return self._key(name, self._common_ground)
+        return self._key(name, self._common_ground, self._common_data)
 
-    def _key(self, name: str, ground: str) -> str:
+    def _key(self, name: str, ground: str, of_data: str) -> str:
+        """Points of regimes rest on the data, and on networks only where they start from one."""
         s = self.settings
         shape = [s.architecture, s.pretrained, s.image_px, s.feature_dim]
-        start = self._key(start_of(name), ground) if start_of(name) else ""
+        start = self._key(start_of(name), ground, of_data) if start_of(name) else ""
         versions, what = self._rests_on(name)
+        if name in POINTS:
+            ground, shape = of_data, []
         return key(versions, ground=ground, name=name, start=start, what=what, shape=shape)
 
     def _rests_on(self, name: str) -> tuple[Versions, list[Any]]:
@@ -332,6 +369,8 @@ class EmbeddingLab:
             return {"joint training": train.VERSION}, [make_stage("boxes, soft", PAPER, s)]
         if name in LOOKS:
             return rests_on(self, name)
+        if name in POINTS:
+            return regime_rests_on(self, name)
         if name == DETECTOR:
             steps = [s.n_detector_steps, s.box_learning_rate]
             return {"detector": detector_module.VERSION}, steps
@@ -344,6 +383,8 @@ class EmbeddingLab:
             return self._other_masks
         if name in LOOKS:
             return self._look
+        if name in POINTS:
+            return self._regime
         return {SUPERVISED: self._supervised, DETECTOR: self._detector}.get(name, self._train)
 
     def untrained_features(self, name: str) -> FeaturePair:
@@ -367,20 +408,20 @@ class EmbeddingLab:
         for split in JUDGED:
             rows = self.task.rows(split)
             answers[split] = Found(
-                self._rank(queries[rows], catalogue, split),
+                self.rank(queries[rows], catalogue, split),
                 np.tile(extract.FULL_BOX, (len(rows), 1)),
             )
         card = make_card(seconds=time.perf_counter() - started)
         save_job(draft, answers, pd.DataFrame(), card)
 
     @cached_property
-    def _joint(self) -> tuple[JointNet, np.ndarray]:
+    def joint(self) -> tuple[JointNet, np.ndarray]:
         """The joint network and its features of the catalogue, which boxes of queries leave be."""
         net = self.net(JOINT)
         return net, describe(net, self.task.images.catalogue, self.device).features
 
     def _ask_with_boxes(self, boxes: dict[str, np.ndarray]) -> dict[str, Found]:
-        net, catalogue = self._joint
+        net, catalogue = self.joint
         return self.ask(net, boxes=boxes, catalogue=catalogue)
 
     def _other_masks(self, name: str, draft: Path) -> None:
@@ -404,6 +445,21 @@ class EmbeddingLab:
             raise ValueError("these pictures lie in no files")
         return Looking(self, *self.files)
 
+    @cached_property
+    def linear(self) -> LinearStudy:
+        """Maps learned from other clicks, with this lab's seed."""
+        return LinearStudy(self, [self.seed])
+
+    @cached_property
+    def _regimes(self) -> Regimes:
+        return Regimes(self)
+
+    def _regime(self, name: str, draft: Path) -> None:
+        started = time.perf_counter()
+        found, log, facts = self._regimes.answer(POINTS[name])
+        card = make_card(self._trouble_of_start(name), time.perf_counter() - started, len(log))
+        save_job(draft, {"test": found}, log, card | facts)
+
     def _look(self, name: str, draft: Path) -> None:
         started = time.perf_counter()
         looking, (who, _, how) = self.looking, name.partition(", ")
@@ -422,7 +478,7 @@ class EmbeddingLab:
             looking.boxes(how),
         )
         answers = {
-            split: Found(self._rank(photos[rows], catalogue, split), boxes[rows])
+            split: Found(self.rank(photos[rows], catalogue, split), boxes[rows])
             for split in JUDGED
             for rows in [self.task.rows(split)]
         }
@@ -519,10 +575,11 @@ class EmbeddingLab:
             rows = self.task.rows(split)
             given = boxes[split] if isinstance(boxes, dict) else boxes
             asked = describe(net, images.queries[rows], self.device, boxes=given)
-            answers[split] = Found(self._rank(asked.features, catalogue, split), asked.boxes)
+            answers[split] = Found(self.rank(asked.features, catalogue, split), asked.boxes)
         return answers
 
-    def _rank(self, queries: np.ndarray, catalogue: np.ndarray, split: str) -> Ranking:
+    def rank(self, queries: np.ndarray, catalogue: np.ndarray, split: str) -> Ranking:
+        """Rank the catalogue for a split's photos by unit features (n, d) and (m, d)."""
         of_queries, of_images = self.task.categories
         return rank(queries, catalogue, of_queries[self.task.rows(split)], of_images)
 

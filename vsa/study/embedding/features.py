@@ -11,6 +11,7 @@ from vsa.runtime.errors import InputError
 from vsa.runtime.registry import unknown
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.jobs import JUDGED
+from vsa.study.embedding.regimes import POINTS
 from vsa.study.embedding.variants import JOINT, SUPERVISED, in_study, untrained, variants
 
 
@@ -26,11 +27,16 @@ def features_of(
 
     Raises
     ------
-    InputError for an unknown variant, one that is not trained here, or a split whose boxes were
-    not asked for.
+    InputError for an unknown variant, one that is not trained here, a point of a regime, or a split
+    whose boxes were not asked for.
     """
     if name not in in_study():
         raise unknown("variant", name, in_study())
+    if name in POINTS:
+        raise InputError(
+            f"features of {name} are not kept: its photos or its log were made for it alone",
+            cure="Choose a variant that learned from the shop as it is",
+        )
     if name in untrained():
         queries, catalogue = lab.untrained_features(name)
         return catalogue if split == "catalogue" else queries[lab.task.rows(split)]

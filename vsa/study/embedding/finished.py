@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from vsa.embedding.candidates import PLAIN
 from vsa.embedding.task import EmbeddingTask
 from vsa.metrics import average_precision, box_iou, identical_recall_at_k
 from vsa.runtime.errors import InputError
@@ -21,6 +22,7 @@ from vsa.study.embedding.published import (
     made_with,
     published_key,
 )
+from vsa.study.embedding.regimes import POINTS
 from vsa.study.embedding.variants import in_notebook, in_study, may_lack_weights
 
 
@@ -136,6 +138,21 @@ def gather(labs: list[EmbeddingLab]) -> FinishedJobs:
         if where != here:
             print(f"{n_jobs} published jobs were made with {where}; here it is {here}")
     return FinishedJobs(labs[0].task, jobs, left_out)
+
+
+def gather_points(labs: list[EmbeddingLab]) -> FinishedJobs:
+    """Read the points of regimes that have been finished, and what the plain network finds.
+
+    The latter is asked for now, with the first seed, if it was not.
+    """
+    jobs: dict[str, dict[int, Job]] = {}
+    for name in (PLAIN, *POINTS):
+        for lab in labs:
+            if (found := _read(lab, name)) is not None:
+                jobs.setdefault(name, {})[lab.seed] = found.job
+            elif lab.is_done(name) or (name == PLAIN and lab is labs[0]):
+                jobs.setdefault(name, {})[lab.seed] = lab.run(name)
+    return FinishedJobs(labs[0].task, jobs, {})
 
 
 def _read(lab: EmbeddingLab, name: str) -> Published | None:

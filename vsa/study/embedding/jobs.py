@@ -124,7 +124,7 @@ def save_job(folder: Path, answers: dict[str, Found], log: pd.DataFrame, card: d
 
 
 def read_found(folder: Path) -> dict[str, Found]:
-    """All that was answered: split → rankings (n, 60) and boxes."""
+    """All that was answered: split → rankings (n, 60) and boxes; regimes know no val."""
     with np.load(folder / "answers.npz") as arrays:
         return {
             split: Found(
@@ -132,6 +132,7 @@ def read_found(folder: Path) -> dict[str, Found]:
                 arrays[f"boxes_{split}"],
             )
             for split in JUDGED
+            if f"everywhere_{split}" in arrays
         }
 
 

@@ -15,11 +15,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import faiss
 import numpy as np
 
-from vsa.embedding.adapt import adapt, mapping, principal_components
+from vsa.embedding.adapt import Adapted, adapt, mapping, principal_components
 from vsa.embedding.candidates import N_RANKED, Validation
 from vsa.embedding.joint import Adaptation
 from vsa.embedding.losses import PAPER
@@ -29,9 +30,11 @@ from vsa.embedding.triplets import from_clicks
 from vsa.models.backbones import weights_key
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.fingerprint import checksum, key, libraries
-from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.looking import WHOLE, linear_versions
 from vsa.study.settings import EmbeddingStudySettings
+
+if TYPE_CHECKING:
+    from vsa.study.embedding.experiment import EmbeddingLab
 
 VERSION = 1
 STRAY_RATES = (0.0, 0.02, 0.06, 0.12, 0.2)  # P(click | examined, another product)
@@ -115,10 +118,11 @@ class LinearStudy:
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(target) as draft, draft.open("wb") as stream:
-                np.save(stream, self._learn(ground, learned_from, seed))
+                np.save(stream, self._found(ground, learned_from, seed))
         return np.asarray(np.load(target))
 
-    def _learn(self, ground: Ground, learned_from: Triplets, seed: int) -> np.ndarray:
+    def learn(self, ground: Ground, learned_from: Triplets, seed: int) -> Adapted:
+        """A map learned from these triplets; validation photos choose its start and its end."""
         task, (photos, catalogue) = self.task, ground.features
         jury = Validation.of(task)
 
@@ -127,7 +131,7 @@ class LinearStudy:
             return float(jury.of_ranking(ground.offered[found]).mean())
 
         source = from_clicks(learned_from, len(photos), len(catalogue))
-        learned = adapt(
+        return adapt(
             [photos],
             catalogue,
             source,
@@ -138,8 +142,11 @@ class LinearStudy:
             judge,
             starts=ground.starts,
         )
-        to, rows = mapping(learned.head), task.rows("test")
-        wanted, offered = task.products
+
+    def _found(self, ground: Ground, learned_from: Triplets, seed: int) -> np.ndarray:
+        photos, catalogue = ground.features
+        to, rows = mapping(self.learn(ground, learned_from, seed).head), self.task.rows("test")
+        wanted, offered = self.task.products
         return offered[_nearest(to(photos[rows]), to(catalogue))] == wanted[rows][:, None]
 
     @property

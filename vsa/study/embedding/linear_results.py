@@ -11,9 +11,10 @@ from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.linear import STRAY_RATES, LinearStudy, leave_out
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.regimes import HERE, STRAY, differences_of, regime
 from vsa.study.ledger.sentences import bullets
 
-SWEEP, SWEEP_DIFFERENCES = "rate of stray clicks", "rate of stray clicks: differences"
+SWEEP, SWEEP_DIFFERENCES = regime(STRAY), differences_of(STRAY)
 CONTROL, CONTROL_DIFFERENCES = (
     "test products' pictures unseen",
     "test products' pictures unseen: differences",
@@ -24,11 +25,16 @@ RECALL = "Identical Recall@1"
 METRICS = (RECALL, "mAP")
 
 
-def record_linear(ledger: Ledger, lab: EmbeddingLab, n_resamples: int) -> str:
-    """Record both questions, as far as data and weights allow; sentences of what was found."""
+def record_linear(ledger: Ledger, lab: EmbeddingLab, n_resamples: int, stray_rate: float) -> str:
+    """Record both questions, as far as data and weights allow; sentences of what was found.
+
+    `stray_rate` is that of the log as it is.
+    """
     seeds = range(lab.seed, lab.seed + lab.settings.n_study_seeds)
     study = LinearStudy(lab, seeds)
     writer = _Writer(ledger, study, n_resamples)
+    if lab.relog is not None:
+        ledger.record(SWEEP, HERE, STRAY, stray_rate)
     told = []
     for ask in (writer.sweep, writer.control):
         try:
@@ -119,6 +125,11 @@ class _Writer:
 
 def sweep_variant(rate: float, kind: str) -> str:
     return f"{rate:g} | {kind}"
+
+
+def where_it_stands(ledger: Ledger) -> list[float]:
+    """The rate of stray clicks of the log as it is; [] where that is not known."""
+    return ledger.standing(SWEEP)
 
 
 def sweep_curves(

@@ -42,7 +42,7 @@ from vsa.embedding.describer import (
     mean_features,
     plain,
 )
-from vsa.embedding.extract import FULL_BOX, describe, locate
+from vsa.embedding.extract import FULL_BOX, locate
 from vsa.embedding.joint import Adaptation
 from vsa.embedding.local import pretrained_features
 from vsa.embedding.losses import LOSSES, PAPER
@@ -227,9 +227,7 @@ class Looking:
     def offered(self, who: str) -> np.ndarray:
         """Unit features of the catalogue, float32 (m, d)."""
         if who == "joint":
-            return describe(
-                self.joint.net, self.lab.task.images.catalogue, self.lab.device
-            ).features
+            return self.lab.joint[1]
         return mapping(self.head)(self.catalogue) if who == "adapted" else self.catalogue
 
     def adapt(self) -> AdaptedByBest:

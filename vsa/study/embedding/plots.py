@@ -31,8 +31,9 @@ from vsa.study.embedding.examples import (
 from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.lengths import LEARNING_CURVE
-from vsa.study.embedding.linear_results import sweep_curves
+from vsa.study.embedding.linear_results import sweep_curves, where_it_stands
 from vsa.study.embedding.looks import WAYS
+from vsa.study.embedding.regimes import SESSIONS, SHARE
 from vsa.study.embedding.results import RECALL, click_precision
 from vsa.study.embedding.variants import (
     CATEGORY,
@@ -45,10 +46,11 @@ from vsa.study.embedding.variants import (
     PLAIN_JOINT,
     SHARED,
 )
-from vsa.study.figures.plots import interval_plot, thumbnail_scatter
+from vsa.study.figures.plots import Panel, interval_plot, regime_plot, thumbnail_scatter
 from vsa.study.figures.projection import tsne
 from vsa.study.figures.style import HouseFigure, worded
 from vsa.study.ledger.ledger import Ledger
+from vsa.study.ledger.regimes import PAPER, STRAY, curves, regime
 
 _SHOWN = (CATEGORY, CLICKS, FILTER, PER_QUERY, JOINT, ORACLE)
 
@@ -227,12 +229,52 @@ def stray_clicks_figure(ledger: Ledger) -> HouseFigure:
     """From how much noise on the filter pays."""
     title = "From how much noise on does the filter pay?"
     return worded(
-        stray_clicks_plot(*sweep_curves(ledger, "mAP"), "mAP", title),
+        stray_clicks_plot(*sweep_curves(ledger, "mAP"), "mAP", title, where_it_stands(ledger)),
         "stray_clicks",
         "mAP after learning from raw and from filtered clicks, and the share of clicks that are "
         "right, against the rate of stray clicks.",
         "Above: mAP on test photos of a linear map learned from raw and from filtered clicks, with "
-        "95 % intervals. Below: the share of these clicks that show the identical item.",
+        "95 % intervals. Below: the share of these clicks that show the identical item. "
+        f"{PAPER[STRAY]}",
+    )
+
+
+def sessions_figure(ledger: Ledger) -> HouseFigure | None:
+    """What a longer log is worth; None where no study has asked."""
+    return _regime_figure(
+        ledger,
+        SESSIONS,
+        "regime_sessions",
+        "How much log does click mining need?",
+        "mAP on test photos of a linear map of plain features, learned from logs of so many page "
+        "views of each photo, always with as many steps. Each training seed has a log of its own.",
+    )
+
+
+def share_figure(ledger: Ledger) -> HouseFigure | None:
+    """Where masks and crops pay; None where no study has asked."""
+    return _regime_figure(
+        ledger,
+        SHARE,
+        "regime_share",
+        "Where do masks and crops pay?",
+        "mAP on the test photos, drawn once more with an object whose box is meant to cover that "
+        "share; of slender things it covers less. Networks learned from photos as they are: 90 % "
+        "of these lie within the shaded span. Each seed is another drawing.",
+    )
+
+
+def _regime_figure(
+    ledger: Ledger, axis: str, name: str, title: str, caption: str
+) -> HouseFigure | None:
+    found = curves(ledger.intervals(regime(axis), "mAP"))
+    if not found:
+        return None
+    return worded(
+        regime_plot({axis: Panel(found, ledger.standing(regime(axis)))}, axis, "mAP", title),
+        name,
+        f"mAP against {axis}, one line with its 95 % band per way of learning or of looking.",
+        f"{caption} {PAPER[axis]}",
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from vsa.data import decoding, images
-from vsa.data.datasets import DATASETS
+from vsa.data.datasets import DATASETS, find_source
 from vsa.data.images import load_images
 from vsa.embedding import task as embedding_task
 from vsa.embedding.candidates import PLAIN
@@ -31,12 +32,15 @@ from vsa.study.embedding.experiment import EmbeddingLab
 from vsa.study.embedding.finished import FinishedJobs
 from vsa.study.embedding.looks import choose_candidate, lead_of
 from vsa.study.embedding.published import FOLDER
+from vsa.study.embedding.regime_jobs import Redrawn
+from vsa.study.embedding.regimes import ALONE
 from vsa.study.embedding.slices import StudyJob, pick, plan
 from vsa.study.embedding.variants import JOINT
 from vsa.study.predecessors import leave, made_by
 from vsa.study.run import Run
 from vsa.study.simulate import signals, synthetic
 from vsa.study.simulate.clicks import simulate_pvlog
+from vsa.study.simulate.settings import SyntheticSize
 from vsa.trained import read_network, write_network
 
 
@@ -54,43 +58,68 @@ def prepare_learning(run: Run, shop: Shop) -> EmbeddingTask:
 
 
 def open_labs(
-    run: Run, shop: Shop, task: EmbeddingTask, device: Device, *, every_seed: bool = False
+    run: Run,
+    shop: Shop,
+    task: EmbeddingTask,
+    device: Device,
+    *,
+    every_seed: bool = False,
+    networks: bool = True,
 ) -> list[EmbeddingLab]:
     """One lab per seed of the study, each around the category network of that seed.
 
     The whole of it is trained, where notebook 02 serves a softmax over a frozen one, too. Unless
     every seed is asked for, those after the first are left out of which no job has been made.
+    Without `networks` none is trained, and only jobs can be done that need none.
     """
     settings = run.settings.embedding
-    labels = prepare_categories(shop)
 
     def relog(noise_click_rate: float) -> pd.DataFrame:
         clicks = dataclasses.replace(run.settings.clicks, noise_click_rate=noise_click_rate)
         return simulate_pvlog(task.queries, task.catalogue, *task.local, clicks, run.seed)
 
+    def log_of(n_sessions: int, seed: int) -> pd.DataFrame:
+        """Photos of the test split are left out: nobody learns from their page views."""
+        learn_from = (task.queries.split != "test").to_numpy()
+        clicks = dataclasses.replace(run.settings.clicks, n_sessions_per_query=n_sessions)
+        photos, offered = task.local
+        asked = task.queries[learn_from]
+        return simulate_pvlog(asked, task.catalogue, photos[learn_from], offered, clicks, seed)
+
+    def redraw(share: float, seed: int) -> Redrawn:
+        size = SyntheticSize(**run.settings.data)
+        ids = task.queries.query_id.iloc[task.rows("test")].tolist()
+        return Redrawn(*synthetic.redraw(size, run.seed, ids, share, seed))
+
+    is_rendered = find_source(run.dataset).settings is SyntheticSize
     category = supervised(run.settings.category)
     n_seeds = min(category.n_seeds, settings.n_study_seeds)
     first, *later = range(run.seed, run.seed + n_seeds)
     seeds = [first, *(seed for seed in later if every_seed or _has_jobs(run, seed))]
-    networks = run_seeds(labels, shop.dataset, run, device, category, seeds)
+    states: dict[int, dict[str, Tensor]] = {seed: {} for seed in seeds}
+    if networks:
+        trained = run_seeds(prepare_categories(shop), shop.dataset, run, device, category, seeds)
+        states = {network.seed: network.state for network in trained}
     return [
         EmbeddingLab(
             task,
             settings,
             device,
-            network.seed,
+            seed,
             run.artifacts / _JOBS,
             {
                 name.removeprefix("backbone."): value
-                for name, value in network.state.items()
+                for name, value in state.items()
                 if name.startswith("backbone.")
             },
             relog if shop.pvlog_is_simulated else None,
+            log_of if shop.pvlog_is_simulated else None,
+            redraw if is_rendered else None,
             run.reports / FOLDER,
             _origin(run),
             (shop.dataset.root, run.artifacts / "images"),
         )
-        for network in networks
+        for seed, state in states.items()
     ]
 
 
@@ -184,5 +213,17 @@ def open_study(run: Run, patterns: Sequence[str] = ()) -> list[StudyJob]:
     """
     pick(patterns)
     shop = open_shop(run)
-    labs = open_labs(run, shop, prepare_learning(run, shop), pick_device(), every_seed=True)
+    labs = open_labs(
+        run,
+        shop,
+        prepare_learning(run, shop),
+        pick_device(),
+        every_seed=True,
+        networks=needs_networks(patterns),
+    )
     return plan(labs, patterns)
+
+
+def needs_networks(patterns: Sequence[str]) -> bool:
+    """Whether a variant that fits one of the globs starts from the category networks."""
+    return not set(pick(patterns)) <= ALONE

@@ -21,6 +21,7 @@ from vsa.runtime.training import Diverged
 from vsa.study.embedding.experiment import EmbeddingLab, start_of
 from vsa.study.embedding.jobs import slug
 from vsa.study.embedding.published import path_of, publish, published_key, read_published
+from vsa.study.embedding.regimes import POINTS
 from vsa.study.embedding.variants import (
     DETECTOR,
     SUPERVISED,
@@ -242,6 +243,8 @@ def _steps(job: StudyJob) -> tuple[tuple[str, ...], int]:
         return ("labelled boxes",), settings.n_box_steps[0]
     if job.name == DETECTOR:
         return ("detector",), settings.n_detector_steps
+    if point := POINTS.get(job.name):
+        return (point.axis,), 0  # such take about as long as each other
     variant = variants().get(job.name)
     if variant is None:
         return (), 0

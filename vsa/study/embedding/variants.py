@@ -22,6 +22,7 @@ from vsa.embedding.recipe import FEATURES, SOFT_BOXES, STEEP_BOXES, make_stages
 from vsa.embedding.train import Stage
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.baselines import baselines
+from vsa.study.embedding.regimes import POINTS
 from vsa.study.settings import EmbeddingStudySettings
 
 CATEGORY = "category network"  # what everything starts from: notebook 02's classifier
@@ -222,7 +223,8 @@ def variants() -> dict[str, Variant]:
 
 def untrained() -> tuple[str, ...]:
     """What is asked as it is: features without training, or trained for categories."""
-    taken = [name for name in baselines() if name in (*variants(), *_ASKED_OF_OTHERS, CATEGORY)]
+    others = (*variants(), *_ASKED_OF_OTHERS, CATEGORY, *POINTS)
+    taken = [name for name in baselines() if name in others]
     if taken:
         raise InputError(
             f"a feature baseline goes by the name {taken[0]!r}, which is a method of the study",
@@ -239,16 +241,16 @@ def in_notebook() -> tuple[str, ...]:
 
 def may_lack_weights(name: str) -> bool:
     """Whether a method needs pretrained weights that may not be at hand, and is left out then."""
-    return name in baselines() or name in LOOKS
+    return name in baselines() or name in LOOKS or name in POINTS
 
 
 def in_study() -> tuple[str, ...]:
     """What the study trains, with every seed."""
     controls = (v.name for v in _CONTROLS)
     others = (v.name for v in (*_PUBLISHED, *_LENGTHS[len(_SHORTER) :], *_SENSITIVITY))
-    return (*in_notebook(), *controls, SUPERVISED, *others)
+    return (*in_notebook(), *controls, SUPERVISED, *others, *POINTS)
 
 
 def is_sensitivity(name: str) -> bool:
-    """Whether that variant differs from the recipe in a setting only."""
-    return any(v.name == name for v in (*_LENGTHS, *_SENSITIVITY))
+    """Whether that variant differs from the recipe in a setting, or in the shop, only."""
+    return name in POINTS or any(v.name == name for v in (*_LENGTHS, *_SENSITIVITY))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -119,6 +120,51 @@ def curve_plot(
     axis.set(xlabel=x_label, ylabel=y_label, title=title)
     axis.legend()
     return figure
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What was found along an axis, and where the shop itself stands on it.
+
+    ``here`` is one place, drawn as a line; or quantiles, between which the plane is shaded.
+    """
+
+    curves: Mapping[str, Mapping[float, Interval]]  # arm → place → what was found there
+    here: Sequence[float]
+
+
+@mpl.rc_context(STYLE)
+def regime_plot(panels: Mapping[str, Panel], x_label: str, y_label: str, title: str = "") -> Figure:
+    """A line with its 95 % band per arm along an axis, one panel below the other.
+
+    Panels are entitled by their names where there are several, else by `title`. An axis that spans
+    more than 20 times is drawn in doublings.
+    """
+    figure, axes = new_figure(7.4, 0.6 + 3.6 * len(panels), len(panels), 1, squeeze=False)
+    for axis, (name, panel) in zip(axes[:, 0], panels.items(), strict=True):
+        _draw_regime(axis, panel)
+        axis.set(ylabel=y_label, title=name if len(panels) > 1 else title)
+    axes[-1, 0].set_xlabel(x_label)
+    return figure
+
+
+def _draw_regime(axis: Any, panel: Panel) -> None:
+    here, curves = panel.here, panel.curves
+    for i, (arm, curve) in enumerate(curves.items()):
+        style, found = class_style(i), list(curve.values())
+        axis.plot(list(curve), [at.value for at in found], label=arm, markersize=7, **style)
+        low, high = [at.low for at in found], [at.high for at in found]
+        axis.fill_between(list(curve), low, high, color=style["color"], alpha=0.12, linewidth=0)
+    places = sorted({place for curve in curves.values() for place in curve})
+    if places[0] > 0 and places[-1] > 20 * places[0]:
+        axis.set_xscale("log", base=2)
+        axis.minorticks_off()
+    axis.set_xticks(places, [f"{place:g}" for place in places])
+    if len(here) == 1:
+        axis.axvline(here[0], color=GREY, linestyle="--", linewidth=1, label="this shop")
+    elif here:
+        axis.axvspan(here[0], here[-1], color=GREY, alpha=0.12, linewidth=0, label="this shop")
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
 
 
 @mpl.rc_context(STYLE)

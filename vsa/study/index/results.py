@@ -14,7 +14,13 @@ from vsa.study.index.peers import COARSE, ENGINE, LINEAR
 from vsa.study.index.prepare import IndexTask
 from vsa.study.index.stages import STAGES
 from vsa.study.index.traffic import Traffic
-from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference, paired_ratio
+from vsa.study.ledger.bootstrap import (
+    Interval,
+    equality_interval,
+    mean_interval,
+    paired_difference,
+    paired_ratio,
+)
 from vsa.study.ledger.claims import judge_all
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.sentences import bullets
@@ -80,7 +86,7 @@ class IndexResults:
 
     def shards(self, same: np.ndarray, rates: dict[str, float]) -> None:
         """C4a: equal results, and what several clients get."""
-        ci = self._mean(same.astype(float), self._asked)
+        ci = equality_interval(same, self.n_resamples, self.seed, self._asked)
         key = self.ledger.record("shards", "against one index", "equal results", ci, seeds=1)
         keys = [
             self.ledger.record("throughput", name, "queries per second", rate)

@@ -5,7 +5,7 @@ And of shares that are nearly all or nothing, which a bootstrap gives no width, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,21 @@ def share_interval(hits: npt.ArrayLike, level: float = 0.95) -> Interval:
         raise ValueError(f"trials must be (n,) and not empty, not {flags.shape}")
     found = binomtest(int(flags.sum()), len(flags)).proportion_ci(level)
     return Interval(float(flags.mean()), float(found.low), float(found.high), len(flags))
+
+
+def equality_interval(
+    same: npt.ArrayLike, n_resamples: int, seed: int, groups: npt.ArrayLike | None = None
+) -> Interval:
+    """Share of queries that came out the same, bool (n,), with its 95 % interval.
+
+    Where all did, resampling says nothing of those that were not asked, and `share_interval` does.
+    Groups as in `mean_interval`: of photos of one product, one counts.
+    """
+    values = np.asarray(same, dtype=np.float64)
+    if not values.all():
+        return mean_interval(values, n_resamples, seed, groups=groups)
+    n_alone = len(values) if groups is None else len(np.unique(np.asarray(groups)))
+    return replace(share_interval(np.ones(n_alone, bool)), n=len(values))
 
 
 def paired_difference(

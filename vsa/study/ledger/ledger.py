@@ -32,6 +32,7 @@ from vsa.study.ledger.metrics_file import (
     section_order,
     write_metrics,
 )
+from vsa.study.ledger.regimes import standing
 from vsa.study.ledger.registry import get_metric
 from vsa.study.ledger.sections import SECTIONS
 from vsa.study.ledger.sentences import difference_sentence, not_compared
@@ -196,6 +197,10 @@ class Ledger:
             for record in self._records.values()
             if record["experiment"] == experiment and record["metric"] == metric
         }
+
+    def standing(self, experiment: str) -> list[float]:
+        """Where the shop itself stands on the axis of an experiment, see `regimes.standing`."""
+        return standing(r for r in self._records.values() if r["experiment"] == experiment)
 
     def compare(self, experiment: str, variant: str, metric: str, first: str, second: str) -> str:
         """A recorded difference, `first` less `second`, as one sentence of Markdown.

@@ -159,6 +159,9 @@ _METRICS = [
         "Correlation of learned with true sides, mean over the two axes",
         ".2f",
     ),
+    _count("sessions per photo", "Page views of each photo in the click log"),
+    Metric("object's share of the photo", "", "none", "Area of the object's box, of the photo's"),
+    Metric("rate of stray clicks", "", "none", "P(click | examined, another product)", "g"),
     Metric("mean side", "", "none", "Mean side of the boxes, as a share of the image's", ".2f"),
     Metric(
         "Linear Recall@60",

@@ -1,4 +1,4 @@
-"""Order, titles and methods of the report's sections: one per notebook."""
+"""Order, titles and methods of the report's sections: one per notebook, and regimes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ class Section:
     method: str  # what the paper does here, in brief
 
 
+REGIMES = "regimes"
 SECTIONS = {
     "00_tour": Section(
         "A photo's way through the system",
@@ -37,6 +38,13 @@ SECTIONS = {
         "unlike both, its negatives. All negatives of a batch are shared by its triplets. One "
         "branch finds a box, whose soft mask the other branch sees the photo through: the triplet "
         "loss alone trains both.",
+    ),
+    REGIMES: Section(
+        "How far it carries",
+        "3.2",
+        "The paper learned from one shop. Here the rendered shop is made another one: its photos "
+        "have fewer and more page views in the click log, or objects of another size. "
+        "`vsa study` writes this section; it has no notebook.",
     ),
     "04_binary_index": Section(
         "Binary index and retrieval",
@@ -87,7 +95,7 @@ NEED_PRODUCTS = frozenset(
     }
 )
 # A run is whole without them: C4a is judged in notebook 04, too, by what one process can show
-OPTIONAL = frozenset({"00_tour", "07_lineage", "08_scale_out"})
+OPTIONAL = frozenset({"00_tour", REGIMES, "07_lineage", "08_scale_out"})
 
 # Shown first in the report, where a run has them.
 KEY_FIGURES = ("embedding_recall", "latency_growth", "conversion", "latency_waterfall")

@@ -13,10 +13,11 @@ from vsa.runtime.paths import ROOT
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.findings import published_folders, write_findings
 from vsa.study.ledger.findings.plots import forest_plot
+from vsa.study.ledger.findings.regimes import find_regimes
 from vsa.study.ledger.findings.runs import read_runs
 from vsa.study.ledger.findings.stages import stage_table
 from vsa.study.ledger.findings.systems import simplest_systems
-from vsa.study.ledger.findings.verdicts import find_all, in_short
+from vsa.study.ledger.findings.verdicts import MIXED, find_all, in_short
 
 UNSURE = Interval(0.01, -0.02, 0.04, 100)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -47,8 +48,9 @@ def test_a_claim_that_held_wherever_it_can_be_judged(publish):
     ]
     finding = found(folders)["C5"]
     assert finding.sentence == (
-        "**Held** on every data set that can judge it (grocery and synthetic); "
-        "**could not be judged** on clothing (products are not known)."
+        "**Held** on every data set that can judge it: grocery (sales +0.200 [+0.100, +0.300]), "
+        "synthetic (sales +0.100 [+0.050, +0.150]); **could not be judged** on clothing "
+        "(products are not known)."
     )
     assert [cell.symbol for cell in finding.cells] == ["✓", "✓", "–"]
 
@@ -61,20 +63,26 @@ def test_a_claim_that_held_here_fell_there_and_is_open_elsewhere(publish):
     ]
     finding = found(folders)["C1"]
     assert finding.sentence == (
-        "**Held** on grocery; **did not hold** on synthetic (over search -0.100 [-0.150, -0.050]); "
+        "**Held** on grocery (its weakest effect: over model +0.200 [+0.100, +0.300]); "
+        "**did not hold** on synthetic (over search -0.100 [-0.150, -0.050]); "
         "**left open** on vpr2023 (over model +0.010 [-0.020, +0.040])."
     )
-    assert finding.cells[0].why == "at least over model +0.200 [+0.100, +0.300]"
+    assert finding.outcome == MIXED
 
 
 def test_what_is_lacking_is_named_and_shared_reasons_once(publish):
     folders = [
-        publish(name, {"C2": {"clicks": surely(0.2)}}, lacks=["3 training seeds"])
+        publish(
+            name,
+            {"C2": {"clicks": surely(0.2)}},
+            lacks=["filter, own negatives", "3 training seeds"],
+        )
         for name in ("grocery", "synthetic")
     ]
     findings = found(folders)
     assert findings["C2"].sentence == (
-        "**Could not be judged** on grocery and synthetic (lacking: 3 training seeds)."
+        "**Could not be judged** on grocery and synthetic "
+        "(lacking: “filter, own negatives”, training with 3 seeds)."
     )
     assert findings["C3a"].sentence == (
         "**Could not be judged** on grocery and synthetic "
@@ -88,32 +96,95 @@ def test_a_verdict_that_the_adjustment_takes_back_says_so(publish):
     barely = Interval(0.02, 0.0001, 0.04, 100)
     folder = publish("grocery", {"C1": {"over model": barely}, "C5": {"sales": barely}})
     assert found([folder])["C1"].sentence == (
-        "**Left open** on grocery (reproduced by its intervals alone, not if adjusted for its "
-        "effects and the 2 claims of the run)."
+        "**Left open** on grocery (its intervals alone would reproduce it, not once adjusted for "
+        "the 2 claims of the run)."
     )
+    barely = Interval(-0.02, -0.04, -0.0001, 100)
+    effects = {"over model": surely(0.2), "over search": barely}
+    folder = publish("grocery", {"C1": effects, "C5": {"sales": surely(0.2)}})
+    assert found([folder])["C1"].sentence == (
+        "**Left open** on grocery (over search -0.020 [-0.040, -0.000] alone would refute it, not "
+        "once adjusted for its 2 effects and the 2 claims of the run)."
+    )
+
+
+def test_effects_are_called_so_that_more_is_better(publish):
+    folder = publish("grocery", {"C3a": {"time saved beyond one half": surely(-0.2)}})
+    assert "(share of time saved − 0.5 -0.200 " in found([folder])["C3a"].sentence
 
 
 def test_an_interval_of_no_width_is_named_and_an_old_verdict_on_it_too(publish):
     folder = publish("grocery", {"C1": {"over model": NO_WIDTH}})
     cell = found([folder])["C1"].cells[0]
-    assert cell.why == "no width: over model +0.010 [+0.010, +0.010]"
+    assert cell.why.endswith("which says nothing of others: over model +0.010 [+0.010, +0.010]")
     edited(folder, lambda metrics: metrics["claims"][0].update(verdict="reproduced"))
     assert found([folder])["C1"].cells[0].why.startswith("reproduced by the rule of its time")
 
 
 def test_claims_are_grouped_by_what_became_of_them(publish):
     folders = [
-        publish("grocery", {"C1": {"a": surely(0.2)}, "C4": {"b": surely(-0.2)}}),
-        publish("synthetic", {"C1": {"a": UNSURE}, "C5": {"c": surely(0.2)}}),
+        publish(
+            "grocery",
+            {"C1": {"a": surely(0.2)}, "C2": {"a": surely(0.2)}, "C4": {"b": surely(-0.2)}},
+        ),
+        publish(
+            "synthetic",
+            {"C1": {"a": UNSURE}, "C2": {"a": surely(-0.2)}, "C5": {"c": surely(0.2)}},
+        ),
     ]
     short = {
-        words.split(",")[0]: [finding.claim.id for finding in group]
+        words: [finding.claim.id for finding in group]
         for words, group in in_short(list(found(folders).values()))
     }
     assert short["Held on every data set that can judge it"] == ["C5"]
-    assert short["Held on some data sets"] == ["C1"]
-    assert short["Surely did not hold on some data sets"] == ["C4"]
-    assert short["Settled on no data set"] == ["C2", "C2a", "C2b", "C3", "C3a", "C4a", "C6", "C7"]
+    assert short["Held on some data sets, and left open on others"] == ["C1"]
+    assert short["Held on some data sets, and surely did not on others"] == ["C2"]
+    assert short["Surely did not hold on some data sets, and held on none"] == ["C4"]
+    assert short["Settled on no data set"] == ["C2a", "C2b", "C3", "C3a", "C4a", "C6", "C7"]
+
+
+# How far it carries ------------------------------------------------------------------------------
+
+_REGIMES = "regimes"
+
+
+def point(experiment, variant, value, metric="mAP"):
+    reach = Interval(value, value - 0.01, value + 0.01, 100)
+    return (_REGIMES, experiment, variant, metric, reach)
+
+
+def test_runs_that_were_walked_along_an_axis_are_drawn_and_told(publish):
+    axis = "sessions per photo"
+    curve = [point(f"regime: {axis}", f"{n} | raw clicks", 0.1 + n / 100) for n in (1, 16)]
+    curve.append((_REGIMES, f"regime: {axis}", "this shop", axis, 4))
+    effects = [
+        point(f"regime: {axis}: differences", f"{n} | raw − plain", v, "mAP difference")
+        for n, v in ((1, 0.0), (16, 0.1))
+    ]
+    walked = publish(
+        "synthetic",
+        {"C1": {"a": surely(0.2)}},
+        sections=(*WHOLE, _REGIMES),
+        records=[*curve, *effects],
+    )
+    other = publish("grocery", {"C1": {"a": surely(0.2)}})
+    (regime,) = find_regimes(read_runs([walked, other])[0])
+    assert regime.axis == axis
+    assert regime.lines == [
+        "**synthetic**: raw against plain: surely ahead at 16; no sure difference at 1; "
+        "the largest difference is +0.100 [+0.090, +0.110] in mAP, at 16."
+    ]
+    assert "dashed" in regime.figure.words.caption
+    assert "not known here" in regime.figure.words.caption
+    assert len(regime.figure.axes) == 1
+    markdown, html = write_findings(walked.parent, [walked, other])
+    for page in (markdown, html):
+        assert "How far does it carry?" in page.read_text(encoding="utf-8")
+    assert (walked.parent / "findings" / "regime_sessions_per_photo.png").is_file()
+    assert find_regimes(read_runs([other])[0]) == []
+    markdown, _ = write_findings(walked.parent, [other])
+    assert "How far does it carry?" not in markdown.read_text(encoding="utf-8")
+    assert not (walked.parent / "findings" / "regime_sessions_per_photo.png").exists()
 
 
 # What is left out --------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from vsa.runtime.atomic import atomic_file
 from vsa.runtime.markup import escape_markdown
 from vsa.study.figures.style import HouseFigure, Words, small_png
 from vsa.study.ledger.findings.plots import forest_plot
+from vsa.study.ledger.findings.regimes import find_regimes
 from vsa.study.ledger.findings.runs import PublishedRun, read_runs
-from vsa.study.ledger.findings.stages import stage_table
+from vsa.study.ledger.findings.stages import against_plain, stage_table
 from vsa.study.ledger.findings.systems import GRANTED, served_systems, simplest_systems
 from vsa.study.ledger.findings.verdicts import find_all, in_short
 from vsa.study.ledger.reporting.content import looks_content
@@ -53,7 +54,18 @@ TERMS = {
     "out.",
     "Objectness crop": "a crop by a box that was learned from clicks on photographs' features.",
     "GBDT + LR": "boosted decision trees whose leaves feed a logistic regression.",
+    "Leaf categories": "the kinds of things that categories are split into.",
     "Seeds": "random numbers; with another seed a network is trained once more.",
+}
+
+
+# What a claim that did not hold has not shown
+SIZES = {
+    "laptop": "Runs of the profile laptop are small: networks that learn for minutes on two CPU "
+    "cores, from logs and catalogues far below a shop's in operation. What did not hold here did "
+    "not hold at this size; whether it holds at the paper's, these runs do not tell.",
+    "full": "Runs of the profile full train whole networks on one GPU. Logs and catalogues are "
+    "still far below those of a shop in operation, and at the paper's size nothing was asked.",
 }
 
 
@@ -68,12 +80,17 @@ def write_findings(reports: Path, folders: Sequence[Path]) -> tuple[Path, Path]:
     runs, left_out = read_runs(folders)
     findings = find_all(runs)
     figures = {finding.claim.id: forest_plot(finding) for finding in findings}
-    words = _write_figures(reports / FIGURES, [one for one in figures.values() if one])
+    regimes = find_regimes(runs)
+    drawn = [*(one for one in figures.values() if one), *(one.figure for one in regimes)]
+    words = _write_figures(reports / FIGURES, drawn)
     content = {
         "runs": [_run(run) for run in runs],
         "left_out": left_out,
         "in_short": in_short(findings),
+        "against_plain": against_plain(runs),
+        "sizes": [SIZES[p] for p in SIZES if p in {run.about["profile"] for run in runs}],
         "findings": findings,
+        "regimes": [(one, words[one.figure]) for one in regimes],
         "figures": {name: words[one] for name, one in figures.items() if one},
         "stages": stage_table(runs),
         "simplest": simplest_systems(runs),

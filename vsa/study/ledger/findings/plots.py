@@ -10,7 +10,7 @@ import matplotlib as mpl
 
 from vsa.study.figures.style import GREY, PALETTE, STYLE, HouseFigure, new_figure, worded
 from vsa.study.ledger.claims import has_width
-from vsa.study.ledger.findings.verdicts import Cell, Finding
+from vsa.study.ledger.findings.verdicts import Cell, Finding, called
 from vsa.study.ledger.reporting.content import effect_text
 from vsa.study.ledger.rigour import smallest_seen
 
@@ -61,7 +61,7 @@ def _panels(finding: Finding) -> list[tuple[str, list[Row]]]:
     panels: dict[str, list[Row]] = {}
     for cell in finding.cells:
         for name, effect in (cell.claim["effects"] if cell.claim else {}).items():
-            panels.setdefault(_SIZES.sub("", name), []).append((cell, effect))
+            panels.setdefault(_SIZES.sub("", called(name)), []).append((cell, effect))
     return list(panels.items())
 
 

@@ -79,6 +79,25 @@ def engine_against_plain(run: PublishedRun) -> str:
     return "" if record is None else _text(record, _WHOLE_ENGINE.sign)
 
 
+def against_plain(runs: Sequence[PublishedRun]) -> str:
+    """What all stages together gain over a plain pretrained network, as one sentence; "" if untold.
+
+    Where it is sure, and by how much.
+    """
+    found = [
+        (run, _WHOLE_ENGINE, record)
+        for run in runs
+        if (record := _record(run, _WHOLE_ENGINE)) is not None
+    ]
+    if not found:
+        return ""
+    gains = "; ".join(f"{run.label} {_text(record, gain.sign)}" for run, gain, record in found)
+    return (
+        "All stages together but quality re-ranking, against a plain pretrained network that "
+        f"compares the whole photo with every picture. {_verdict(found)} Differences: {gains}."
+    )
+
+
 def _record(run: PublishedRun, gain: Gain) -> Record | None:
     if gain.experiment:
         record = run.find(gain.section, gain.experiment, gain.variant, gain.metric)

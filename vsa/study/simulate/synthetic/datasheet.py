@@ -29,6 +29,8 @@ identity and every duplicate is known.
   products around, random place and scale (the box covers roughly 12 to 70 % of the
   picture, a little under half in the median), rotation, perspective, a hand or a strip over at
   most a quarter of the object, uneven light, colour temperature, shadows, blur, noise, JPEG.
+- **Redrawn photos.** For its regimes, the study draws the test photos once more, from the same
+  random numbers, with an object that covers 10 to 90 % of the picture.
 - **Boxes** are the tight bounds of the object's alpha mask after all transformations and before
   occlusion, cut at the picture's edge.
 - **Quality signals.** Sales (log-normal), conversion rate, applause rate and price come from a

@@ -69,15 +69,18 @@ def real_shot(
     n_px: int,
     rng: np.random.Generator,
     strength: float = 1.0,
+    share: float | None = None,
 ) -> Shot:
     """A shopper's photo: clutter, `around` as distractors, perspective, occlusion, poor light.
 
-    `strength` in (0, 1] scales what separates it from a studio picture: 1 for queries.
+    `strength` in (0, 1] scales what separates it from a studio picture: 1 for queries. `share` is
+    that of the picture which the product's outline box covers, less where a side would leave the
+    picture; without it, one is drawn. All else is drawn alike.
     """
     image = background(n_px, rng)
     for other in around:
         _add_layer(image, _distractor(other, n_px, rng), rng)
-    layer = _object(product, n_px, rng, strength)
+    layer = _object(product, n_px, rng, strength, share)
     _add_layer(image, layer, rng)
     mask = layer.getchannel("A")
     if rng.random() < 0.3 * strength:
@@ -140,9 +143,16 @@ def _place(
     return warp(sprite, corners, n_px, oversample)
 
 
-def _object(product: Product, n_px: int, rng: np.random.Generator, strength: float) -> Image.Image:
-    """The photographed product; its box covers roughly 12 to 70 % of the picture."""
-    area = 0.14 + 0.6 * rng.beta(2.4, 1.2)
+def _object(
+    product: Product,
+    n_px: int,
+    rng: np.random.Generator,
+    strength: float,
+    share: float | None,
+) -> Image.Image:
+    """The photographed product; its box covers `share`, or roughly 12 to 70 %, of the picture."""
+    drawn = 0.14 + 0.6 * rng.beta(2.4, 1.2)
+    area = drawn if share is None else share
     side = np.sqrt(area)
     reach = max(0.0, (1 - side) / 2) + 0.02  # a part may stick out
     centre = tuple((0.5 + rng.uniform(-reach, reach, 2)) * n_px)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -71,6 +71,43 @@ def render_shop(
         catalogue += rendered.catalogue
         queries += rendered.queries
     return pd.DataFrame(catalogue), pd.DataFrame(queries)
+
+
+def redraw_queries(
+    n_per_category: int,
+    image_px: int,
+    seed: int,
+    query_ids: Sequence[str],
+    share: float,
+    drawn_by: int,
+    folder: Path,
+) -> np.ndarray:
+    """Draw photos of a shop once more, with objects of another size; their boxes, float32 (n, 4).
+
+    Parameters
+    ----------
+    n_per_category, image_px, seed : of the shop, which stays as it is.
+    share : of the picture, as of `photos.real_shot`.
+    drawn_by : seed of the drawing; with that of the shop all else in a photo stays the same.
+    folder : where photos go, as ``<query_id>.png``.
+    """
+    products = _products(n_per_category, seed)
+    known = {product.product_id: product for product in products}
+    boxes = []
+    for query_id in progress(query_ids, "drawing photos again", len(query_ids)):
+        product_id, _, number = query_id.rpartition("-")
+        product = known[f"p{product_id.removeprefix('q')}"]
+        rng = generator(drawn_by, "picture", product.product_id, "query", int(number))
+        shot = _photo(product, products, image_px, rng, 1.0, share)
+        save_png(shot.image, folder / f"{query_id}.png")
+        boxes.append(shot.box)
+    return np.array(boxes, np.float32)
+
+
+@cache
+def _products(n_per_category: int, seed: int) -> list[Product]:
+    """The shop's products, for who draws them several times."""
+    return make_products(n_per_category, seed)
 
 
 def _render_all(
@@ -166,7 +203,8 @@ def _photo(
     image_px: int,
     rng: np.random.Generator,
     strength: float,
+    share: float | None = None,
 ) -> Shot:
     n_around = int(rng.choice(len(DISTRACTOR_ODDS), p=DISTRACTOR_ODDS))
     around = [products[i] for i in rng.integers(0, len(products), n_around)]
-    return real_shot(product, around, image_px, rng, strength)
+    return real_shot(product, around, image_px, rng, strength, share)
