@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from vsa.embedding.adapt import mapping
 from vsa.embedding.candidates import PLAIN, PLAIN_OBJECT
 from vsa.embedding.extract import FULL_BOX
 from vsa.runtime.errors import InputError
@@ -25,6 +26,7 @@ from vsa.study.embedding.regimes import (
     AXES,
     FILTERED,
     JOINT_MASK,
+    NO_CLICKS,
     POINTS,
     RAW,
     SESSIONS,
@@ -94,6 +96,7 @@ def name_of(axis, at, arm):
 
 
 SOME = (
+    name_of(SESSIONS, 0, NO_CLICKS),
     *(name_of(SESSIONS, n, arm) for n in (1, 4) for arm in (RAW, FILTERED)),
     *(name_of(SHARE, 0.5, arm) for arm in (PLAIN, TRUE_MASK, TRUE_CROP, JOINT_MASK)),
     name_of(SHARE, 0.9, PLAIN),
@@ -128,6 +131,16 @@ def test_a_longer_log_gives_more_to_learn_from(finished):
     assert cards[0]["triplets"] < cards[1]["triplets"]
     assert cards[0]["click_precision"] == 1
     assert cards[0]["steps"] == 8
+
+
+def test_without_clicks_a_map_is_where_all_of_them_start(lab, finished):
+    study = lab.linear
+    start = study.begin(study.ground)
+    to, (photos, catalogue) = mapping(start), study.ground.features
+    rows = lab.task.rows("test")
+    expected = (to(photos[rows]) @ to(catalogue).T).argmax(axis=1)
+    found = finished.jobs[name_of(SESSIONS, 0, NO_CLICKS)][0].judged["test"].ranks[:, 0]
+    assert np.array_equal(found, expected)
 
 
 def test_photos_are_asked_by_the_boxes_of_their_drawing(lab, finished):
@@ -181,6 +194,9 @@ def test_curves_differences_and_where_the_shop_stands_are_recorded(ledger, finis
     assert {f"{n} | {arm}" for n in (1, 4) for arm in (RAW, FILTERED)} < set(table.index)
     differences = ledger.intervals(differences_of(SESSIONS), "mAP difference")
     assert f"4 | {FILTERED} − {PLAIN}" in differences
+    assert f"1 | {RAW} − {NO_CLICKS}" in differences
+    (curve,) = sessions_figure(ledger).axes
+    assert NO_CLICKS in [text.get_text() for text in curve.get_legend().get_texts()]
     a, b = (finished.average_precision(name, [0]) for name in (name_of(SESSIONS, 4, RAW), PLAIN))
     recorded = differences[f"4 | {RAW} − {PLAIN}"].value
     assert recorded == pytest.approx((a - b).mean(), abs=1e-4)

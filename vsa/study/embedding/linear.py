@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import faiss
 import numpy as np
 
-from vsa.embedding.adapt import Adapted, adapt, mapping, principal_components
+from vsa.embedding.adapt import Adapted, Judge, adapt, mapping, principal_components
 from vsa.embedding.candidates import N_RANKED, Validation
 from vsa.embedding.joint import Adaptation
 from vsa.embedding.losses import PAPER
@@ -123,25 +123,35 @@ class LinearStudy:
 
     def learn(self, ground: Ground, learned_from: Triplets, seed: int) -> Adapted:
         """A map learned from these triplets; validation photos choose its start and its end."""
-        task, (photos, catalogue) = self.task, ground.features
-        jury = Validation.of(task)
-
-        def judge(to: Callable[[np.ndarray], np.ndarray]) -> float:
-            found = _nearest(to(photos[jury.rows]), to(catalogue[ground.offered]))
-            return float(jury.of_ranking(ground.offered[found]).mean())
-
+        photos, catalogue = ground.features
         source = from_clicks(learned_from, len(photos), len(catalogue))
         return adapt(
             [photos],
             catalogue,
             source,
-            task.rows("train"),
+            self.task.rows("train"),
             self._settings,
             PAPER,
             seed,
-            judge,
+            self._judge(ground),
             starts=ground.starts,
         )
+
+    def begin(self, ground: Ground) -> Adaptation:
+        """Where validation photos let every map start: what none has learned from clicks."""
+        judge = self._judge(ground)
+        return max(ground.starts.values(), key=lambda head: judge(mapping(head)))
+
+    def _judge(self, ground: Ground) -> Judge:
+        """MAP of mapped features on validation photos."""
+        photos, catalogue = ground.features
+        jury = Validation.of(self.task)
+
+        def judge(to: Callable[[np.ndarray], np.ndarray]) -> float:
+            found = _nearest(to(photos[jury.rows]), to(catalogue[ground.offered]))
+            return float(jury.of_ranking(ground.offered[found]).mean())
+
+        return judge
 
     def _found(self, ground: Ground, learned_from: Triplets, seed: int) -> np.ndarray:
         photos, catalogue = ground.features

@@ -247,7 +247,8 @@ def sessions_figure(ledger: Ledger) -> HouseFigure | None:
         "regime_sessions",
         "How much log does click mining need?",
         "mAP on test photos of a linear map of plain features, learned from logs of so many page "
-        "views of each photo, always with as many steps. Each training seed has a log of its own.",
+        "views of each photo, always with as many steps; dotted is where every map starts. Each "
+        "training seed has a log of its own.",
     )
 
 

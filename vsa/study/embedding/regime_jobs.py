@@ -18,6 +18,7 @@ from vsa.embedding.adapt import mapping
 from vsa.embedding.candidates import PLAIN, PLAIN_OBJECT
 from vsa.embedding.describer import Describer, Look, describe_photos
 from vsa.embedding.extract import FULL_BOX, locate
+from vsa.embedding.joint import Adaptation
 from vsa.embedding.mining import Mining, make_pages, mining_statistics
 from vsa.models.backbones import weights_key
 from vsa.runtime.fingerprint import Versions
@@ -28,6 +29,7 @@ from vsa.study.embedding.regimes import (
     FILTERED,
     JOINT_MASK,
     JOINT_WHOLE,
+    NO_CLICKS,
     POINTS,
     SESSIONS,
     TRUE_CROP,
@@ -91,6 +93,8 @@ class Regimes:
 
     def _learn(self, point: Point) -> tuple[Found, pd.DataFrame, dict[str, Any]]:
         lab, study = self.lab, self.lab.linear
+        if point.arm == NO_CLICKS:
+            return self._mapped(study.begin(study.ground)), pd.DataFrame(), {}
         if point.at not in self._mined:  # raw and filtered clicks follow each other
             assert lab.log_of is not None
             log = lab.log_of(int(point.at), lab.seed)
@@ -99,12 +103,14 @@ class Regimes:
         mined = self._mined[point.at]
         learned_from = mined.filtered if point.arm == FILTERED else mined.train.triplets
         learned = study.learn(study.ground, learned_from, lab.seed)
-        rows, to = lab.task.rows("test"), mapping(learned.head)
-        photos, catalogue = (to(side) for side in study.ground.features)
         facts = mining_statistics(learned_from, *lab.task.products)
         facts = {name: float(facts[name]) for name in ("triplets", "click_precision")}
-        found = Found(lab.rank(photos[rows], catalogue, "test"), _whole(len(rows)))
-        return found, learned.log.assign(stage="adaptation"), facts
+        return self._mapped(learned.head), learned.log.assign(stage="adaptation"), facts
+
+    def _mapped(self, head: Adaptation) -> Found:
+        lab, to = self.lab, mapping(head)
+        rows, (photos, catalogue) = lab.task.rows("test"), lab.linear.ground.features
+        return Found(lab.rank(to(photos[rows]), to(catalogue), "test"), _whole(len(rows)))
 
     def _look(self, point: Point) -> Found:
         lab, arm = self.lab, point.arm

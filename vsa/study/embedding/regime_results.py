@@ -14,6 +14,7 @@ from vsa.study.embedding.regimes import (
     FILTERED,
     JOINT_MASK,
     JOINT_WHOLE,
+    NO_CLICKS,
     RAW,
     SESSIONS,
     SHARE,
@@ -31,7 +32,13 @@ from vsa.study.run import Run
 
 RECALL = "Identical Recall@1"
 _PAIRS = {  # axis → who is compared with whom at each of its points
-    SESSIONS: ((FILTERED, PLAIN), (RAW, PLAIN), (FILTERED, RAW)),
+    SESSIONS: (
+        (FILTERED, NO_CLICKS),
+        (RAW, NO_CLICKS),
+        (FILTERED, PLAIN),
+        (RAW, PLAIN),
+        (FILTERED, RAW),
+    ),
     SHARE: (
         (TRUE_CROP, PLAIN),
         (PLAIN_OBJECT, PLAIN),
@@ -66,6 +73,10 @@ def record_regimes(ledger: Ledger, run: Run, finished: FinishedJobs) -> str:
             writer.differences(made)
             told.append(reading_of_axis(ledger, axis))
     return "\n".join(told)
+
+
+# Jobs that no length of the log changes
+_ASIDE = {PLAIN: PLAIN, NO_CLICKS: Point(SESSIONS, 0, NO_CLICKS).name}
 
 
 class _Writer:
@@ -103,7 +114,7 @@ class _Writer:
                 )
             if point.arm in (PLAIN_OBJECT, JOINT_MASK):
                 self._boxes(point)
-            if point.axis == SESSIONS:
+            if point.arm in (RAW, FILTERED):
                 cards = [finished.jobs[point.name][seed].card for seed in seeds]
                 n_triplets = round(float(np.mean([card["triplets"] for card in cards])))
                 precision = float(np.mean([card["click_precision"] for card in cards]))
@@ -117,8 +128,8 @@ class _Writer:
         for at in dict.fromkeys(point.at for point in points):
             for first, second in _PAIRS[axis]:
                 name, other = names.get((at, first)), names.get((at, second))
-                if axis == SESSIONS and second == PLAIN:
-                    other = PLAIN  # no log changes it
+                if axis == SESSIONS and second in _ASIDE:
+                    other = _ASIDE[second]
                 if name is None or other is None:
                     continue
                 sides = self._sides(name, other)

@@ -22,6 +22,7 @@ N_SESSIONS = (1, 2, 4, 8, 16, 32, 64)
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the photo's area that the object's box covers
 
 RAW, FILTERED = "raw clicks", "filtered clicks"
+NO_CLICKS = "no clicks"  # where every map starts: principal components, scaled
 TRUE_MASK, TRUE_CROP = "plain, true mask", "plain, true crop"
 JOINT_WHOLE, JOINT_MASK = "joint, whole photo", "joint, mask"
 LOOKS_AT = (PLAIN, TRUE_MASK, PLAIN_OBJECT, TRUE_CROP, JOINT_WHOLE, JOINT_MASK)
@@ -42,7 +43,10 @@ class Point:
 
 
 AXES: dict[str, tuple[Point, ...]] = {
-    SESSIONS: tuple(Point(SESSIONS, n, arm) for n in N_SESSIONS for arm in (RAW, FILTERED)),
+    SESSIONS: (
+        Point(SESSIONS, 0, NO_CLICKS),
+        *(Point(SESSIONS, n, arm) for n in N_SESSIONS for arm in (RAW, FILTERED)),
+    ),
     SHARE: tuple(Point(SHARE, share, arm) for share in SHARES for arm in LOOKS_AT),
 }
 ALONE = frozenset(

@@ -129,7 +129,8 @@ class Panel:
     ``here`` is one place, drawn as a line; or quantiles, between which the plane is shaded.
     """
 
-    curves: Mapping[str, Mapping[float, Interval]]  # arm → place → what was found there
+    # arm → place → what was found there; of an arm with the place 0 alone, whatever the place
+    curves: Mapping[str, Mapping[float, Interval]]
     here: Sequence[float]
 
 
@@ -149,12 +150,17 @@ def regime_plot(panels: Mapping[str, Panel], x_label: str, y_label: str, title: 
 
 
 def _draw_regime(axis: Any, panel: Panel) -> None:
-    here, curves = panel.here, panel.curves
+    here, curves = panel.here, dict(panel.curves)
+    aside = {arm: curves.pop(arm)[0] for arm in panel.curves if list(panel.curves[arm]) == [0]}
     for i, (arm, curve) in enumerate(curves.items()):
         style, found = class_style(i), list(curve.values())
         axis.plot(list(curve), [at.value for at in found], label=arm, markersize=7, **style)
         low, high = [at.low for at in found], [at.high for at in found]
         axis.fill_between(list(curve), low, high, color=style["color"], alpha=0.12, linewidth=0)
+    for i, (arm, at) in enumerate(aside.items(), start=len(curves)):
+        colour = class_style(i)["color"]
+        axis.axhline(at.value, color=colour, linestyle=":", label=arm)
+        axis.axhspan(at.low, at.high, color=colour, alpha=0.12, linewidth=0)
     places = sorted({place for curve in curves.values() for place in curve})
     if places[0] > 0 and places[-1] > 20 * places[0]:
         axis.set_xscale("log", base=2)
