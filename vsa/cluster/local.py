@@ -54,7 +54,10 @@ class LocalNodes:
 
     def add(self) -> str:
         """One more node; returns its id."""
-        node = self._cluster.add_node(**self._settings())
+        try:
+            node = self._cluster.add_node(**self._settings())
+        except Exception:  # Ray's own, which has no kind: a busy machine took more than 30 s
+            node = self._cluster.add_node(**self._settings())
         self._nodes[node.node_id] = node
         return node.node_id
 

@@ -12,6 +12,7 @@ from vsa.study import pipeline
 from vsa.study.embedding.prepare import open_study
 from vsa.study.embedding.published import environment_of, made_with
 from vsa.study.embedding.slices import Slice, jobs_text, list_jobs, pick, run_jobs
+from vsa.study.embedding.spread import spread_jobs
 from vsa.study.embedding.transfer import (
     Packed,
     check_target,
@@ -35,6 +36,7 @@ class Request:
     export: Path | None = None
     max_mb: float = 60
     import_: Path | None = None
+    ray: str | None = None  # address of a cluster whose nodes do the jobs
 
     @property
     def is_slice(self) -> bool:
@@ -101,7 +103,7 @@ def _study(run: Run, request: Request) -> bool:
     if request.export:
         _tell(_packed_text(export_jobs(jobs, run.name, request.export, request.max_mb)))
         return False
-    done = run_jobs(jobs, run.name)
+    done = spread_jobs(jobs, run, request.ray) if request.ray else run_jobs(jobs, run.name)
     if done.n_new or not request.is_slice:
         _show_anew(run)
     if request.is_slice or done.failed:
