@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def measure_shards(lab: ScaleLab) -> tuple[pd.DataFrame, ItemBytes]:
             n_lists = len(index.model.lists)
             for n_probe in (n for n in _PROBES if n <= n_lists):
                 params = replace(index.params, n_probe=n_probe)
-                ms = _median_ms(lambda q, p=params, i=index: i.candidates(q, p), queries)
+                ms = _median_ms(partial(index.candidates, params=params), list(queries))
                 rows.append((n_items, n_lists, n_probe, ms))
             held = bytes_of(index)
     return pd.DataFrame(rows, columns=["items", "lists", "probes", "ms"]).astype(float), held
