@@ -21,7 +21,6 @@ from vsa.cluster.cluster import Cluster
 from vsa.cluster.connect import load_ray
 from vsa.cluster.local import LocalNodes
 from vsa.cluster.routing import latest
-from vsa.index.build import build_index
 from vsa.index.hits import Hits, best
 from vsa.index.index import Index
 from vsa.index.request import SearchParams
@@ -31,7 +30,9 @@ from vsa.runtime.seeds import generator
 from vsa.study.index.timing import N_WARMUP, K, one_thread
 from vsa.study.scale.changes import Changes, Writer
 from vsa.study.scale.load import (
+    IN_PROCESS,
     JUDGED_S,
+    OVER_RAY,
     PARTIAL,
     WRONG,
     Disturbed,
@@ -101,7 +102,7 @@ class Stage:
         """
         queries = self.lab.queries(self.lab.settings.n_timed + N_WARMUP)
         here = ShardedIndex.open(self.lab.folder / "shards")
-        ways = {"shards over Ray": self.cluster, "the same shards in one process": here}
+        ways: dict[str, Cluster | ShardedIndex] = {OVER_RAY: self.cluster, IN_PROCESS: here}
         times: dict[str, list[float]] = {name: [] for name in ways}
         with one_thread():
             for query in queries:
@@ -199,8 +200,7 @@ def started(lab: ScaleLab) -> Iterator[Stage]:
     shutil.rmtree(lab.folder, ignore_errors=True)
     lab.folder.mkdir(parents=True)
     engine, copy = lab.folder / "engine", lab.folder / "one"
-    codes = {"codec": lab.codes.codec, "n_bits": lab.codes.n_bits}
-    build_index(engine, features, categories=categories, seed=lab.seed, **codes)
+    lab.build(engine, features, categories)
     shutil.copytree(engine, copy)
     with _silence(), ExitStack() as stack:
         nodes = stack.enter_context(LocalNodes(N_NODES))
