@@ -112,7 +112,7 @@ class Load:
         """All clients ask so, kind after kind, until it is over: after seconds and requests."""
         self.statuses: Counter = Counter()
         self.times: dict[str, list[float]] = defaultdict(list)
-        await self._until(kinds, lambda: self.statuses.total() >= 20 * self.n_clients)  # warm
+        await self._ask(kinds, lambda: self.statuses.total() >= 20 * self.n_clients)  # warm
         memory = [self.service.rss_mb()]
         self.statuses.clear()
         self.times.clear()
@@ -125,7 +125,7 @@ class Load:
                 memory.append(self.service.rss_mb())
             return is_over(spent, self.statuses.total())
 
-        await asyncio.gather(self._until(kinds, has_ended), self._write(has_ended))
+        await self._ask(kinds, has_ended)
         wall = time.perf_counter() - started
         cores, own = self.service.core_s() - before[0], _own_core_s() - before[1]
         n = len(self.times["search"])
@@ -148,8 +148,9 @@ class Load:
             "writes_acknowledged": len(self.acknowledged),
         }
 
-    async def _until(self, kinds: tuple[str, ...], is_over: Callable[[], bool]) -> None:
-        await asyncio.gather(*(self._client(n, kinds, is_over) for n in range(self.n_clients)))
+    async def _ask(self, kinds: tuple[str, ...], is_over: Callable[[], bool]) -> None:
+        clients = (self._client(number, kinds, is_over) for number in range(self.n_clients))
+        await asyncio.gather(*clients, self._write(is_over))
 
     async def _client(self, first: int, kinds: tuple[str, ...], is_over: Callable) -> None:
         """One after the other over one connection, in as little time of a core as can be."""
