@@ -25,8 +25,8 @@ from vsa.study.ledger.sentences import bullets
 
 MODEL, SEARCH, FUSION = "model", "search", "fusion"
 LEAVES = "leaf categories"  # the hard setting, in names of effects
-HARD_VALIDATION = "leaf categories, few labels: validation photos"
 HARD, HARD_DIFFERENCES = "leaf categories, few labels", "leaf categories, few labels: differences"
+HARD_VALIDATION = "leaf categories, few labels: validation photos"
 REFITTED = "model, last layer refitted on the reference set"
 SEARCH_TRAINING = "search, reference = training images"
 FUSION_TRAINING = "fusion, reference = training images"
@@ -310,8 +310,7 @@ def reading_of_hard(ledger: Ledger) -> str:
         )
         for part in (MODEL, SEARCH)
     ]
-    table = ledger.table(HARD_VALIDATION)["Accuracy@1"]
-    parts = {part: float(table[part]) for part in (MODEL, SEARCH)}
+    parts = ledger.table(HARD_VALIDATION)["Accuracy@1"].to_dict()
     numbers = " and ".join(f"{part} on {value:.1%}" for part, value in parts.items())
     state = "one of them is" if is_at_ceiling(parts) else "neither is"
     told.append(
