@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class Client:
         self._look()
         threading.Thread(target=self._keep_looking, name="cluster", daemon=True).start()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -128,7 +128,9 @@ class Client:
         for row, one in enumerate(hits):
             scores[row, : len(one.ids)], ids[row, : len(one.ids)] = one.similarity, one.ids
         missing = tuple(shard for shard, answer in enumerate(found) if answer is None)
-        return Answers(*((scores[0], ids[0]) if asked.ndim == 1 else (scores, ids)), missing)
+        if asked.ndim == 1:
+            scores, ids = scores[0], ids[0]
+        return Answers(scores, ids, missing)
 
     def search_one(
         self,
@@ -203,7 +205,7 @@ class Client:
         self.model.lists.category_codes([""] if names is None else sorted(set(names)))
         return self._write(
             wanted,
-            lambda writer, mine: writer.put.remote(
+            lambda mine, writer: writer.put.remote(
                 stored[mine], wanted[mine], None if names is None else names[mine].tolist()
             ),
         )
@@ -211,7 +213,7 @@ class Client:
     def remove(self, ids: np.ndarray) -> tuple[int, ...]:
         """Remove those of the items that are there; otherwise as `put`."""
         wanted = check_ids(ids)
-        return self._write(wanted, lambda writer, mine: writer.remove.remote(wanted[mine]))
+        return self._write(wanted, lambda mine, writer: writer.remove.remote(wanted[mine]))
 
     def sync(self, index: Index) -> tuple[int, int]:
         """Give the shards the items of an index that they lack, and take those that it has not.
@@ -237,11 +239,11 @@ class Client:
             self.remove(gone[start : start + _CHUNK])
         return len(missing), len(gone)
 
-    def _write(self, ids: np.ndarray, send: Callable[[Any, np.ndarray], Any]) -> tuple[int, ...]:
+    def _write(self, ids: np.ndarray, send: Callable[[np.ndarray, Any], Any]) -> tuple[int, ...]:
         owner = shard_of(ids, self.n_shards)
         parts = {int(shard): np.flatnonzero(owner == shard) for shard in np.unique(owner)}
         sent = {
-            shard: self._writing.submit(self._of_writer, shard, partial(send, mine=mine))
+            shard: self._writing.submit(self._of_writer, shard, partial(send, mine))
             for shard, mine in parts.items()
         }
         sequence, failed = [0] * self.n_shards, {}

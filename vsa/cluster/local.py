@@ -6,11 +6,14 @@ import logging
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from vsa.cluster.connect import SMALL_STORE, load_ray
+from vsa.runtime.errors import InputError
 
+_N_TRIES = 2
 _SYSTEM = {
     # a node is dead when it has not answered for three of these, and not only after Ray's 15 s
     "health_check_initial_delay_ms": 1000,
@@ -40,7 +43,7 @@ class LocalNodes:
             "no_monitor": True,  # it would start and stop machines
             "_system_config": _SYSTEM,
         }
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+        self._cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self._nodes: dict[str, Any] = {}
         self.address: str = self._cluster.address
         ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
@@ -60,10 +63,7 @@ class LocalNodes:
 
     def add(self) -> str:
         """One more node; returns its id."""
-        try:
-            node = self._cluster.add_node(**self._settings())
-        except Exception:  # Ray's own, which has no kind: a busy machine took more than 30 s
-            node = self._cluster.add_node(**self._settings())
+        node = _patiently(lambda: self._cluster.add_node(**self._settings()))
         self._nodes[node.node_id] = node
         return node.node_id
 
@@ -92,6 +92,19 @@ class LocalNodes:
         gone = self._nodes.pop(node)
         gone.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
         self._cluster.worker_nodes.discard(gone)
+
+
+def _patiently(start: Callable[[], Any]) -> Any:
+    """Start a node; Ray gives up after 30 s, which is little on a busy machine."""
+    for _ in range(_N_TRIES):
+        try:
+            return start()
+        except Exception as error:  # Ray's own, which has no kind
+            why = str(error).splitlines()[0]
+    raise InputError(
+        f"a node of Ray does not start ({why})",
+        cure="See whether other programs keep this machine busy, and try again",
+    )
 
 
 def _children(pid: int) -> list[int]:

@@ -8,6 +8,7 @@ written goes to the engine's folder, then to the shards.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from vsa.cluster.catalogue import ClusterStore
 from vsa.cluster.cluster import Cluster, index_of, shards_of
@@ -61,7 +62,7 @@ def deploy(
             kept_pictures(opened).mkdir(exist_ok=True)
         return make_app(opened, limits=limits, token=token)
 
-    made = serve.deployment(
+    made: Any = serve.deployment(
         serve.ingress(build_app)(),
         name=_DEPLOYMENT,
         num_replicas=copies,
