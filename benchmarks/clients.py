@@ -193,8 +193,11 @@ class Load:
                 Content_Type=kind,
                 Authorization=f"Bearer {_TOKEN}",
             )
-            status, _ = await send(*self.service.address, raw)
-            self.statuses[f"PUT {status}"] += 1
+            try:
+                status, _ = await send(*self.service.address, raw)
+            except TimeoutError:
+                status = None
+            self.statuses[f"PUT {status or 'unanswered'}"] += 1
             if status == 200:
                 self.acknowledged.add(name)
             await asyncio.sleep(1)
