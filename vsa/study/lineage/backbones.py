@@ -14,6 +14,7 @@ from vsa.models.backbones import make_backbone
 from vsa.models.embedder import EMBEDDERS, Embedder
 from vsa.models.torchvision_models import weights_file
 from vsa.runtime.errors import InputError
+from vsa.runtime.inference import one_core
 from vsa.study.lineage.lab import LineageLab
 from vsa.study.lineage.methods import METHODS, Method, Search
 
@@ -60,9 +61,10 @@ def _from_scratch(lab: LineageLab, architecture: str, seed: int, share: float) -
     n_classes = int(labels.max()) + 1
     device = lab.ground.device
     title = f"train {architecture} from scratch"
-    net, _ = train_classifier(
-        images[chosen], labels[chosen], n_classes, recipe, device, seed, title
-    )
+    with one_core():  # of small pictures: threads would mostly wait for each other
+        net, _ = train_classifier(
+            images[chosen], labels[chosen], n_classes, recipe, device, seed, title
+        )
     return net.eval()
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vsa.models.backbones import make_trunk
+from vsa.runtime.inference import one_core
 from vsa.study.embedding.detector import detect, make_detector, train_detector
 from vsa.study.lineage.lab import LineageLab
 from vsa.study.lineage.methods import METHODS, Search, method
@@ -76,7 +77,8 @@ def _by_detector(lab: LineageLab, seed: int, make: Any) -> Search:
     rows = task.rows("train")
     photos, boxes = lab.photos["train"].squares, task.boxes[rows]
     rate = s.detector_learning_rate
-    train_detector(found, photos, boxes, s.n_detector_steps, rate, ground.device, seed)
+    with one_core():  # of small pictures: threads would mostly wait for each other
+        train_detector(found, photos, boxes, s.n_detector_steps, rate, ground.device, seed)
 
     def locate(some: Any) -> np.ndarray:
         return detect(found, some.squares, ground.device).clip(0, 1)

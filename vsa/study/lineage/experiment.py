@@ -30,11 +30,11 @@ from vsa.runtime import training
 from vsa.runtime.atomic import atomic_dir
 from vsa.runtime.errors import InputError
 from vsa.runtime.fingerprint import Versions, key, libraries
-from vsa.runtime.inference import one_core
 from vsa.runtime.progress import progress
 from vsa.study.embedding import detector
 from vsa.study.embedding.jobs import slug
 from vsa.study.embedding.looking import linear_versions
+from vsa.study.index.timing import one_thread
 from vsa.study.lineage.lab import LineageLab
 from vsa.study.lineage.methods import (
     METHODS,
@@ -46,7 +46,7 @@ from vsa.study.lineage.methods import (
     fit_checked,
 )
 
-VERSION = 1  # of how methods are tuned, asked and judged; each method has a version of its own
+VERSION = 2  # of how methods are tuned, asked and judged; each method has a version of its own
 _RESTS_ON = (
     *(squares, crops, descriptors, backbones, embedder, training, objectness, extract, joint),
     *(category_model, category_batches, category_training, vote, detector, codec, index),
@@ -205,7 +205,7 @@ def _time(lab: LineageLab, search: Search) -> tuple[float, float]:
     assert ask is not None
     assert plain is not None
     taken = []
-    with one_core():
+    with one_thread():
         for row in (rows[0], *rows):
             pair = []
             for one in (ask, plain):

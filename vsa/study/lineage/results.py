@@ -147,7 +147,8 @@ class LineageResults:
         best, simplest = choice.best, choice.simplest
         for row in dict.fromkeys((best.name, simplest.name)):
             one = next(r for r in self.ranked if r.name == row)
-            self.ledger.record(SIMPLEST, row, "mAP", self._mean(self.precision(one)))
+            score = self._mean(self.precision(one))
+            self.ledger.record(SIMPLEST, row, "mAP", score, seeds=len(one.seeds))
         told = f"On validation photos **{best.name}** is best"
         told += f" (mAP {self.on_validation(best):.3f})"
         kind = EFFORTS[METHODS[simplest.name].effort]
@@ -156,7 +157,8 @@ class LineageResults:
         told += f"; the simplest within {GRANTED} of it is **{simplest.name}** ({kind})."
         effect = self._difference(simplest, best)
         name = f"{simplest.name} − {best.name}"
-        self.ledger.record(SIMPLEST, name, "mAP difference", effect)
+        n_seeds = max(len(best.seeds), len(simplest.seeds))
+        self.ledger.record(SIMPLEST, name, "mAP difference", effect, seeds=n_seeds)
         words = self.ledger.compare(SIMPLEST, name, "mAP difference", simplest.name, best.name)
         held = "held" if effect.low > -GRANTED else "did not surely hold"
         return f"{told} On test photos: {words} So the rule {held} within {GRANTED} of mAP."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vsa.study.index.timing import one_thread
 from vsa.study.lineage.aggregation import components, sample
 from vsa.study.lineage.lab import LineageLab, best_first, reordered
 from vsa.study.lineage.methods import METHODS, Search, method
@@ -66,10 +67,11 @@ def verified(lab: LineageLab, seed: int, weight: float) -> Search:
         cosine = photos.pooled @ features.T
         found = best_first(cosine)
         asked, top = photos.each(of_maps, MIDDLE).astype(np.float32), found[:, :_TOP]
-        agree = [
-            inliers(mine, offered[rows].astype(np.float32))
-            for mine, rows in zip(asked, top, strict=True)
-        ]
+        with one_thread():  # a photo is too little work to share
+            agree = [
+                inliers(mine, offered[rows].astype(np.float32))
+                for mine, rows in zip(asked, top, strict=True)
+            ]
         return found, np.take_along_axis(cosine, top, axis=1), np.stack(agree)
 
     found_by = lab.shared(("verified", seed), verify)
