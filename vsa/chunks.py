@@ -59,8 +59,8 @@ def look_at(
         _write(keep, whole)
         shutil.rmtree(parts, ignore_errors=True)
     place = {digest: row for row, digest in enumerate(whole.pop(_DIGESTS).tolist())}
-    rows = [place[digest] for digest in digests]
-    return {name: array[rows] for name, array in whole.items()}
+    order = [place[digest] for digest in digests]
+    return {name: array[order] for name, array in whole.items()}
 
 
 def _looked(look: Look, chunks: list[list[str]], ray: str | None) -> Iterator[tuple[int, Rows]]:
@@ -89,7 +89,7 @@ def _read(path: Path) -> Rows:
 
 def _write(path: Path, table: Rows) -> None:
     with atomic_file(path) as draft, draft.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **table)  # type: ignore[arg-type]
+        np.savez(stream, allow_pickle=False, **table)
 
 
 def _digest(file: str) -> str:

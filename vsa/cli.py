@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -206,20 +207,24 @@ def serve(
     ] = None,
 ) -> None:
     """Serve an engine over HTTP (extra serve): search, items, health, metrics and the page."""
-    from vsa.serve.limits import make_limits
-    from vsa.serve.run import read_token
-    from vsa.serve.run import serve as run
+    gc.disable()  # until it answers: next to nothing that imports and opening make is garbage
+    try:
+        from vsa.serve.limits import make_limits
+        from vsa.serve.run import read_token
+        from vsa.serve.run import serve as run
 
-    run(
-        engine,
-        host=host,
-        port=port,
-        token=read_token(token_file),
-        limits=make_limits(limit or []),
-        root=root,
-        backend=cast("Backend", backend),
-        tell=lambda text: print(text, flush=True),
-    )
+        run(
+            engine,
+            host=host,
+            port=port,
+            token=read_token(token_file),
+            limits=make_limits(limit or []),
+            root=root,
+            backend=cast("Backend", backend),
+            tell=lambda text: print(text, flush=True),
+        )
+    finally:
+        gc.enable()
 
 
 @app.command()

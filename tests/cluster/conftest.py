@@ -29,7 +29,7 @@ def started(nodes, tmp_path_factory):
     features = unit(rng, N_ITEMS)
     features[100:160] = features[100]  # many ties
     build_index(folder / "one", features, categories=rng.choice(NAMES, N_ITEMS))
-    cluster = Cluster.start(folder / "one", shards=2, replicas=2)
+    cluster = Cluster.start(folder / "one", shards=2, replicas=2, wait_s=240)
     one = Index.open(folder / "one", writable=True)
     made = SimpleNamespace(cluster=cluster, one=one, engine=folder / "one", next_id=10_000)
     yield made
@@ -40,5 +40,5 @@ def started(nodes, tmp_path_factory):
 @pytest.fixture
 def both(started):
     """As `started`, and whole."""
-    started.cluster.wait_until_whole(60)
+    started.cluster.wait_until_whole(180)
     return started

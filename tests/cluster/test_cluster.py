@@ -72,7 +72,7 @@ def members(both):
     return [shard.replicas for shard in shards], [shard.writer for shard in shards]
 
 
-def until(is_so, within_s=30.0):
+def until(is_so, within_s=120.0):
     end = time.monotonic() + within_s
     while not is_so():
         assert time.monotonic() < end

@@ -23,7 +23,7 @@ from vsa.serve.limits import Limits
 def shop(nodes, tmp_path_factory):
     """A small engine, and a cluster of it."""
     made = small_shop(tmp_path_factory.mktemp("shop"))
-    cluster = Cluster.start(made.folder, shards=2, replicas=1)
+    cluster = Cluster.start(made.folder, shards=2, replicas=1, wait_s=240)
     yield SimpleNamespace(folder=made.folder, root=made.folder.parent, cluster=cluster)
     cluster.stop()
 

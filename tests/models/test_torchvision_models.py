@@ -1,5 +1,8 @@
 """Any classification network of torchvision's, without its head."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torchvision import models
@@ -58,3 +61,31 @@ def test_the_input_is_that_of_the_weights():
     found = trained_input("efficientnet_v2_s")
     assert (found.image_px, found.mean) == (384, (0.485, 0.456, 0.406))
     assert trained_input("mobilenet_v2").image_px == 224
+
+
+def test_torchvision_comes_without_torchs_compiler_which_is_there_when_it_is_wanted():
+    code = (
+        "import sys\n"
+        "from vsa.models.torchvision_models import make_headless\n"
+        "make_headless('mobilenet_v2', pretrained=False)\n"
+        "print([name for name in sys.modules if name.startswith('torch._dynamo')])\n"
+        "pooling = sys.modules['torchvision.ops.roi_align']\n"
+        "print(pooling.is_compile_supported('cpu'))\n"
+        "from torch._dynamo import utils\n"
+        "print(utils.is_compile_supported('cpu'))\n"
+    )
+    told = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert told[0] == "[]"
+    assert told[1] == told[2]
+
+
+def test_a_torchvision_that_wants_more_of_the_compiler_gets_it():
+    code = (
+        "import sys, torch\n"
+        "from vsa.models import torchvision_models as ours\n"
+        "sys.modules[ours._COMPILER] = stand_in = ours._StandIn(ours._COMPILER)\n"
+        "from torch._dynamo.utils import is_compile_supported, same\n"
+        "print(same.__module__, sys.modules[ours._COMPILER] is not stand_in)\n"
+    )
+    told = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert told == ["torch._dynamo.utils", "True"]

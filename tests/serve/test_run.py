@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -13,12 +14,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from made_pictures import photo
+from served import problem
 
 from vsa import cli
 from vsa.engine import VisualSearch
@@ -26,6 +28,7 @@ from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
 from vsa.serve.client import search
 from vsa.serve.run import bound, read_token
+from vsa.store import FORMAT
 
 TOKEN = "0123456789abcdef"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -133,6 +136,22 @@ def test_a_client_that_hangs_is_let_go(service, sent, status):
     assert httpx.get(f"{service[0]}/healthz").status_code == 200
 
 
+def test_a_client_that_reads_nothing_is_let_go(service):
+    """Answers pile up until it is clear that nobody wants them."""
+    host, port = service[0].removeprefix("http://").split(":")
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(10)
+        deaf.connect((host, int(port)))
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            while time.monotonic() - started < 10:
+                deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+                time.sleep(0.05)
+        assert time.monotonic() - started < 8
+    assert httpx.get(f"{service[0]}/healthz").status_code == 200
+
+
 def test_hostile_requests_are_refused_and_leave_nothing_behind(service, monkeypatch):
     """The short form of what `make load` does, ten thousand times there."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
@@ -150,6 +169,32 @@ def test_hostile_requests_are_refused_and_leave_nothing_behind(service, monkeypa
     time.sleep(0.2)
     assert len(list(files.iterdir())) <= before
     assert httpx.get(f"{url}/v1/info").json()["n_items"] == 90
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="of Linux")
+def test_a_disk_that_is_full_refuses_writes_and_searches_go_on(shop, tmp_path):
+    """For the process no file can grow: neither pictures, rows nor its log."""
+    folder, content = tmp_path / "my.engine", (shop.root / "3.png").read_bytes()
+    shutil.copytree(shop.folder, folder)
+    rows = json.dumps([{"path": "a.png", "product_id": "a", "category": "toys"}])
+    files = {"table": (None, rows), "files": ("a.png", content)}
+    with running(folder) as (url, process):
+
+        def put():
+            return httpx.put(
+                f"{url}/v1/items?select=false", files=files, headers=AUTHORIZED, timeout=30
+            )
+
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        assert "Let its operator free some space" in problem(put(), 507)
+        assert httpx.post(f"{url}/v1/search?k=3", content=content).status_code == 200
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        assert not list(folder.with_name("my.engine.pictures").iterdir())
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        assert put().json()["image_ids"] == ["a.png"]
+    with VisualSearch.open(folder) as engine:
+        engine.verify()
+        assert "a.png" in set(engine.catalogue["image_id"].to_pylist())
 
 
 def test_sigterm_ends_it_once_all_that_was_accepted_is_answered(shop, tmp_path):
@@ -201,6 +246,23 @@ def test_sigterm_ends_it_once_all_that_was_accepted_is_answered(shop, tmp_path):
     assert {line["event"] for line in lines} == {"request"}
     assert sum(line["path"] == "/v1/search" for line in lines) >= len(statuses)
     assert all(len(json.dumps(line)) < 1000 for line in lines)
+
+
+def test_a_port_in_use_and_an_engine_of_another_format_end_it(shop, tmp_path, monkeypatch, capsys):
+    old = tmp_path / "old.engine"
+    shutil.copytree(shop.folder, old)
+    card = json.loads((old / "card.json").read_text())
+    (old / "card.json").write_text(json.dumps(card | {"format": 1}))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for engine, port, told in (
+            (shop.folder, taken.getsockname()[1], "in use). Stop what uses it, or name another"),
+            (old, 0, f"this is no engine of format {FORMAT}. Name the folder of an engine"),
+        ):
+            monkeypatch.setattr(sys, "argv", ["vsa", "serve", str(engine), "--port", str(port)])
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+            assert end.value.code == 2
+            assert told in capsys.readouterr().err
 
 
 def test_addresses_and_tokens_that_cannot_be_are_told_with_their_cure(tmp_path, monkeypatch):

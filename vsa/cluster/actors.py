@@ -107,13 +107,14 @@ def _status(name: str, what: Follower | ShardWriter | None) -> MemberStatus:
     return MemberStatus(name, node, os.getpid(), what.sequence, what.base)
 
 
-def start_actor(kind: type, name: str, node: str, *arguments: Any) -> Any:
+def start_actor(kind: type, name: str, namespace: str, node: str, *arguments: Any) -> Any:
     """Start an actor on a node, and do not wait for it; raises ValueError if the name is taken."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     made = load_ray().remote(kind)
     return made.options(
         name=name,
+        namespace=namespace,
         lifetime="detached",  # it outlives the supervisor, which finds it again by its name
         num_cpus=0,
         max_concurrency=N_THREADS,

@@ -22,7 +22,7 @@ from vsa.runtime.checked import INDEX
 from vsa.runtime.errors import InputError
 from vsa.store import CARD, INDEX_FOLDER, read_card
 
-START_S = 60.0
+START_S = 120.0
 _STOP_S = 30.0
 
 
@@ -169,8 +169,6 @@ def require_counts(shards: int, replicas: int) -> None:
 
 def _supervise(ray: Any, folder: Path, replicas: int) -> Any:
     """The actor that starts all others, on the head node; raises InputError if there is one."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     made = ray.remote(SupervisorActor).options(
         name=NAME,
         namespace=namespace_of(folder),
@@ -178,7 +176,7 @@ def _supervise(ray: Any, folder: Path, replicas: int) -> Any:
         num_cpus=0,
         max_concurrency=16,
         max_restarts=-1,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(alive_nodes()[0].id, soft=True),
+        resources={"node:__internal_head__": 0.001},  # if that node is lost, so is Ray
     )
     try:
         return made.remote(str(folder), replicas, ray.get_runtime_context().gcs_address)

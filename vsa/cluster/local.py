@@ -11,12 +11,13 @@ from typing import Any
 
 from vsa.cluster.connect import SMALL_STORE, load_ray
 
-# a node is dead when it has not answered for three of these, and not only after Ray's 15 s
-_HEALTH = {
+_SYSTEM = {
+    # a node is dead when it has not answered for three of these, and not only after Ray's 15 s
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 1000,
     "health_check_timeout_ms": 2000,
     "health_check_failure_threshold": 3,
+    "prestart_worker_first_driver": False,  # a process for each core, which nobody needs
 }
 
 
@@ -33,7 +34,12 @@ class LocalNodes:
         from ray.cluster_utils import Cluster
 
         self._memory = memory
-        head = self._settings() | {"include_dashboard": False, "_system_config": _HEALTH}
+        head = self._settings() | {
+            "include_dashboard": False,
+            "include_log_monitor": False,
+            "no_monitor": True,  # it would start and stop machines
+            "_system_config": _SYSTEM,
+        }
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self._nodes: dict[str, Any] = {}
         self.address: str = self._cluster.address
@@ -54,7 +60,10 @@ class LocalNodes:
 
     def add(self) -> str:
         """One more node; returns its id."""
-        node = self._cluster.add_node(**self._settings())
+        try:
+            node = self._cluster.add_node(**self._settings())
+        except Exception:  # Ray's own, which has no kind: a busy machine took more than 30 s
+            node = self._cluster.add_node(**self._settings())
         self._nodes[node.node_id] = node
         return node.node_id
 

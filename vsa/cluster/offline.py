@@ -5,7 +5,7 @@ Nodes need the same version of this package, and see the same files at the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from vsa.cluster.connect import join
@@ -18,7 +18,12 @@ _AHEAD = 2  # chunks that wait for each core
 
 
 def in_tasks(
-    work: Callable[[_S], _T], chunks: Sequence[_S], address: str
+    work: Callable[[_S], _T],
+    chunks: Sequence[_S],
+    address: str,
+    *,
+    n_gpus: int = 0,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, _T]]:
     """Number and result of each chunk, as they are finished; a core of the cluster for each.
 
@@ -27,6 +32,8 @@ def in_tasks(
     work : a function that pickle knows; what it holds, such as a network, is sent to a node once.
     chunks : what it is called with.
     address : of the head node, host:port; "auto" for the one on this machine.
+    n_gpus : that each chunk has to itself.
+    variables : of the environment of `work`.
 
     Raises
     ------
@@ -38,17 +45,27 @@ def in_tasks(
     was_joined = ray.is_initialized()
     join(address, "vsa-offline")
     try:
-        yield from _results(ray, work, chunks)
+        yield from _results(ray, work, chunks, n_gpus, dict(variables or {}))
     finally:
         if not was_joined:
             ray.shutdown()
 
 
-def _results(ray: Any, work: Callable[[_S], _T], chunks: Sequence[_S]) -> Iterator[tuple[int, _T]]:
-    task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_done)
+def _results(
+    ray: Any,
+    work: Callable[[_S], _T],
+    chunks: Sequence[_S],
+    n_gpus: int,
+    variables: dict[str, str],
+) -> Iterator[tuple[int, _T]]:
+    needs: dict[str, Any] = {"num_cpus": 1, "num_gpus": n_gpus, "max_retries": _RETRIES}
+    if variables:
+        needs["runtime_env"] = {"env_vars": variables}
+    task = ray.remote(**needs)(_done)
     shared = ray.put(work)
     n_ahead = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    waiting, running = list(enumerate(chunks))[::-1], {}
+    waiting = list(enumerate(chunks))[::-1]
+    running: dict[Any, int] = {}
     while waiting or running:
         while waiting and len(running) < n_ahead:
             number, chunk = waiting.pop()

@@ -1,8 +1,9 @@
 """Which replica a query asks, and what happens where one fails or hangs (paper section 3.3).
 
 A query goes to one replica of each shard, in turn: of Q queries, each of R replicas gets Q/R. One
-that fails, or passes its time limit, is passed over for another, and rests; a shard of which none
-answers is missing from the answer. Nothing here knows of Ray.
+that fails, or passes its time limit, is passed over for another, and rests; of those that are late
+the first to answer is taken. A shard of which none answers is missing from the answer. Nothing here
+knows of Ray.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +22,7 @@ from vsa.cluster.messages import Question, Stale
 from vsa.index.hits import Found, Hits, best
 
 _LOG = logging.getLogger(__name__)
+PATIENCE = 4  # limits, after which a shard is given up although somebody may still answer
 REST_S = 5.0  # a replica that failed is not asked for so long while another can be
 
 
@@ -37,11 +39,12 @@ class Replica(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Try:
     shard: int
     replica: Replica
     ends: float  # on the clock of `time.monotonic`
+    is_late: bool = False
 
 
 class Router:
@@ -60,6 +63,7 @@ class Router:
         others = [self._in_turn(replicas, turn) for replicas in shards]
         answers: list[Found | None] = [None] * len(shards)
         waiting: dict[Future[Found], _Try] = {}
+        given_up = time.monotonic() + PATIENCE * self.limit_s
 
         def ask_next(shard: int) -> None:
             for replica in others[shard]:
@@ -73,23 +77,33 @@ class Router:
 
         for shard in range(len(shards)):
             ask_next(shard)
-        while waiting:
-            left_s = min(one.ends for one in waiting.values()) - time.monotonic()
-            done, _ = wait(waiting, max(0.0, left_s), FIRST_COMPLETED)
+        while waiting and (now := time.monotonic()) < given_up:
+            next_end = min(
+                (one.ends for one in waiting.values() if not one.is_late), default=given_up
+            )
+            done, _ = wait(waiting, max(0.0, min(next_end, given_up) - now), FIRST_COMPLETED)
             for future in done:
                 one = waiting.pop(future)
                 try:
                     answers[one.shard] = future.result()
                 except Exception as error:  # whatever is wrong with one, another may answer
                     self._passed_over(one.shard, one.replica, error)
-                    ask_next(one.shard)
-            now = time.monotonic()
-            for future in [future for future, one in waiting.items() if one.ends <= now]:
-                one = waiting.pop(future)
-                late = TimeoutError(f"no answer within {self.limit_s:g} s")
-                self._passed_over(one.shard, one.replica, late)
-                ask_next(one.shard)
+                    if not one.is_late:
+                        ask_next(one.shard)
+            waiting = {f: one for f, one in waiting.items() if answers[one.shard] is None}
+            self._pass_over_late(waiting, ask_next)
         return answers
+
+    def _pass_over_late(
+        self, waiting: Mapping[Future[Found], _Try], ask_next: Callable[[int], None]
+    ) -> None:
+        """Ask others beside those that have passed their limit, whose answers still count."""
+        now = time.monotonic()
+        for one in [one for one in waiting.values() if not one.is_late and one.ends <= now]:
+            one.is_late = True
+            late = TimeoutError(f"no answer within {self.limit_s:g} s")
+            self._passed_over(one.shard, one.replica, late)
+            ask_next(one.shard)
 
     def _in_turn(self, replicas: Sequence[Replica], turn: int) -> Iterator[Replica]:
         order = [replicas[(turn + step) % len(replicas)] for step in range(len(replicas))]

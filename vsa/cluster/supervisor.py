@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vsa.cluster.actors import ReplicaActor, WriterActor, start_actor
-from vsa.cluster.connect import load_ray
+from vsa.cluster.connect import load_ray, namespace_of
 from vsa.cluster.lock import ClusterLock
 from vsa.cluster.messages import MemberStatus, ShardStatus, Status, Table
 from vsa.cluster.nodes import alive_nodes
@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 _LOOK_S = 0.25  # between two looks at all processes
 _LOST_S = 1.5  # that a process may be out of reach before it is replaced
 _SILENT_S = 6.0  # that one may leave a question unanswered: it hangs
-_START_S = 30.0  # that one may take to start
+_START_S = 120.0  # that one may take to start
 _PAUSE_S = 2.0  # before something is started again that did not come up
 _SUSPECT_S = 30.0  # that a node is avoided after something failed there
 _ROLL_S = 60.0  # that replicas of a shard may take to open a new base
@@ -37,7 +37,7 @@ class _Member:
     shard: int
     is_replica: bool
     name: str
-    node: str
+    node: str  # of one that was taken over, empty until it answers
     actor: Any
     heard: float  # when it last answered, or was started, on the clock of `time.monotonic`
     asked: Any = None  # the answer that is waited for
@@ -65,6 +65,7 @@ class SupervisorActor:
         If another cluster has them, whatever is asked of this one raises InputError.
         """
         self._folder, self._n_replicas = Path(folder), n_replicas
+        self._namespace = namespace_of(self._folder)
         self._n_shards = count_shards(self._folder)
         self._n_bytes = resident_bytes([self._folder / shard_name(s) for s in self._shards()])
         self._members: list[_Member] = []
@@ -159,17 +160,17 @@ class SupervisorActor:
 
     def _adopt(self) -> None:
         ray = load_ray()
-        for name in ray.util.list_named_actors():
-            kind, _, rest = name.partition("-")
-            if kind not in ("replica", "writer"):
+        for known in ray.util.list_named_actors(all_namespaces=True):
+            if known["namespace"] != self._namespace or known["name"] == NAME:
                 continue
-            shard, number, node = rest.split("-")
+            kind, shard, number = known["name"].split("-")
             try:
-                actor = ray.get_actor(name)
+                actor = ray.get_actor(known["name"], namespace=self._namespace)
             except ValueError:  # it has died just now
                 continue
-            now = time.monotonic()
-            self._members.append(_Member(int(shard), kind == "replica", name, node, actor, now))
+            self._members.append(
+                _Member(int(shard), kind == "replica", known["name"], "", actor, time.monotonic())
+            )
             self._number = max(self._number, int(number))
 
     def _supervise(self) -> None:
@@ -192,7 +193,7 @@ class SupervisorActor:
         answered = set(ray.wait(asked, num_returns=len(asked), timeout=0.1)[0]) if asked else set()
         for one in [one for one in self._members if one.asked in answered]:
             self._hear(one)
-        now, alive = time.monotonic(), {node.id for node in self._nodes}
+        now, alive = time.monotonic(), {"", *(node.id for node in self._nodes)}
         for one in [one for one in self._members if one.is_gone(now) or one.node not in alive]:
             self._drop(one, "it does not answer")
         for shard in self._shards():
@@ -204,7 +205,7 @@ class SupervisorActor:
         answer, one.asked = one.asked, None
         try:
             one.status, problem = load_ray().get(answer)
-            one.heard, one.has_failed = time.monotonic(), False
+            one.node, one.heard, one.has_failed = one.status.node, time.monotonic(), False
             self._note(one.name, problem)
         except (ActorDiedError, ActorUnschedulableError) as error:
             self._drop(one, _cause(error))
@@ -266,10 +267,10 @@ class SupervisorActor:
             )
             return
         self._number += 1
-        name = f"{'replica' if is_replica else 'writer'}-{shard}-{self._number}-{node}"
+        name = f"{'replica' if is_replica else 'writer'}-{shard}-{self._number}"
         folder = str(self._folder / shard_name(shard))
         more = [self.table().writers[shard]] if is_replica else []
-        actor = start_actor(kind, name, node, folder, *more)
+        actor = start_actor(kind, name, self._namespace, node, folder, *more)
         with self._changing:
             self._members.append(_Member(shard, is_replica, name, node, actor, now))
 

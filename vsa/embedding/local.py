@@ -7,10 +7,9 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from vsa.models.backbones import make_backbone
-from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD
+from vsa.models.torchvision_models import IMAGENET_MEAN, IMAGENET_STD, torchvision_models
 from vsa.runtime.batches import to_tensor
 from vsa.runtime.device import Device
 from vsa.runtime.errors import InputError
@@ -29,7 +28,7 @@ class LocalFeatures(nn.Module):
         backbone.eval()
         path = last_stage(backbone, architecture, stride)
         self.architecture = architecture
-        self.trunk = _OneOutput(create_feature_extractor(backbone, {path: "map"}))
+        self.trunk = _OneOutput(_cut(backbone, path))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
 
@@ -37,6 +36,13 @@ class LocalFeatures(nn.Module):
         """Images (B, 3, H, W) in [0, 255] → maps (B, c, H/stride, W/stride)."""
         found: Tensor = self.trunk((images.float() - self.mean) / self.std)
         return found
+
+
+def _cut(backbone: nn.Module, path: str) -> nn.Module:
+    torchvision_models()  # without torch's compiler
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    return cast("nn.Module", create_feature_extractor(backbone, {path: "map"}))
 
 
 class _OneOutput(nn.Module):

@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from vsa.models.torchvision_models import file_key, make_headless
+from vsa.models.torchvision_models import file_key, make_headless, torchvision_models
 from vsa.runtime.errors import InputError
 from vsa.runtime.registry import Registry
 
@@ -186,9 +186,7 @@ _BLOCKS = (
 
 
 def _googlenet_up_to(block: str, n_features: int, pretrained: bool) -> tuple[nn.Module, int]:
-    from torchvision import models
-
-    whole = models.googlenet(weights=None, aux_logits=False, init_weights=False)
+    whole = torchvision_models().googlenet(weights=None, aux_logits=False, init_weights=False)
     stages = [getattr(whole, name) for name in _BLOCKS[: _BLOCKS.index(block) + 1]]
     return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten()), n_features
 

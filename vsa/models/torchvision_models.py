@@ -1,16 +1,19 @@
 """torchvision's classification networks without their classifiers, and their ImageNet weights.
 
-torchvision is imported where a network of its is asked for: with it comes torch's compiler, which
+torchvision is imported where a network of its is asked for, and without torch's compiler, which
 takes as long to import as torch itself.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import pickle
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.error import URLError
 
@@ -21,6 +24,7 @@ from vsa.runtime.checked import file_checksum
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import weights_dir
 
+_COMPILER = "torch._dynamo.utils"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -33,11 +37,48 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _AUXILIARY = ("aux", "AuxLogits")
 
 
+class _StandIn(ModuleType):
+    """For torch's compiler while torchvision is imported, which is about two seconds sooner.
+
+    Of the compiler torchvision (0.29) imports one function, which it calls where it pools regions
+    on processors of other kinds. Whatever else a later version may want has the compiler imported.
+    """
+
+    @staticmethod
+    def is_compile_supported(device_type: Any) -> Any:
+        return importlib.import_module(_COMPILER).is_compile_supported(device_type)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _dismiss(self)
+        return getattr(importlib.import_module(_COMPILER), name)
+
+
+def _dismiss(stand_in: _StandIn) -> None:
+    if sys.modules.get(_COMPILER) is stand_in:
+        del sys.modules[_COMPILER]
+
+
+@functools.cache
+def torchvision_models() -> ModuleType:
+    """``torchvision.models``, imported without torch's compiler where nobody needs that."""
+    if "torchvision" not in sys.modules and _COMPILER not in sys.modules:
+        stand_in = _StandIn(_COMPILER)
+        sys.modules[_COMPILER] = stand_in
+        try:
+            import torchvision  # noqa: F401
+        finally:
+            _dismiss(stand_in)
+    from torchvision import models
+
+    return models
+
+
 @functools.cache
 def model_names() -> tuple[str, ...]:
     """Names of all classification networks of torchvision's."""
-    from torchvision import models
-
+    models = torchvision_models()
     return tuple(models.list_models(module=models))
 
 
@@ -47,8 +88,7 @@ def make_headless(model: str, *, pretrained: bool, **options: Any) -> tuple[nn.M
     Maps normalised images (B, 3, H, W) to (B, d). `options` are the constructor's. Raises
     InputError if `pretrained` and ImageNet weights are neither at hand nor to be had.
     """
-    from torchvision import models
-
+    models = torchvision_models()
     network = models.get_model(model, weights=None, **_OPTIONS.get(model, {}), **options)
     if pretrained:
         network.load_state_dict(_imagenet_state(model, set(network.state_dict())))
@@ -92,9 +132,7 @@ def trained_input(model: str) -> Input:
 
 
 def _published(model: str) -> Any:
-    from torchvision import models
-
-    return models.get_model_weights(model).DEFAULT
+    return torchvision_models().get_model_weights(model).DEFAULT
 
 
 def weights_file(model: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -73,6 +74,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As of uvicorn's, and tell that it answers."""
         await super().startup(sockets)
+        gc.freeze()  # what is open stays: to look through it again would hold searches up
+        gc.enable()
         self._on_start()
 
     def handle_exit(self, sig: int, frame: Any) -> None:

@@ -58,6 +58,13 @@ def study(
     import_: Annotated[
         Path | None, typer.Option("--import", metavar="FILE", help="take over such a file")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="of a Ray cluster whose nodes do the jobs; they share this machine's folders",
+        ),
+    ] = None,
 ) -> None:
     """Train all variants of notebook 03 with all seeds; go on where an earlier study ended."""
     asked = [list_, export is not None, import_ is not None]
@@ -71,7 +78,7 @@ def study(
     run = make_run(dataset, profile, seed, changes)
     from vsa.study.embedding.command import Request, study
 
-    request = Request(tuple(jobs or ()), minutes, list_, export, max_mb, import_)
+    request = Request(tuple(jobs or ()), minutes, list_, export, max_mb, import_, ray)
     try:
         is_whole = study(run, request)
     except NotApplicable as reason:

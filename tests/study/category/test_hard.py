@@ -124,7 +124,7 @@ def test_another_data_set_is_not_asked(ledger, task, dataset):
 
 
 def test_the_claim_is_judged_in_the_hard_setting_too(ledger, task, dataset):
-    hard = judged(ledger, task, dataset, skill=0.8, sure=1.0)
+    hard = judged(ledger, task, dataset, skill=0.5, sure=1.0)
     assert not is_at_ceiling(hard.on_validation)
     effects = ledger._claims["C1"]["effects"]
     plain = ["fusion − model", "fusion − search"]
@@ -142,7 +142,7 @@ def test_the_claim_is_judged_in_the_hard_setting_too(ledger, task, dataset):
 
 def test_a_setting_with_a_part_at_its_ceiling_does_not_judge(ledger, task, dataset):
     """Categories are told apart nearly always; leaves are not."""
-    judged(ledger, task, dataset, skill=0.8, sure=9.0)
+    judged(ledger, task, dataset, skill=0.5, sure=9.0)
     effects = ledger._claims["C1"]["effects"]
     assert set(effects) == {"fusion − model, leaf categories", "fusion − search, leaf categories"}
 

@@ -26,6 +26,7 @@ from vsa.study.ledger.sentences import bullets
 MODEL, SEARCH, FUSION = "model", "search", "fusion"
 LEAVES = "leaf categories"  # the hard setting, in names of effects
 HARD, HARD_DIFFERENCES = "leaf categories, few labels", "leaf categories, few labels: differences"
+HARD_VALIDATION = "leaf categories, few labels: validation photos"
 REFITTED = "model, last layer refitted on the reference set"
 SEARCH_TRAINING = "search, reference = training images"
 FUSION_TRAINING = "fusion, reference = training images"
@@ -214,7 +215,7 @@ class _Results:
         for method, values in correct.items():
             self.note(HARD, method, "Accuracy@1", self.mean(values))
         for part, value in hard.on_validation.items():
-            self.ledger.record(HARD, f"{part}, validation photos", "Accuracy@1", value)
+            self.ledger.record(HARD_VALIDATION, part, "Accuracy@1", value)
         counts = {"labelled": hard.n_labelled, "of them the model's": hard.n_training}
         for name, count in counts.items():
             self.ledger.record(f"{HARD}: labels", name, "images", count)
@@ -309,8 +310,7 @@ def reading_of_hard(ledger: Ledger) -> str:
         )
         for part in (MODEL, SEARCH)
     ]
-    table = ledger.table(HARD)["Accuracy@1"]
-    parts = {part: float(table[f"{part}, validation photos"]) for part in (MODEL, SEARCH)}
+    parts = ledger.table(HARD_VALIDATION)["Accuracy@1"].to_dict()
     numbers = " and ".join(f"{part} on {value:.1%}" for part, value in parts.items())
     state = "one of them is" if is_at_ceiling(parts) else "neither is"
     told.append(

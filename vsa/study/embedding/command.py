@@ -14,6 +14,7 @@ from vsa.study.embedding.published import environment_of, made_with
 from vsa.study.embedding.regime_results import write_regimes
 from vsa.study.embedding.regimes import POINTS
 from vsa.study.embedding.slices import FINISHED, Slice, jobs_text, list_jobs, pick, run_jobs
+from vsa.study.embedding.spread import spread_jobs
 from vsa.study.embedding.transfer import (
     Packed,
     check_target,
@@ -37,6 +38,7 @@ class Request:
     export: Path | None = None
     max_mb: float = 60
     import_: Path | None = None
+    ray: str | None = None  # address of a cluster whose nodes do the jobs
 
     @property
     def is_slice(self) -> bool:
@@ -104,7 +106,7 @@ def _study(run: Run, request: Request) -> bool:
     if request.export:
         _tell(_packed_text(export_jobs(jobs, run.name, request.export, request.max_mb)))
         return False
-    done = run_jobs(jobs, run.name)
+    done = spread_jobs(jobs, run, request.ray) if request.ray else run_jobs(jobs, run.name)
     labs = list({job.lab.seed: job.lab for job in jobs}.values())
     if any(job.name in POINTS and job.state in FINISHED for job in jobs):
         _tell(write_regimes(run, labs))

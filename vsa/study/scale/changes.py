@@ -72,7 +72,8 @@ class Changes:
         self._growth, self._seed = growth, seed
         self._alive, self._next = np.arange(n_items), n_items
         # clients ask in the quiet ones, while the busy one changes
-        self.quiet, self._busy = (list(names[:-1]), names[-1]) if len(names) > 1 else (None, "")
+        self.quiet: list[str] | None = list(names[:-1]) if len(names) > 1 else None
+        self._busy = names[-1]
 
     def draw(self, number: int) -> Round:
         """Items to add, to replace and to remove, each another one."""

@@ -15,6 +15,7 @@ import pandas as pd
 from vsa.index.hits import Hits
 
 RIGHT, WRONG, PARTIAL, FAILED = "right", "wrong", "partial", "failed"
+OVER_RAY, IN_PROCESS = "shards over Ray", "the same shards in one process"
 JUDGED_S = 5.0  # after a loss: errors are counted for so long
 _LOG = logging.getLogger(__name__)
 

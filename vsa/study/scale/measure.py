@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vsa.index.build import build_index
 from vsa.index.index import Index
 from vsa.study.index.timing import N_WARMUP, one_thread
 from vsa.study.scale.cost import CANDIDATE_BYTES, ItemBytes
@@ -32,13 +33,12 @@ def measure_shards(lab: ScaleLab) -> tuple[pd.DataFrame, ItemBytes]:
     folder = lab.folder / "timed"
     for n_items in lab.settings.sizes:
         features, categories = lab.growth.catalogue(n_items)
-        codes = {"codec": lab.codes.codec, "n_bits": lab.codes.n_bits}
-        build_index(folder, features, categories=categories, seed=lab.seed, **codes)
+        lab.build(folder, features, categories)
         with Index.open(folder) as index, one_thread():
             n_lists = len(index.model.lists)
             for n_probe in (n for n in _PROBES if n <= n_lists):
                 params = replace(index.params, n_probe=n_probe)
-                ms = _median_ms(lambda q, p=params, i=index: i.candidates(q, p), queries)
+                ms = _median_ms(partial(index.candidates, params=params), list(queries))
                 rows.append((n_items, n_lists, n_probe, ms))
             held = bytes_of(index)
     return pd.DataFrame(rows, columns=["items", "lists", "probes", "ms"]).astype(float), held
@@ -59,7 +59,7 @@ def measure_messages(n_timed: int) -> pd.DataFrame:
     """
     import ray  # here: the rest of a notebook is read where it is not installed
 
-    echo = ray.remote(num_cpus=0)(Echo)
+    echo: Any = ray.remote(num_cpus=0)(Echo)
     actors = [echo.remote() for _ in range(max(_ASKED))]
     rows = []
     for n_asked in _ASKED:
@@ -75,11 +75,10 @@ def measure_messages(n_timed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["shards", "bytes", "ms"]).astype(float)
 
 
-def _median_ms(call: Callable[..., object], arguments: object) -> float:
+def _median_ms(call: Callable[[Any], object], arguments: Sequence[Any]) -> float:
     """Of one call after the other, those that warm up apart."""
-    arguments = list(arguments)  # type: ignore[call-overload]
     times = []
-    for argument in arguments[:N_WARMUP] + arguments:
+    for argument in [*arguments[:N_WARMUP], *arguments]:
         start = time.perf_counter()
         call(argument)
         times.append(time.perf_counter() - start)

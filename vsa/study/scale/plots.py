@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from vsa.index.build import n_lists_for
@@ -73,7 +74,7 @@ def roll_figure(found: Rolled) -> HouseFigure:
     )
 
 
-def _time_panels(table: pd.DataFrame) -> tuple[HouseFigure, tuple[Axes, Axes]]:
+def _time_panels(table: pd.DataFrame) -> tuple[Figure, tuple[Axes, Axes]]:
     """Above, what was not right, in steps of half a second; below, latency."""
     figure, (above, below) = new_figure(9, 5.2, 2, 1, sharex=True)
     step = (table.s // _BIN_S) * _BIN_S
@@ -117,8 +118,8 @@ def cost_figure(costs: Costs) -> HouseFigure:
         right.plot(rows.bytes / 1e3, fitted, color=style["color"], label=label)
     right.set(xlabel="kilobytes that each answers", ylabel="milliseconds", ylim=(0, None))
     right.set_title("Messages of Ray without any work")
-    sizes = sorted(costs.shards["items"].unique())
-    left.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    ticks = sorted(costs.shards["items"].unique())
+    left.set_xticks(ticks, [f"{size:,.0f}" for size in ticks])
     left.xaxis.set_minor_formatter(NullFormatter())
     plain_log_numbers(left.yaxis)
     for axis in (left, right):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vsa.index.build import build_index
 from vsa.index.settings import CodeSettings
 from vsa.runtime.errors import NotApplicable
 from vsa.runtime.seeds import generator
@@ -30,6 +31,17 @@ class ScaleLab:
     codes: CodeSettings
     seed: int
     folder: Path
+
+    def build(self, folder: Path, features: np.ndarray, categories: np.ndarray) -> None:
+        """Index items by this run's codes."""
+        build_index(
+            folder,
+            features,
+            categories=categories,
+            codec=self.codes.codec,
+            n_bits=self.codes.n_bits,
+            seed=self.seed,
+        )
 
     def queries(self, n: int) -> np.ndarray:
         """Features of photos, each moved a little so that none is asked twice; float32 (n, d)."""

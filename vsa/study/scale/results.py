@@ -15,7 +15,9 @@ from vsa.study.ledger.sentences import bullets
 from vsa.study.scale.cost import Costs, Demand, Layout, Machine, layout, share_of_slow
 from vsa.study.scale.load import (
     FAILED,
+    IN_PROCESS,
     JUDGED_S,
+    OVER_RAY,
     PARTIAL,
     WRONG,
     Disturbed,
@@ -34,7 +36,6 @@ EQUALITY, TIME, LOSS, WHOLE, ROLL = (
 COSTS, HELD = "costs", "what an item takes"
 IN_MEMORY, ON_DISK = "model: features in memory", "model: features on a disk"
 AFTER = f"the {JUDGED_S:.0f} s after a loss"
-OVER_RAY, IN_PROCESS = "shards over Ray", "the same shards in one process"
 WANTED_WHOLE_S = 30.0
 GIVEN_UP_S = 90.0  # stands for a cluster that was not whole again
 SIZES = (10**6, 10**7, 10**8, 10**9, 10**10)

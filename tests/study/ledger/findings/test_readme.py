@@ -32,7 +32,7 @@ def readme(tmp_path):
 
 def test_the_block_is_what_was_found_and_a_table_of_claims_by_runs(folders):
     lines = readme_block(folders).splitlines()
-    assert lines[0] == "- Held on some data sets, and not surely on others: **C1**."
+    assert lines[0] == "- Held on some data sets, and surely did not on others: **C1**."
     assert lines[1].startswith("- Settled on no data set: **C2**, **C2a**, ")
     assert lines[3] == (
         "| claim of the paper | [synthetic](reports/synthetic-laptop/RESULTS.md) "
