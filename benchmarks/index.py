@@ -1,8 +1,9 @@
 """The index at sizes beyond the notebook's: `make bench-index N=10M`, or 100M.
 
 Measures what notebook 04 does, on a catalogue of N items grown from the features of a run, and
-keeps it where that notebook looks; executed again (`make reproduce`), the notebook shows it. More
-than 25 million items go into shards, and only the linear scan is their peer.
+keeps it where that notebook looks; executed again (`make reproduce`), the notebook shows it. Each
+method's curve is kept as soon as it is measured: the same command goes on from there. More than 25
+million items go into shards, and only the linear scan is their peer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Measurements find what is there: peers, loads, shards, and what the ledger gets of them."""
 
 import dataclasses
-import time
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,9 @@ import vsa
 from vsa.index.codec import Codec
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import compare, make_items, make_queries, make_truth, tuned
+from vsa.study.index.experiment import IndexLab
 from vsa.study.index.method import Method
-from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS
+from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS, build_peer
 from vsa.study.index.plots import codec_plot, recall_plot, stage_plot
 from vsa.study.index.results import IndexResults, reading, repeats
 from vsa.study.index.stages import STAGES
@@ -80,13 +80,28 @@ def test_a_query_s_time_is_told_by_stage(curve):
     assert legend == list(STAGES)
 
 
-def test_the_fastest_setting_with_the_recall_is_chosen_and_no_beaten_one_is_shown(small):
+class Clock:
+    """Time that passes only when it is told to, however busy the machine."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    process_time = perf_counter
+
+
+def test_the_fastest_setting_with_the_recall_is_chosen_and_no_beaten_one_is_shown(
+    small, monkeypatch
+):
+    clock = Clock()
+    monkeypatch.setattr(benchmark, "time", clock)
     items, _, growth = small
     queries = make_queries(growth.features[:4], items.model.codec)
     truth = make_truth(items, queries)
 
     def search(feature, code, k, setting):
-        time.sleep(setting["ms"] / 1000)
+        clock.now += (1 + setting["ms"]) / 1000
         row = np.flatnonzero((queries.features == feature).all(axis=1))[0]
         return truth.ids[row, : setting["n"]]
 
@@ -100,6 +115,7 @@ def test_the_fastest_setting_with_the_recall_is_chosen_and_no_beaten_one_is_show
     asked = set()
 
     def noted(feature, code, k, setting):
+        clock.now += 0.001
         asked.add(setting["n"])
         return truth.ids[np.flatnonzero((queries.features == feature).all(axis=1))[0]]
 
@@ -173,6 +189,26 @@ def test_a_curve_is_measured_once(lab, monkeypatch):
     first = lab.curve(500)
     monkeypatch.setattr("vsa.study.index.experiment.compare", None)
     pd.testing.assert_frame_equal(first, lab.curve(500))
+
+
+def test_a_comparison_that_was_stopped_goes_on_where_it_was(lab, monkeypatch):
+    asked = []
+
+    def built(name, items):
+        asked.append(name)
+        if name == FLOAT and asked.count(FLOAT) == 1:
+            raise KeyboardInterrupt
+        return build_peer(name, items)
+
+    monkeypatch.setattr(benchmark, "build_peer", built)
+    monkeypatch.setattr(IndexLab, "_peers", lambda *_: [LINEAR, FLOAT])
+    with pytest.raises(KeyboardInterrupt):
+        lab.curve(600)
+    monkeypatch.setattr(benchmark, "build_index", None)  # that is measured already
+    curve = lab.curve(600)
+    assert asked == [LINEAR, FLOAT, FLOAT]
+    assert list(curve.method.unique()) == [ENGINE, COARSE, LINEAR, FLOAT]
+    assert [path.suffix for path in lab.folder.glob("curve-600-*")] == [".parquet"]
 
 
 def test_a_registered_peer_and_codec_appear_in_tables_and_figures(lab, monkeypatch):

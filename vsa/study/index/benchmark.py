@@ -7,9 +7,11 @@ in one run on the same items.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -22,10 +24,12 @@ from vsa.index.plain import hamming
 from vsa.index.request import SearchParams
 from vsa.index.settings import CodeSettings
 from vsa.metrics import linear_recall_at_k, ndcg_at_k
+from vsa.runtime.atomic import atomic_file
+from vsa.runtime.fingerprint import key
 from vsa.runtime.progress import progress
 from vsa.study.index.grids import explored
 from vsa.study.index.method import Items, Method, Setting
-from vsa.study.index.peers import build_peer, coarse_filter, engine
+from vsa.study.index.peers import ENGINE, build_peer, coarse_filter, engine
 from vsa.study.index.stages import STAGES, stage_times
 from vsa.study.index.timing import N_WARMUP, K, latency, one_core, one_thread
 from vsa.study.simulate.growth import Growth
@@ -33,7 +37,7 @@ from vsa.study.simulate.growth import Growth
 USUAL_CODES = CodeSettings()
 VERSION = 7  # of what is compared, peers included, and how
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
-_NEAR = 0.005  # that a quarter of the queries may tell too little by
+NEAR = 0.005  # that a quarter of the queries may tell too little by
 _CHUNK_ROWS = 2**18
 
 
@@ -98,25 +102,26 @@ def measure(method: Method, items: Items, queries: Queries, truth: Truth) -> pd.
 
     Columns ``recalls``, ``code_recalls`` and ``seconds`` hold one number per query.
     """
-    rows = []
-    for setting in method.settings:
-        ids, times, cpu_share = ask_all(method, queries, setting)
-        each = scores(ids, items, queries, truth)
-        rows.append(
-            {
-                "method": method.name,
-                "setting": ", ".join(f"{key} {value}" for key, value in setting.items()),
-                **{name: float(values.mean()) for name, values in each.items()},
-                **latency(times),
-                "recalls": each["recall"],
-                "code_recalls": each["code_recall"],
-                "seconds": times,
-                "cpu_share": cpu_share,
-                "bytes": method.bytes_per_item,
-                "ranks_by": method.ranks_by,
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_measured(method, s, items, queries, truth) for s in method.settings])
+
+
+def _measured(
+    method: Method, setting: Setting, items: Items, queries: Queries, truth: Truth
+) -> dict[str, Any]:
+    ids, times, cpu_share = ask_all(method, queries, setting)
+    each = scores(ids, items, queries, truth)
+    return {
+        "method": method.name,
+        "setting": ", ".join(f"{key} {value}" for key, value in setting.items()),
+        **{name: float(values.mean()) for name, values in each.items()},
+        **latency(times),
+        "recalls": each["recall"],
+        "code_recalls": each["code_recall"],
+        "seconds": times,
+        "cpu_share": cpu_share,
+        "bytes": method.bytes_per_item,
+        "ranks_by": method.ranks_by,
+    }
 
 
 def ask_all(
@@ -165,27 +170,26 @@ def tuned(
     the one that came nearest is taken. Worth showing are settings that no faster one equals.
     """
     column = "recall" if method.ranks_by == "features" else "code_recall"
-    curves, few = list[pd.DataFrame](), _quarter(validation, truth)
+    rows, few = list[dict[str, Any]](), quarter(validation, truth)
 
     def recall(setting: Setting) -> float:
-        curves.append(measure(replace(method, settings=[setting]), items, *few))
-        return float(curves[-1][column].item())
+        rows.append(_measured(method, setting, items, *few))
+        return float(rows[-1][column])
 
     tried = [setting for setting, _ in explored(recall, method.settings, method.most)]
-    curve = pd.concat(curves, ignore_index=True)
+    curve = pd.DataFrame(rows)
     by_time = curve.sort_values("p50_ms")
     better = by_time[column] > by_time[column].cummax().shift(fill_value=-1.0)
     best = int(curve[column].idxmax())
-    for row in by_time.index[by_time[column] >= WANTED_RECALL - _NEAR]:
-        one = replace(method, settings=[tried[row]])
-        if measure(one, items, validation, truth)[column].item() >= WANTED_RECALL:
+    for row in by_time.index[by_time[column] >= WANTED_RECALL - NEAR]:
+        if _measured(method, tried[row], items, validation, truth)[column] >= WANTED_RECALL:
             best = int(row)
             break
     shown = sorted(by_time.index[better].union([best]))
     return tried[best], [tried[i] for i in shown]
 
 
-def _quarter(queries: Queries, truth: Truth) -> tuple[Queries, Truth]:
+def quarter(queries: Queries, truth: Truth) -> tuple[Queries, Truth]:
     """Every fourth query."""
     some = slice(None, None, 4)
     few = Queries(queries.features[some], queries.codes[some])
@@ -204,7 +208,7 @@ def judged(
     """
     with one_thread(), one_core():
         best, shown = tuned(method, items, *sets[0])
-        curve = measure(replace(method, settings=shown), items, *_quarter(*sets[1]))
+        curve = measure(replace(method, settings=shown), items, *quarter(*sets[1]))
         again = measure(replace(method, settings=[best]), items, *sets[1])
     return pd.concat([curve.assign(chosen=0), again.assign(chosen=1)]), best
 
@@ -216,32 +220,56 @@ def compare(
     queries: Queries,
     validation: Queries,
     peers: Sequence[str],
+    parts: Path | None = None,
 ) -> pd.DataFrame:
     """Curves of the index and its peers, by name; each is built, asked, and forgotten.
 
-    All are tuned by one rule (`tuned`), and the setting that it says is marked ``chosen``.
+    All are tuned by one rule (`tuned`), and the setting that it says is marked ``chosen``. With a
+    folder for `parts`, each method's curve is kept there, and a call that was stopped is gone on
+    with from there: for catalogues that take hours.
     """
+    sets = [(asked, make_truth(items, asked)) for asked in (validation, queries)]
+    curves = [_kept(parts, ENGINE, partial(_own, folder, items, categories, sets))]
+    for name in progress(peers, "peers"):
+        curves.append(_kept(parts, name, partial(_of_peer, name, items, sets)))
+    return pd.concat(curves, ignore_index=True).assign(n_items=len(items.features))
+
+
+def _own(
+    folder: Path, items: Items, categories: np.ndarray, sets: Sequence[tuple[Queries, Truth]]
+) -> pd.DataFrame:
+    """Curves of the index and of its coarse filter alone."""
     start = time.perf_counter()
     build_index(folder, items.features, categories=categories, model=items.model)
     built = time.perf_counter() - start
-    sets = [(asked, make_truth(items, asked)) for asked in (validation, queries)]
     start = time.perf_counter()
-    index = Index.open(folder)
-    opened = time.perf_counter() - start
-    curve, best = judged(engine(index), items, sets)
-    spent = stage_times(index, SearchParams(**best), queries.features)
-    curves = [curve.assign(**{f"{stage}_ms": spent[stage] for stage in STAGES})]
-    curves.append(judged(coarse_filter(index), items, sets)[0])
-    on_disk = index.stats()["bytes on disk per item"]
-    curves = [c.assign(build_s=built, open_s=opened, disk_bytes=on_disk) for c in curves]
-    index.close()
-    for name in progress(peers, "peers"):
-        start = time.perf_counter()
-        method = build_peer(name, items)
-        built = time.perf_counter() - start + method.saved_s
-        curves.append(judged(method, items, sets)[0].assign(build_s=built))
-        del method
-    return pd.concat(curves, ignore_index=True).assign(n_items=len(items.features))
+    with Index.open(folder) as index:
+        opened = time.perf_counter() - start
+        curve, best = judged(engine(index), items, sets)
+        spent = stage_times(index, SearchParams(**best), sets[1][0].features)
+        curves = [curve.assign(**{f"{stage}_ms": spent[stage] for stage in STAGES})]
+        curves.append(judged(coarse_filter(index), items, sets)[0])
+        on_disk = index.stats()["bytes on disk per item"]
+    return pd.concat(curves).assign(build_s=built, open_s=opened, disk_bytes=on_disk)
+
+
+def _of_peer(name: str, items: Items, sets: Sequence[tuple[Queries, Truth]]) -> pd.DataFrame:
+    start = time.perf_counter()
+    method = build_peer(name, items)
+    built = time.perf_counter() - start + method.saved_s
+    return judged(method, items, sets)[0].assign(build_s=built)
+
+
+def _kept(parts: Path | None, name: str, measured: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What was measured, now or by a call that was stopped later."""
+    if parts is None:
+        return measured()
+    path = parts / f"{key({}, name=name)}.parquet"
+    if not path.is_file():
+        parts.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as draft:
+            measured().to_parquet(draft)
+    return pd.read_parquet(path)
 
 
 def codec_ranking(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -115,9 +116,12 @@ class IndexLab:
         path = self.curve_path(n)
         if not path.is_file():
             items, categories = self._grown(n)
-            made = self._compare(items, categories, self._peers(n))
+            parts = None if n in self.settings.sizes else path.with_suffix(".parts")
+            made = self._compare(items, categories, self._peers(n), parts)
             with atomic_file(path) as draft:
                 made.to_parquet(draft)
+            if parts is not None:
+                shutil.rmtree(parts)
         return pd.read_parquet(path)
 
     def curves(self) -> dict[int, pd.DataFrame]:
@@ -252,7 +256,9 @@ class IndexLab:
     def _last_grown(self) -> dict[int, tuple[Items, np.ndarray]]:
         return {}
 
-    def _compare(self, items: Items, categories: np.ndarray, chosen: Sequence[str]) -> pd.DataFrame:
+    def _compare(
+        self, items: Items, categories: np.ndarray, chosen: Sequence[str], parts: Path | None
+    ) -> pd.DataFrame:
         task, settings = self.task, self.settings
         return compare(
             self.folder / "index",
@@ -261,6 +267,7 @@ class IndexLab:
             make_queries(self.asked, items.model.codec),
             make_queries(task.validation.first(settings.n_queries).features, items.model.codec),
             chosen,
+            parts,
         )
 
     def curve_path(self, n: int) -> Path:
