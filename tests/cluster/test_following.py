@@ -33,7 +33,7 @@ def follower(tmp_path, writer):
 
 
 def ids_of(follower, query, min_sequence=0, wait_s=0.0):
-    asked = Question(query[None].astype(np.float16), EVERYTHING, None, True, min_sequence)
+    asked = Question(query[None].astype(np.float16), EVERYTHING, None, min_sequence)
     return follower.find(asked, wait_s).candidates(0).ids
 
 

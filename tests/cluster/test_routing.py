@@ -40,7 +40,7 @@ class Replica:
         elif not self.hangs:
             view = self.index.current()
             asked = (question.features, question.params.n_candidates, question.params)
-            found = find(view, *asked, question.categories, refined=question.refined)
+            found = find(view, *asked, question.categories)
             threading.Timer(self.takes_s, future.set_result, [found]).start()
         return future
 
@@ -91,6 +91,15 @@ def test_shards_that_were_cut_give_what_the_index_gives_with_all_its_changes(
         np.testing.assert_array_equal(first.ids, second.ids)
         np.testing.assert_array_equal(first.similarity, second.similarity)
         assert not second.is_partial
+
+
+def test_codes_alone_give_the_order_of_one_index(one, router):
+    for query in unit(np.random.default_rng(1), 10):
+        first = one.search_one(query, 10, PARAMS, refined=False)
+        answers = ask(router, query[None])
+        second = merged(answers, 0, 10, PARAMS.n_candidates, refined=False)
+        np.testing.assert_array_equal(first.ids, second.ids)
+        np.testing.assert_array_equal(first.similarity, second.similarity)
 
 
 def test_replicas_share_the_queries(router):

@@ -144,12 +144,12 @@ class Client:
     ) -> Hits:
         """As `search` for one feature (d,), not padded.
 
-        Unless `refined`, no feature is read, and similarity is the negative distance of codes.
+        Unless `refined`, they are the nearest by code, in the order of their codes' distances.
         """
         params = check_request(k, params or self.params)
         asked = as_array(feature)[None]
-        found = self._find(asked, params, categories, min_sequence, refined=refined)
-        return merged(found, 0, k, params.n_candidates)
+        found = self._find(asked, params, categories, min_sequence)
+        return merged(found, 0, k, params.n_candidates, refined=refined)
 
     def _find(
         self,
@@ -157,8 +157,6 @@ class Client:
         params: SearchParams,
         categories: Names | None,
         min_sequence: Sequence[int] | None,
-        *,
-        refined: bool = True,
     ) -> list[Found | None]:
         stored = check_features(features, self.model.codec.dim)
         wanted = None if categories is None else self.model.lists.category_codes(categories)
@@ -168,7 +166,7 @@ class Client:
                 f"min_sequence has {len(least)} numbers for {self.n_shards} shards",
                 cure="Give what put or remove has returned",
             )
-        questions = [Question(stored, params, wanted, refined, number) for number in least]
+        questions = [Question(stored, params, wanted, number) for number in least]
         return self._router.ask(questions)
 
     # Writing -------------------------------------------------------------------------------

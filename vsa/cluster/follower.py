@@ -76,7 +76,6 @@ class Follower:
             question.params.n_candidates,
             question.params,
             question.categories,
-            refined=question.refined,
         )
 
     def _opened(self, log: Log) -> _State:

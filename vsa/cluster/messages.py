@@ -20,7 +20,6 @@ class Question:
     features: np.ndarray  # float16 (n, d)
     params: SearchParams
     categories: np.ndarray | None = None  # int64: codes of names
-    refined: bool = True
     min_sequence: int = 0  # the answer must know of this change
 
 

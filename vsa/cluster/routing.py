@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from vsa.cluster.messages import Question, Stale
-from vsa.index.hits import Found, Hits, best
+from vsa.index.hits import Found, Hits, best, nearest
 
 _LOG = logging.getLogger(__name__)
 PATIENCE = 4  # limits, after which a shard is given up although somebody may still answer
@@ -120,13 +120,18 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def merged(answers: Sequence[Found | None], row: int, k: int, n_candidates: int) -> Hits:
-    """What one of the queries found in all shards that answered, as in one index."""
+def merged(
+    answers: Sequence[Found | None], row: int, k: int, n_candidates: int, *, refined: bool = True
+) -> Hits:
+    """What one of the queries found in all shards that answered, as in one index.
+
+    Unless `refined`, in the order of the distances of codes.
+    """
     missing = tuple(shard for shard, answer in enumerate(answers) if answer is None)
     parts = [answer.candidates(row) for answer in answers if answer is not None]
     if not parts:
         return Hits(np.empty(0, np.int64), np.empty(0, np.float32), missing)
-    hits = best(parts, k, n_candidates)
+    hits = best(parts, k, n_candidates) if refined else nearest(parts, k)
     return Hits(hits.ids, hits.similarity, missing)
 
 

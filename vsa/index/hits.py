@@ -184,6 +184,14 @@ def best(parts: Sequence[Candidates], k: int, n_candidates: int) -> Hits:
     return Hits(ids[order], similarity[order])
 
 
+def nearest(parts: Sequence[Candidates], k: int) -> Hits:
+    """The `k` nearest by code, ties going to the lower id, with their similarities."""
+    ids = np.concatenate([part.ids for part in parts])
+    distances = np.concatenate([part.distance for part in parts])
+    order = np.lexsort((ids, distances))[:k]
+    return Hits(ids[order], np.concatenate([part.similarity for part in parts])[order])
+
+
 # What computes it ------------------------------------------------------------------------------
 
 _search: Callable[..., None] | None = None

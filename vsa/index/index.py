@@ -13,7 +13,7 @@ import numpy as np
 from vsa.index.build import given_names, n_lists_for, train_model, write_saved
 from vsa.index.codec import CODECS, check_features, check_n_bits
 from vsa.index.durable import Durable
-from vsa.index.hits import Candidates, Found, Hits, find
+from vsa.index.hits import Candidates, Found, Hits, find, nearest
 from vsa.index.lists import Names
 from vsa.index.memory import Memory
 from vsa.index.model import Model, require_storable
@@ -229,10 +229,12 @@ class Index:
     ) -> Hits:
         """As `search` for one feature (d,), not padded: what shards answer, too.
 
-        Unless `refined`, no feature is read, and similarity is the negative distance of codes.
+        Unless `refined`, they are the nearest by code, in the order of their codes' distances.
         """
         params = check_request(k, params or self.params)
-        found = self._find(as_array(feature)[None], k, params, categories, refined=refined)
+        if not refined:
+            return nearest([self.candidates(feature, params, categories)], k)
+        found = self._find(as_array(feature)[None], k, params, categories)
         hits = found.candidates(0)
         return Hits(hits.ids, hits.similarity)
 

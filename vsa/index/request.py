@@ -74,7 +74,8 @@ def check_ids(ids: Any) -> np.ndarray:
 def as_array(values: Any) -> np.ndarray:
     """A numpy array of what may be a tensor, on any device and of any floating type."""
     torch = sys.modules.get("torch")  # who has a tensor has loaded it
-    if torch is not None and isinstance(values, torch.Tensor):
+    kind = getattr(torch, "Tensor", None)  # another thread may be loading it
+    if torch is not None and kind is not None and isinstance(values, kind):
         found = values.detach().cpu().resolve_conj().resolve_neg()
         shared = torch.float16, torch.float32, torch.float64  # bfloat16 is torch's alone
         if found.is_floating_point() and found.dtype not in shared:
