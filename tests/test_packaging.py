@@ -50,6 +50,10 @@ try:
 except vsa.InputError as error:
     refused["N-pair"] = str(error)
 try:
+    vsa.rankers["LR only"]("none", 0).fit(np.eye(2), np.full(2, 9), np.array([1, 8]))
+except vsa.InputError as error:
+    refused["ranker"] = str(error)
+try:
     import vsa.app
 except vsa.InputError as error:
     refused["page"] = str(error)
@@ -97,6 +101,7 @@ def test_a_wheel_with_its_core_alone_opens_an_engine_and_searches(environment, t
         "compare": ("yaml", "study"),
         "peers": ("usearch", "study"),
         "N-pair": ("pytorch_metric_learning", "study"),
+        "ranker": ("sklearn", "study"),
         "page": ("ipywidgets", "app"),
     }
     for name, (module, extra) in needs.items():
@@ -238,7 +243,7 @@ def test_importing_the_core_loads_no_package_of_an_extra():
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     loaded = set(said.split())
     assert {"torch", "faiss", "vsa"} <= loaded
-    others = {"yaml"}  # numba reads settings of its own by it, where it is there
+    others = {"scipy", "yaml"}  # numba looks for them, and does without where they are not
     assert sorted(loaded & set().union(*MODULES.values()) - others) == []
 
 

@@ -9,7 +9,6 @@ re-ranking are there if the engine was built with them: one over an embedder has
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from joblib import cpu_count
 from PIL import Image
 
 from vsa import growing
@@ -61,7 +61,7 @@ _N_WARMUP = 2  # TorchScript looks at one pass and makes its code in the next
 
 
 def _a_thread_per_core() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1)
+    return ThreadPoolExecutor(cpu_count())
 
 
 class Finder(Protocol):
@@ -295,7 +295,7 @@ class VisualSearch:
 
     def search_batch(self, photos: Sequence[Source], k: int = 60) -> list[Answer]:
         """As `search`, for many photos, as many at once as there are cores."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cpu_count()) as pool:
             return list(pool.map(lambda photo: self.search(photo, k), photos))
 
     # Growing -------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ table → readable? → select (quality, copies of what is there) → extract �
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,13 +27,15 @@ from vsa.data.schema import BOX, CATALOGUE, check, complete
 from vsa.models.embedder import Embedder
 from vsa.rows import Part, Rows, make_part
 from vsa.runtime.errors import InputError
+from vsa.runtime.inference import one_core
 from vsa.runtime.settings import make_settings
 from vsa.store import State, Store
 
+_T = TypeVar("_T")
 OnError = Literal["raise", "skip"]
 UNCATEGORISED = "uncategorised"  # where an engine has no category stage and a row names none
 LEFT_OUT = ["image_id", "reason", "duplicate_of"]
-_CHUNK = 256  # pictures that are in memory at a time
+_CHUNK = 16  # pictures that pass the networks together
 
 
 @dataclass(frozen=True)
@@ -123,64 +125,81 @@ class Grower:
         """Prints of the pictures that can be read, and the others; nothing if none are needed."""
         if self.selection is None:
             return _Printed(table.index, None), _unreadable(table, [])
-        found, errors = [], []
-        for part, squares, failed in self._squares(table, (DESCRIPTOR_PX,), on_error):
-            found.append((part.index, take_prints(squares[DESCRIPTOR_PX])))
-            errors += failed
-        index = pd.Index([row for rows, _ in found for row in rows], dtype="int64")
-        of = Prints.joined([prints for _, prints in found])
-        return _Printed(index, of), _unreadable(table, errors)
+        looks = self._looks(
+            table, [DESCRIPTOR_PX], on_error, lambda squares: take_prints(squares[DESCRIPTOR_PX])
+        )
+        index = pd.Index([row for look in looks for row in look.rows], dtype="int64")
+        of = Prints.joined([look.seen for look in looks])
+        return _Printed(index, of), _unreadable(table, [one for look in looks for one in look.bad])
 
     def _described(self, table: pd.DataFrame, on_error: OnError) -> _Described:
         """Features and references of the pictures, as far as they can still be read."""
-        sizes = [self.embedder.image_px]
-        if self.category is not None:
-            sizes.append(self.category.store_px)
-        features = [np.empty((0, self.embedder.dim), np.float32)]
-        references: list[np.ndarray] = []
-        good = np.zeros(len(table), bool)
-        errors: list[tuple[int, str]] = []
-        for part, squares, failed in self._squares(table, sizes, on_error):
-            good[table.index.get_indexer(part.index)] = True
-            errors += failed
-            features.append(self.embedder.embed(squares[self.embedder.image_px]))
-            if (stage := self.category) is not None:
-                _, found = predict(stage.net, squares[stage.store_px], stage.crop_px, stage.device)
-                references.append(found)
+        stage = self.category
+        sizes = [self.embedder.image_px] + ([] if stage is None else [stage.store_px])
+
+        def see(squares: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+            with one_core():
+                features = self.embedder.embed(squares[self.embedder.image_px])
+                if stage is None:
+                    return features, None
+                pictures = squares[stage.store_px]
+                _, of_vote = predict(stage.net, pictures, stage.crop_px, stage.device)
+                return features, of_vote
+
+        looks = self._looks(table, sizes, on_error, see)
+        good = table.index.isin([row for look in looks for row in look.rows])
+        features = np.concatenate([look.seen[0] for look in looks])
+        references = [look.seen[1] for look in looks if look.seen[1] is not None]
         of_vote = np.concatenate(references) if references else None
-        return _Described(np.concatenate(features), of_vote, good, _unreadable(table, errors))
+        bad = [one for look in looks for one in look.bad]
+        return _Described(features, of_vote, good, _unreadable(table, bad))
 
-    def _squares(
-        self, table: pd.DataFrame, sizes: Sequence[int], on_error: OnError
-    ) -> Iterator[tuple[pd.DataFrame, dict[int, np.ndarray], list[tuple[int, str]]]]:
-        """Chunks of rows that can be read, their pictures by size, and those that cannot be."""
+    def _looks(
+        self,
+        table: pd.DataFrame,
+        sizes: Sequence[int],
+        on_error: OnError,
+        see: Callable[[dict[int, np.ndarray]], _T],
+    ) -> list[_Look[_T]]:
+        """What is seen in the pictures of rows, a few at a time; at least one look.
 
-        def load(file: str) -> list[np.ndarray] | ImageError:
-            try:
-                return [load_image(file, px) for px in sizes]
-            except ImageError as error:
-                if on_error == "raise":
-                    raise
-                return error
+        Searches go first: each thread takes one core, and that only while no search wants it.
 
-        for start in range(0, max(len(table), 1), _CHUNK):
-            part = table.iloc[start : start + _CHUNK]
-            files = absolute(self.root, part.path.tolist())
-            loaded = list(in_threads(load, files, "decode"))
-            good = [not isinstance(one, ImageError) for one in loaded]
-            failed = [
-                (row, one.reason)
-                for row, one in zip(part.index, loaded, strict=True)
-                if isinstance(one, ImageError)
-            ]
-            pictures = [one for one in loaded if not isinstance(one, ImageError)]
+        Parameters
+        ----------
+        see : is given pictures by their size S, uint8 (n, S, S, 3) each.
+        """
+
+        def look(part: pd.DataFrame) -> _Look[_T]:
+            loaded: list[list[np.ndarray]] = []
+            rows, bad = [], []
+            for row, file in zip(part.index, absolute(self.root, part.path.tolist()), strict=True):
+                try:
+                    loaded.append([load_image(file, px) for px in sizes])
+                    rows.append(row)
+                except ImageError as error:
+                    if on_error == "raise":
+                        raise
+                    bad.append((row, error.reason))
             squares = {
-                px: np.stack([one[number] for one in pictures])
-                if pictures
+                px: np.stack([one[number] for one in loaded])
+                if loaded
                 else np.empty((0, px, px, 3), np.uint8)
                 for number, px in enumerate(sizes)
             }
-            yield part[good], squares, failed
+            return _Look(rows, bad, see(squares))
+
+        parts = [table.iloc[start : start + _CHUNK] for start in range(0, len(table), _CHUNK)]
+        return list(in_threads(look, parts or [table], "look at pictures", aside=True))
+
+
+@dataclass(frozen=True)
+class _Look(Generic[_T]):
+    """Some rows at once: those whose pictures can be read, why others cannot, what is seen."""
+
+    rows: list[int]
+    bad: list[tuple[int, str]]
+    seen: _T
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 
 from vsa.data import decoding, images
 from vsa.data.decoding import FORMATS, ImageError, Source
@@ -328,7 +329,7 @@ class _Work:
         return made
 
     def _make(self, chunk: pd.DataFrame) -> dict[str, np.ndarray]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cpu_count()) as pool:
             known = chunk.name.map(self.known)
             size_px = [self.embedder.image_px] * len(chunk)
             read = list(pool.map(_read_picture, chunk.path, known, size_px))

@@ -70,7 +70,7 @@ def write_part(engine: Path, first: int, last: int, part: Part) -> Path:
 def read_part(file: PartFile, *, check_all: bool = False) -> Part:
     """Map a part; raises InputError for a damaged one, FileNotFoundError where there is none.
 
-    Contents of files above 512 MiB are read with `check_all` only.
+    Contents of files above 64 MiB are read with `check_all` only.
     """
     path = file.path
     try:

@@ -18,6 +18,7 @@ from vsa.embedding.describer import (
     write_describer,
 )
 from vsa.embedding.joint import JointNet
+from vsa.models.backbones import without_weights
 from vsa.models.embedder import Embedder
 from vsa.models.kept import read_embedder, write_embedder
 from vsa.ranking.serve import QualityRanker, read_ranker, write_ranker
@@ -143,9 +144,10 @@ def write_network(folder: Path, network: JointNet, image_px: int) -> None:
 def read_network(folder: Path, device: Device) -> tuple[JointNet, int]:
     """What `write_network` wrote: the network, on a device, and the size of its pictures."""
     card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-    network = JointNet(card["architecture"], card["feature_dim"])
+    with without_weights(card["architecture"]):
+        network = JointNet(card["architecture"], card["feature_dim"])
     state = torch.load(folder / "network.pth", weights_only=True, map_location="cpu")
-    network.load_state_dict(state)
+    network.load_state_dict(state, assign=True)
     network.to(device.device, memory_format=device.memory_format)
     return network.eval(), card["image_px"]
 

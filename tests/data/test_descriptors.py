@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageFilter
+from scipy.fft import dctn
 
 from vsa.data import descriptors
 from vsa.data.descriptors import (
+    _cosines,
     colour_histogram,
     contrast,
     perceptual_hash,
@@ -129,6 +131,13 @@ def test_hash_stands_scaling_and_brightness_and_tells_pictures_apart():
         assert np.abs(bits(perceptual_hash(changed)) - original).sum(axis=1).max() <= 6
     distances = np.abs(original[:, None] - original[None]).sum(axis=2)
     assert distances[~np.eye(30, dtype=bool)].min() > 6
+
+
+def test_hashes_are_made_of_what_scipy_calls_a_cosine_transform():
+    planes = np.random.default_rng(0).uniform(0, 255, (5, 32, 32)).astype(np.float32)
+    cosines = _cosines(32, 8)
+    lowest = dctn(planes, axes=(1, 2), norm="ortho")[:, :8, :8]
+    np.testing.assert_allclose(cosines @ planes @ cosines.T, lowest, atol=5e-3)
 
 
 def test_hash_bits_split_the_frequencies_in_halves():

@@ -6,7 +6,14 @@ from torch import nn
 
 from vsa.category.model import CategoryNet
 from vsa.embedding.joint import JointNet
-from vsa.models.backbones import BACKBONES, Backbone, make_backbone, make_trunk, weights_key
+from vsa.models.backbones import (
+    BACKBONES,
+    Backbone,
+    make_backbone,
+    make_trunk,
+    weights_key,
+    without_weights,
+)
 from vsa.runtime.errors import InputError
 from vsa.study.embedding.detector import make_detector
 
@@ -79,6 +86,21 @@ def test_a_stranger_s_backbone_classifies_locates_and_detects(register):
     assert net.embed(images, net.locate(images), 30.0).shape == (2, 8)
     detector = make_detector("patches", backbone.state_dict(), 64).eval()
     assert len(detector(list(images))) == 2
+
+
+def test_networks_that_are_to_be_loaded_draw_no_weights_unless_they_are_a_stranger_s(register):
+    register("patches", Backbone(_patches, trunk=("stem",)))
+    for architecture in ("googlenet_4a", "patches"):
+        trained = JointNet(architecture, 8)
+        state = torch.get_rng_state()
+        with without_weights(architecture):
+            net = JointNet(architecture, 8)
+        is_own = architecture != "patches"
+        assert next(net.parameters()).is_meta == is_own
+        assert torch.equal(torch.get_rng_state(), state) == is_own
+        net.load_state_dict(trained.state_dict(), assign=True)
+        images = torch.rand(1, 3, 64, 64)
+        assert torch.equal(net.eval().locate(images), trained.eval().locate(images))
 
 
 def test_trying_a_backbone_leaves_its_statistics_and_its_mode(register):

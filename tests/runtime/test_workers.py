@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+
+from vsa.data.files import in_threads
 
 RENDER = """
 from pathlib import Path
@@ -67,3 +70,14 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
+def test_threads_that_stand_aside_are_nicer_than_whoever_waits_for_them():
+    def niceness(_: str) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness("")
+    assert set(in_threads(niceness, ["a"] * 5, "ask", aside=True)) == {min(before + 10, 19)}
+    assert set(in_threads(niceness, ["a"] * 5, "ask")) == {before}
+    assert niceness("") == before

@@ -66,7 +66,7 @@ def test_what_readme_says_of_it_is_so(service, shop, tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^### Serve it\n.*?^```sh\n(.*?)^```", text, re.M | re.S)
     lines = [line for line in block.splitlines() if line.startswith("curl") or "--url" in line]
-    assert len(lines) == 5
+    assert len(lines) == 6
     photo(64, 48, seed=1).save(tmp_path / "photo.jpg")
     photo(64, 48, seed=2).save(tmp_path / "shoe.jpg")
     (tmp_path / "rows.csv").write_text("path,product_id,category\nshoe.jpg,p1,shoes\n")
@@ -84,11 +84,12 @@ def test_what_readme_says_of_it_is_so(service, shop, tmp_path):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         said.append(done.stdout)
-    assert len(json.loads(said[0])["results"]) == 5
-    assert json.loads(said[1])["image_ids"] == ["shoe.jpg"]
-    assert json.loads(said[2])["row"]["category"] == "shoes"
-    assert "shoe.jpg" in said[3]
-    assert json.loads(said[4])["n_items"] == 90
+    assert json.loads(said[0]) == {"status": "ready"}
+    assert len(json.loads(said[1])["results"]) == 5
+    assert json.loads(said[2])["image_ids"] == ["shoe.jpg"]
+    assert json.loads(said[3])["row"]["category"] == "shoes"
+    assert "shoe.jpg" in said[4]
+    assert json.loads(said[5])["n_items"] == 90
 
 
 def test_the_client_says_what_is_wrong(service, shop, tmp_path):

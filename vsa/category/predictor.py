@@ -16,6 +16,7 @@ import torch
 from vsa.category.fusion import FusionChoice, fuse
 from vsa.category.model import CategoryNet, predict
 from vsa.category.search import N_NEIGHBOURS, vote
+from vsa.models.backbones import without_weights
 from vsa.runtime.atomic import atomic_dir, settled
 from vsa.runtime.checked import check_manifest
 from vsa.runtime.device import Device
@@ -156,9 +157,10 @@ def write_predictor(folder: Path, predictor: CategoryPredictor) -> None:
 def read_predictor(folder: Path, device: Device) -> CategoryPredictor:
     """Read what `write_predictor` wrote, from a folder that was checked."""
     card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-    net = CategoryNet(card["architecture"], len(card["categories"]), pretrained=False)
+    with without_weights(card["architecture"]):
+        net = CategoryNet(card["architecture"], len(card["categories"]), pretrained=False)
     state = torch.load(folder / "classifier.pth", weights_only=True, map_location="cpu")
-    net.load_state_dict(state)
+    net.load_state_dict(state, assign=True)
     return CategoryPredictor(
         net.to(device.device, memory_format=device.memory_format).eval(),
         card["store_px"],

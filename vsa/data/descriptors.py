@@ -12,14 +12,13 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-from scipy.fft import dctn
 
 DESCRIPTOR_PX = 64  # side of the squares that descriptors, hashes and quality are computed of
 VERSION = 1
 _CHUNK_PIXELS = 2**21  # about 100 MB of float32 intermediates
 _HUE, _SATURATION, _VALUE = 8, 4, 4  # bins of the joint histogram
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-_HASH_PX = 32
+_HASH_PX, _N_FREQUENCIES = 32, 8  # a hash is of the lowest ones, along either side
 
 
 def colour_histogram(images: np.ndarray) -> np.ndarray:
@@ -140,11 +139,18 @@ def _thumbnail(images: np.ndarray, px: int) -> np.ndarray:
 def _perceptual_hash(images: np.ndarray) -> np.ndarray:
     if not len(images):
         return np.empty((0, 8), np.uint8)
-    spectrum = dctn(_resize(_grey(images), _HASH_PX), axes=(1, 2), norm="ortho")
+    cosines = _cosines(_HASH_PX, _N_FREQUENCIES)
+    spectrum = cosines @ _resize(_grey(images), _HASH_PX) @ cosines.T
     # Rounded, lest the bits of a flat or symmetric picture, whose frequencies vanish, be noise.
-    low = np.round(spectrum[:, :8, :8].reshape(len(images), 64), 1)
+    low = np.round(spectrum.reshape(len(images), _N_FREQUENCIES**2), 1)
     median = np.median(low[:, 1:], axis=1, keepdims=True)  # the mean brightness is no frequency
     return np.packbits(low > median, axis=1)
+
+
+def _cosines(n: int, n_kept: int) -> np.ndarray:
+    """Rows of the orthonormal DCT-II of n values, of the lowest frequencies: (n_kept, n)."""
+    angles = np.pi / n * np.outer(np.arange(n_kept), np.arange(n) + 0.5)
+    return np.cos(angles) * np.sqrt(np.where(np.arange(n_kept) > 0, 2, 1) / n)[:, None]
 
 
 def _sharpness(images: np.ndarray) -> np.ndarray:

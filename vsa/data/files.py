@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import PIL
+from joblib import cpu_count
 
 from vsa.data import decoding
 from vsa.runtime.fingerprint import Versions, key
 from vsa.runtime.progress import progress
+from vsa.runtime.workers import stand_aside
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
@@ -24,13 +26,15 @@ def absolute(root: Path, paths: Sequence[str]) -> list[str]:
     return [os.path.join(base, path) for path in paths]
 
 
-def in_threads(work: Callable[[_S], _T], files: Sequence[_S], description: str) -> Iterator[_T]:
+def in_threads(
+    work: Callable[[_S], _T], files: Sequence[_S], description: str, *, aside: bool = False
+) -> Iterator[_T]:
     """``work`` of each file, in order, in as many threads as there are cores.
 
     Decoders release the interpreter lock, and unlike processes threads need no start-up, no
-    pickling and no guarded ``__main__``.
+    pickling and no guarded ``__main__``. With `aside`, other threads go first.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count(), initializer=stand_aside if aside else None) as pool:
         yield from progress(pool.map(work, files), description, len(files))
 
 

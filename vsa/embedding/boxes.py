@@ -37,6 +37,7 @@ from vsa.embedding.local import (
     pretrained_features,
 )
 from vsa.embedding.task import EmbeddingTask
+from vsa.models.backbones import without_weights
 from vsa.runtime.device import Device
 from vsa.runtime.fingerprint import key, state_digest
 
@@ -243,8 +244,9 @@ def write_objectness(folder: Path, found: Objectness) -> None:
 def read_objectness(folder: Path, device: Device) -> Objectness:
     """What `write_objectness` wrote, with its network on a device."""
     told = torch.load(folder / "objectness.pth", weights_only=True, map_location="cpu")
-    net = LocalFeatures(told["architecture"])
-    net.load_state_dict(told["network"])
+    with without_weights(told["architecture"]):
+        net = LocalFeatures(told["architecture"])
+    net.load_state_dict(told["network"], assign=True)
     net.to(device.device, memory_format=device.memory_format).eval()
     return Objectness(net, told["weight"].numpy(), told["image_px"], told["centre"])
 

@@ -24,6 +24,7 @@ from vsa.embedding.boxes import Objectness, read_objectness, write_objectness
 from vsa.embedding.candidates import PLAIN
 from vsa.embedding.extract import describe, locate
 from vsa.embedding.joint import Adaptation, FeatureNet, JointNet
+from vsa.models.backbones import without_weights
 from vsa.models.embedder import Embedder
 from vsa.runtime.device import Device
 
@@ -312,9 +313,10 @@ def read_describer(folder: Path, device: Device, joint: FeatureNet | None = None
     if joint is not None and not (folder / _WEIGHTS).is_file():
         net = joint
     else:
-        net = FeatureNet(card["architecture"], card["feature_dim"], adapted=card["adapted"])
+        with without_weights(card["architecture"]):
+            net = FeatureNet(card["architecture"], card["feature_dim"], adapted=card["adapted"])
         state = torch.load(folder / _WEIGHTS, weights_only=True, map_location="cpu")
-        net.load_state_dict(state)
+        net.load_state_dict(state, assign=True)
         net.to(device.device, memory_format=device.memory_format).eval()
     there = folder / _LOCALISER
     localiser = read_objectness(there, device) if there.is_dir() else None

@@ -146,7 +146,7 @@ def _write_header(stream: BinaryIO, dtype: type, shape: tuple[int, ...]) -> None
 def open_base(folder: Path, *, check_all: bool = False) -> Base:
     """Map the files of a base.
 
-    Sizes are checked always, contents of files up to 512 MiB at once and of all with `check_all`.
+    Sizes are checked always, contents of files up to 64 MiB at once and of all with `check_all`.
     Raises InputError for a file that is missing, truncated, changed, or of another format.
     """
     manifest = read_checked_json(folder / "manifest.json")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -149,6 +150,15 @@ def make_trunk(architecture: str) -> tuple[nn.Module, int]:
             cure=f"Name the modules down to stride {STRIDE}: (B, c, H/{STRIDE}, W/{STRIDE})",
         )
     return trunk.train(), found[1]
+
+
+def without_weights(architecture: str) -> AbstractContextManager[object]:
+    """Networks that are made meanwhile have none, until ``load_state_dict(state, assign=True)``.
+
+    Drawing random ones takes several times as long as reading those of a file. Somebody's own
+    backbone gets them nevertheless: its function may compute with them.
+    """
+    return torch.device("meta") if BACKBONES.is_own(architecture) else nullcontext()
 
 
 def _parts(network: nn.Module, paths: Sequence[str]) -> nn.Sequential:

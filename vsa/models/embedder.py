@@ -11,6 +11,7 @@ from typing import Any, TypeGuard, cast
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
@@ -153,7 +154,7 @@ class Embedder:
     def decoded(self, photos: Source | Iterable[Source]) -> Iterator[np.ndarray]:
         """Photos as images, uint8 (n, S, S, 3), so many at a time as memory has room for."""
         several = iter([photos] if is_one(photos) else cast("Iterable[Source]", photos))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cpu_count()) as pool:
             while chunk := list(islice(several, _CHUNK)):
                 yield np.stack(list(pool.map(self._decode, chunk)))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsa.ranking.settings import RankerSettings
+from vsa.runtime.extras import missing_explained
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def grow_forest(
     The forest; what each node adds to the log-odds, float64 (T, N), of use at leaves; and the
     log-odds that they are added to.
     """
-    from sklearn.ensemble import GradientBoostingClassifier  # slow to import, and not to serve with
+    with missing_explained():  # it fits trees, and is not needed to serve them
+        from sklearn.ensemble import GradientBoostingClassifier
 
     model = GradientBoostingClassifier(
         n_estimators=settings.n_trees,

@@ -20,6 +20,7 @@ from vsa.ranking.features import APPLAUSE, CONVERSION, RELATIVE, SALES
 from vsa.ranking.forest import Forest, grow_forest
 from vsa.ranking.settings import RankerSettings
 from vsa.runtime.errors import InputError
+from vsa.runtime.extras import missing_explained
 from vsa.runtime.registry import Registry
 
 VERSION = 1
@@ -99,7 +100,8 @@ class LogisticRanker:
     inverse_penalty: float = INVERSE_PENALTIES[0]
 
     def fit(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        from sklearn.linear_model import LogisticRegression  # slow to import
+        with missing_explained():
+            from sklearn.linear_model import LogisticRegression
 
         rows, label, observed = observations(seen, bought)
         wide = x.astype(np.float64)
@@ -156,8 +158,9 @@ class GbdtLr:
     inverse_penalty: float = INVERSE_PENALTIES[0]
 
     def fit(self, x: np.ndarray, seen: np.ndarray, bought: np.ndarray) -> None:
-        from sklearn.linear_model import LogisticRegression  # slow to import
-        from sklearn.preprocessing import OneHotEncoder
+        with missing_explained():
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.preprocessing import OneHotEncoder
 
         rows, label, weight = observations(seen, bought)
         forest, value, _ = grow_forest(x[rows], label, weight, self.settings, self.seed)

@@ -14,7 +14,7 @@ from vsa.runtime.errors import InputError
 MANIFEST = "checksums.json"
 INDEX = "index.json"  # in an index's folder, which changes while it is used and checks itself …
 CHANGING = ("rows",)  # … as do these folders
-CHECKED_AT_OPENING = 2**29  # bytes; larger files are checked by `verify` only
+CHECKED_AT_OPENING = 2**26  # bytes; larger files are checked by `verify` only
 CURE = "Make it again, or restore it from a copy"
 
 
@@ -44,7 +44,7 @@ def file_facts(path: Path) -> dict[str, int]:
 def check_file(path: Path, facts: dict[str, int], *, check_all: bool) -> None:
     """Raise InputError unless the file is the one that `file_facts` described.
 
-    Its content is read if `check_all` is set, or if it is at most 512 MiB long.
+    Its content is read if `check_all` is set, or if it is at most 64 MiB long.
     """
     if not path.is_file() or path.stat().st_size != facts["bytes"]:
         raise InputError("the file is missing or truncated", cure=CURE, file=path)
@@ -105,7 +105,7 @@ def write_manifest(folder: Path, target: Path | None = None) -> None:
 def check_manifest(folder: Path, *, check_all: bool = False) -> int:
     """The number of files in a folder's manifest, each of which is whole.
 
-    Contents of files above 512 MiB are read with `check_all` only. Raises InputError for the
+    Contents of files above 64 MiB are read with `check_all` only. Raises InputError for the
     first file, the manifest too, that is missing, truncated or changed.
     """
     content = read_checked_json(folder / MANIFEST)

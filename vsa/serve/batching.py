@@ -11,7 +11,6 @@ category beside its box and feature. More workers than cores would only take tur
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -20,6 +19,8 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+
+from joblib import cpu_count
 
 from vsa.answer import Answer, Described, Question, Seen
 from vsa.engine import VisualSearch
@@ -98,7 +99,7 @@ class Pools:
         self._to_answer: deque[_Search[Any]] = deque()
         self._workers = [
             threading.Thread(target=self._work, name=f"search-{number}", daemon=True)
-            for number in range(n_workers or len(os.sched_getaffinity(0)))
+            for number in range(n_workers or cpu_count())
         ]
         for worker in self._workers:
             worker.start()
