@@ -99,7 +99,7 @@ def test_a_wheel_with_its_core_alone_opens_an_engine_and_searches(environment, t
         np.testing.assert_allclose(there, page.similarity, atol=1e-5)
     needs = {
         "compare": ("yaml", "study"),
-        "peers": ("usearch", "study"),
+        "peers": ("threadpoolctl", "study"),
         "N-pair": ("pytorch_metric_learning", "study"),
         "ranker": ("sklearn", "study"),
         "page": ("ipywidgets", "app"),

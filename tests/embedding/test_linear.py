@@ -112,7 +112,7 @@ def test_pictures_of_test_products_are_not_seen_while_learning(lab, task):
 
 
 def test_both_questions_are_recorded_and_told(lab, ledger):
-    told = record_linear(ledger, lab, 50)
+    told = record_linear(ledger, lab, 50, 0.02)
     table = ledger.table(SWEEP)
     precisions = table["click precision"]
     for rate in STRAY_RATES:
@@ -130,7 +130,7 @@ def test_both_questions_are_recorded_and_told(lab, ledger):
     assert "learned without test products' pictures" in told
     kept = list((lab.folder / "linear").iterdir())
     assert len(kept) > 0
-    assert record_linear(ledger, lab, 50) == told
+    assert record_linear(ledger, lab, 50, 0.02) == told
     assert len(list((lab.folder / "linear").iterdir())) == len(kept)  # nothing is learned twice
 
 
@@ -139,7 +139,7 @@ def test_an_observed_log_and_shared_products_are_told(lab, ledger, task):
     lab.task = dataclasses.replace(
         task, queries=task.queries.assign(product_id=[f"p{i % 6}" for i in range(24)])
     )
-    told = record_linear(ledger, lab, 20)
+    told = record_linear(ledger, lab, 20, 0.02)
     assert "The log was observed" in told
     assert "no inductive control" in told
 

@@ -7,6 +7,7 @@ import itertools
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -296,8 +297,9 @@ def fused() -> Numbers:
 @method("refitted last layer", category_experiment, NETWORK)
 def refitted() -> Numbers:
     features = {"reference": unit(30, 5), "val": unit(9, 5, seed=1), "test": unit(6, 5, seed=2)}
-    refit = category_experiment._refit_last_layer
-    return {"probabilities": refit(features, np.arange(30) % 3, np.arange(9) % 3, 3)}
+    task: Any = SimpleNamespace(val="", labels=lambda rows: np.arange(9) % 3, categories="abc")
+    fit = category_experiment.fit_last_layer
+    return {"probabilities": fit(features, np.arange(30), np.arange(30) % 3, task)["test"]}
 
 
 @method("selection", selection, EXACT)

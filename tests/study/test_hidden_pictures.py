@@ -62,11 +62,13 @@ PLAIN = {
     "embedding": {
         *("training_figure", "recall_figure", "differences_figure", "box_training_figure"),
         *("looks_figure", "adaptation_figure", "lengths_figure", "stray_clicks_figure"),
+        *("_regime_figure", "sessions_figure", "share_figure"),
     },
     "end_to_end": {"funnel_plot", "waterfall_plot", "ablation_plot"},
     "index": {"recall_plot", "growth_plot", "similarity_plot", "codec_plot", "stage_plot"},
     "lineage": {"map_figure", "pareto_figure", "boxes_figure", "labels_figure"},
     "ranking": {"conversion_plot", "gain_plot", "importance_plot", "calibration_plot"},
+    "scale": {"loss_figure", "roll_figure", "cost_figure", "model_figure"},
 }
 SCATTERS = {"category_tsne", "tsne_before", "tsne_after", "tsne_after_categories"}
 
@@ -224,6 +226,7 @@ def rooms(shop, tmp_path):
         "index": {},
         "lineage": lineage_room(tmp_path / "squares"),
         "ranking": {},
+        "scale": {},
     }
 
 

@@ -63,7 +63,10 @@ def serve(
         )
         where = f"http://{host}:{listening.getsockname()[1]}"
         server = _Server(config, lambda: tell(f"vsa serves {engine} at {where}"))
-        server.run(sockets=[listening])
+        try:
+            server.run(sockets=[listening])
+        finally:
+            gc.unfreeze()  # libraries count what is left at the end, and say so
 
 
 class _Server(uvicorn.Server):

@@ -16,7 +16,7 @@ from pygments.lexers import PythonLexer
 
 from vsa.runtime.markup import escape_markdown
 from vsa.study.figures.pictures import MAY_NOT, holds_pictures, take_thumbnails
-from vsa.study.figures.style import HouseFigure, save_figure
+from vsa.study.figures.style import HouseFigure, Words, save_figure
 from vsa.study.ledger.ledger import Ledger
 
 
@@ -30,19 +30,30 @@ def show(ledger: Ledger, figure: HouseFigure | None) -> None:
     """
     if figure is None:
         return
-    words = figure.words
-    if words is None:
-        raise ValueError("this figure carries no words: let its plot function end with worded(...)")
+    if keep(ledger, figure):
+        display(figure, metadata={"image/jpeg": {"alt": _words(figure).alt_text}})
+    else:
+        words_only = escape_markdown(_words(figure).alt_text)
+        display(Markdown(f"*A figure is left out here, because {MAY_NOT}:* {words_only}"))
+
+
+def keep(ledger: Ledger, figure: HouseFigure) -> bool:
+    """Save a figure as `show` does, without showing it; False for one that is left out."""
+    words = _words(figure)
     if not ledger.run.may_show_pictures:
         if take_thumbnails(figure):
             words = replace(words, caption=f"{words.caption} Without thumbnails: {MAY_NOT}.")
             figure.words = words
         if holds_pictures(figure):
-            words_only = escape_markdown(words.alt_text)
-            display(Markdown(f"*A figure is left out here, because {MAY_NOT}:* {words_only}"))
-            return
+            return False
     save_figure(figure, ledger.run, words.name, words.alt_text, ledger.section, words.caption)
-    display(figure, metadata={"image/jpeg": {"alt": words.alt_text}})
+    return True
+
+
+def _words(figure: HouseFigure) -> Words:
+    if figure.words is None:
+        raise ValueError("this figure carries no words: let its plot function end with worded(...)")
+    return figure.words
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def test_at_most_a_quarter_of_the_object_is_hidden() -> None:
     rng = np.random.default_rng(2)
     n_covered = 0
     for product in make_products(4, seed=1):
-        layer = photos._object(product, 64, rng, 1.0)
+        layer = photos._object(product, 64, rng, 1.0, None)
         mask = layer.getchannel("A")
         before = Image.new("RGB", (64, 64), (1, 2, 3))
         after = before.copy()

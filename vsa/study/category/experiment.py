@@ -5,6 +5,7 @@ Each seed is kept on disk, so an interrupted experiment continues with the next 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -188,10 +189,15 @@ def fit_last_layer(
     """
     from sklearn.linear_model import LogisticRegression  # slow to import
 
-    candidates = [
-        LogisticRegression(C=c, max_iter=1000, tol=1e-3).fit(features["reference"][rows], labels)
-        for c in (10.0, 100.0)
-    ]
+    with warnings.catch_warnings():
+        # where kinds are many and labels few, scikit-learn wonders whether they are numbers
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        candidates = [
+            LogisticRegression(C=c, max_iter=1000, tol=1e-3).fit(
+                features["reference"][rows], labels
+            )
+            for c in (10.0, 100.0)
+        ]
     val_labels = task.labels(task.val)
     best = max(candidates, key=lambda m: m.score(features["val"], val_labels))
     found = {}

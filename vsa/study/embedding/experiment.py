@@ -308,7 +308,7 @@ class EmbeddingLab:
         data, origin = self.data, self.origin
         made = [data["images"], data["local"]]
         if origin is not None:
-            made = [origin["dataset"], origin["pictures"]]
+            made = [origin.get(part) for part in ("dataset", "pictures")]
         return key(
             self._versions,
             seed=self.seed,

@@ -22,13 +22,13 @@ from vsa.study.embedding.regimes import (
     TRUE_MASK,
     Point,
 )
-from vsa.study.figures.style import save_figure
 from vsa.study.ledger.bootstrap import Interval, mean_interval, paired_difference
 from vsa.study.ledger.ledger import Ledger
 from vsa.study.ledger.regimes import HERE, differences_of, regime, told_along
 from vsa.study.ledger.sections import REGIMES as SECTION
 from vsa.study.ledger.sentences import bullets
 from vsa.study.run import Run
+from vsa.study.shown import keep
 
 RECALL = "Identical Recall@1"
 _PAIRS = {  # axis → who is compared with whom at each of its points
@@ -54,9 +54,8 @@ def write_regimes(run: Run, labs: list[EmbeddingLab]) -> str:
     ledger = Ledger.open(run, SECTION)
     told = record_regimes(ledger, run, gather_points(labs))
     for figure in (sessions_figure(ledger), share_figure(ledger)):
-        if figure is not None and figure.words is not None:
-            words = figure.words
-            save_figure(figure, run, words.name, words.alt_text, SECTION, words.caption)
+        if figure is not None:
+            keep(ledger, figure)
     ledger.save()
     return told
 
