@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from coloured_squares import PX
-from PIL import Image
 
 from vsa.data.crops import load_crops, with_margin
 from vsa.data.images import load_images
@@ -61,25 +60,9 @@ from vsa.study.run import make_run
 
 
 @pytest.fixture(scope="module")
-def lab(make_lab, task, tmp_path_factory):
+def lab(make_lab_in_files, tmp_path_factory):
     """A lab whose pictures lie in files, which it looks at again at 48 pixels."""
-    root = tmp_path_factory.mktemp("pictures")
-    paths = {"queries": [], "catalogue": []}
-    for table, names in paths.items():
-        for row, picture in enumerate(getattr(task.images, table)):
-            names.append(f"{table}-{row}.png")
-            Image.fromarray(picture).save(root / names[-1])
-    in_files = dataclasses.replace(
-        task,
-        queries=task.queries.assign(path=paths["queries"]),
-        catalogue=task.catalogue.assign(path=paths["catalogue"]),
-    )
-    lab = make_lab(tmp_path_factory.mktemp("jobs"))
-    lab.task, lab.files = in_files, (root, root / "cache")
-    lab.settings = dataclasses.replace(
-        lab.settings, describer_px=48, objectness_px=96, n_adapt_triplets=4, n_adapt_steps=8
-    )
-    return lab
+    return make_lab_in_files(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from vsa.embedding.adapt import mapping
 from vsa.embedding.candidates import PLAIN, PLAIN_OBJECT
@@ -44,24 +43,10 @@ from vsa.study.run import make_run
 
 
 @pytest.fixture(scope="module")
-def lab(make_lab, task, tmp_path_factory):
+def lab(make_lab_in_files, task, tmp_path_factory):
     """A lab whose log can be made longer, and whose photos can be drawn again."""
-    root = tmp_path_factory.mktemp("pictures")
-    paths = {"queries": [], "catalogue": []}
-    for table, names in paths.items():
-        for row, picture in enumerate(getattr(task.images, table)):
-            names.append(f"{table}-{row}.png")
-            Image.fromarray(picture).save(root / names[-1])
-    lab = make_lab(tmp_path_factory.mktemp("jobs"))
-    lab.task = dataclasses.replace(
-        task,
-        queries=task.queries.assign(path=paths["queries"]),
-        catalogue=task.catalogue.assign(path=paths["catalogue"]),
-    )
-    lab.files, lab.published = (root, root / "cache"), root / "published"
-    lab.settings = dataclasses.replace(
-        lab.settings, describer_px=48, objectness_px=96, n_adapt_triplets=4, n_adapt_steps=8
-    )
+    lab = make_lab_in_files(tmp_path_factory.mktemp("files"))
+    lab.published = lab.files[0] / "published"
 
     def log_of(n_sessions, seed):
         wanted, offered = task.products
@@ -82,8 +67,8 @@ def lab(make_lab, task, tmp_path_factory):
         side = np.sqrt(share)
         box = np.array([(1 - side) / 2, (1 - side) / 2, (1 + side) / 2, (1 + side) / 2])
         return Redrawn(
-            root,
-            [paths["queries"][row] for row in rows],
+            lab.files[0],
+            lab.task.queries.path[rows].tolist(),
             np.tile(box, (len(rows), 1)).astype(np.float32),
         )
 
