@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from vsa.category.selection import PRINT, Present, Prints
 ITEM, REFERENCE = "item", "reference"  # columns beside those of the catalogue …
 PRINTS = ("pixels", "hashes", "features")  # … and what selection compares new pictures with
 _OWN = (ITEM, REFERENCE, *PRINTS)
+_FEW = 64  # image_ids that are looked up one by one; for more, all rows are read once
 
 
 def _nothing() -> np.ndarray:
@@ -52,10 +54,29 @@ class Part:
         place = np.minimum(np.searchsorted(self.items, items), len(self) - 1)
         return np.where(self.items[place] == items, place, -1)
 
-    def find(self, image_ids: pa.Array) -> np.ndarray:
+    def find(self, image_ids: Sequence[str]) -> np.ndarray:
         """Places of the rows with these image_ids, int64, ascending."""
-        there = pc.is_in(self.table["image_id"], value_set=image_ids)
+        if len(image_ids) <= _FEW:
+            return self._look_up(image_ids)
+        column = self.table["image_id"]
+        there = pc.is_in(column, value_set=pa.array(image_ids, column.type))
         return np.flatnonzero(there.to_numpy())
+
+    def _look_up(self, image_ids: Iterable[str]) -> np.ndarray:
+        """As `find`, by halves of what is in order."""
+        texts, places = _Texts(self.table["image_id"]), []
+        for image_id in set(image_ids):
+            first = bisect_left(self._by_image_id, image_id, key=texts.__getitem__)
+            for place in self._by_image_id[first:]:
+                if texts[place] != image_id:
+                    break
+                places.append(place)
+        return np.sort(np.array(places, np.int64))
+
+    @cached_property
+    def _by_image_id(self) -> np.ndarray:
+        """Places in the order of their image_ids, uint64 (n,)."""
+        return np.asarray(pc.sort_indices(self.table["image_id"]))
 
     def references(self, counts: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         """References of rows chosen by bool (n,): id, path, category; features, float32 (m, d)."""
@@ -200,8 +221,7 @@ class Rows:
         """image_id → item, of those that are there."""
         found: dict[str, int] = {}
         for part in self.parts:
-            wanted = pa.array(image_ids, part.table["image_id"].type)
-            places = part.find(wanted)
+            places = part.find(image_ids)
             names = part.table["image_id"].take(pa.array(places)).to_pylist()
             found |= dict(zip(names, part.items[places].tolist(), strict=True))
         if not len(self.dead):

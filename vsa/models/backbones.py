@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from vsa.models.torchvision_models import file_key, make_headless, torchvision_models
 from vsa.runtime.errors import InputError
@@ -153,12 +155,27 @@ def make_trunk(architecture: str) -> tuple[nn.Module, int]:
 
 
 def without_weights(architecture: str) -> AbstractContextManager[object]:
-    """Networks that are made meanwhile have none, until ``load_state_dict(state, assign=True)``.
+    """Networks that are made meanwhile have any weights, until ``load_state_dict(state)``.
 
-    Drawing random ones takes several times as long as reading those of a file. Somebody's own
-    backbone gets them nevertheless: its function may compute with them.
+    Drawing random ones takes longer than reading those of a file. Somebody's own backbone gets
+    them nevertheless: its function may compute with them.
     """
-    return torch.device("meta") if BACKBONES.is_own(architecture) else nullcontext()
+    return _Undrawn() if BACKBONES.is_own(architecture) else nullcontext()
+
+
+class _Undrawn(TorchFunctionMode):
+    """``torch.nn.init`` leaves tensors as they are.
+
+    torch's "meta" device would do, too, but has torch's compiler imported, which takes a second.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _parts(network: nn.Module, paths: Sequence[str]) -> nn.Sequential:
