@@ -4,6 +4,7 @@
 
 Pictures are rendered; models are trained for a few steps, since only the networks' size decides
 what these paths cost. The other items are random features, with prints that selection compares.
+Figures go to ``reports/benchmarks.json``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+from record import record
 
 import vsa
 from vsa.category.selection import Prints
@@ -48,7 +50,10 @@ def main() -> None:
     with TemporaryDirectory() as place:
         folder = Path(place) / "engine"
         grow(shop, model, folder, n_items)
-        measure(shop, folder)
+        found = measure(shop, folder)
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    record(found, "growing")
 
 
 def grow(shop: vsa.Dataset, model: vsa.TrainedModels, folder: Path, n_items: int) -> None:
@@ -76,26 +81,32 @@ def grow(shop: vsa.Dataset, model: vsa.TrainedModels, folder: Path, n_items: int
     )
 
 
-def measure(shop: vsa.Dataset, folder: Path) -> None:
-    """Print the times, each of them the median of several where it can be."""
+def measure(shop: vsa.Dataset, folder: Path) -> dict[str, float]:
+    """Times, each of them the median of several where it can be."""
     vsa.VisualSearch.open(folder).close()  # so that files are in memory
     opening = [timed(lambda: vsa.VisualSearch.open(folder).close()) for _ in range(3)]
     rows = shop.catalogue.drop_duplicates("path")
     photos = [shop.root / path for path in shop.queries.path[:N_ASKED]]
     with vsa.VisualSearch.open(folder) as engine:
-        print(f"{len(engine.index):,} pictures")
-        print(f"opening, warm: {np.median(opening):.2f} s")
+        n_items = len(engine.index)
         adding = [
             timed(lambda row=row: engine.add(rows.iloc[[row]], select=False)) for row in range(20)
         ]
-        print(f"add, one picture: median {1e3 * np.median(adding):.0f} ms")
         idle = [timed(lambda photo=photo: engine.search(photo)) for photo in photos]
         many = rows.iloc[20 : 20 + N_ADDED]
         busy, seconds = while_adding(engine, many, photos)
-        print(f"add, {len(many)} at once: {len(many) / seconds:.0f} per second")
-        p95 = [1e3 * np.percentile(times, 95) for times in (idle, busy)]
-        print(f"search, p95: idle {p95[0]:.0f} ms, while rows join {p95[1]:.0f} ms")
-        print(f"that is {p95[1] / p95[0]:.2f} times as long, of {len(busy)} searches")
+    p95 = [1e3 * float(np.percentile(times, 95)) for times in (idle, busy)]
+    found = {
+        "pictures": n_items,
+        "opening, warm, s": float(np.median(opening)),
+        "add of one picture, median ms": 1e3 * float(np.median(adding)),
+        f"added per second, {len(many)} at once": len(many) / seconds,
+        "search p95 idle, ms": p95[0],
+        "search p95 while rows join, ms": p95[1],
+        "their ratio": p95[1] / p95[0],
+        "searches while rows joined": len(busy),
+    }
+    return {name: round(value, 2) for name, value in found.items()}
 
 
 def while_adding(

@@ -19,6 +19,14 @@ from vsa.runtime.errors import InputError, NotebookError
 from vsa.runtime.extras import missing_explained
 from vsa.runtime.system import refusals_explained
 from vsa.runtime.threads import n_threads
+from vsa.serve.options import (
+    BackendOption,
+    HostOption,
+    LimitOption,
+    PortOption,
+    RootOption,
+    TokenFileOption,
+)
 from vsa.study.cli import COMMANDS, hand_over
 
 if TYPE_CHECKING:
@@ -189,22 +197,12 @@ def _of_service(
 @app.command()
 def serve(
     engine: _Index,
-    host: Annotated[str, typer.Option(help="to listen at; 0.0.0.0 is all of this machine's")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="0 for a free one")] = 8000,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(help="whose text writes have to show; VSA_TOKEN by default, else no writes"),
-    ] = None,
-    root: Annotated[
-        Path | None, typer.Option(help="where the catalogue's pictures lie, if they were moved")
-    ] = None,
-    backend: Annotated[str, typer.Option(help="torch, or onnx (extra export)")] = "torch",
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="of vsa.serve.limits.Limits: max_bytes=20000000"),
-    ] = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    token_file: TokenFileOption = None,
+    root: RootOption = None,
+    backend: BackendOption = "torch",
+    limit: LimitOption = None,
 ) -> None:
     """Serve an engine over HTTP (extra serve): search, items, health, metrics and the page."""
     gc.disable()  # until it answers: next to nothing that imports and opening make is garbage

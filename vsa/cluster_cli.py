@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from vsa.runtime.console import tell
+from vsa.serve.options import (
+    BackendOption,
+    HostOption,
+    LimitOption,
+    RootOption,
+    TokenFileOption,
+)
 
 if TYPE_CHECKING:
     from vsa.cluster.cluster import Cluster
@@ -48,21 +55,13 @@ def start(
     http: Annotated[
         bool, typer.Option(help="serve it over HTTP, as `vsa serve` does (extra serve)")
     ] = True,
-    host: Annotated[str, typer.Option(help="to listen at")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="to listen at")] = 8000,
+    host: HostOption = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="to listen at")] = 8000,  # Ray has to know which
     copies: Annotated[int, typer.Option(help="of the networks and the service")] = 1,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(help="whose text writes have to show; VSA_TOKEN by default, else no writes"),
-    ] = None,
-    root: Annotated[
-        Path | None, typer.Option(help="where the catalogue's pictures lie, if they were moved")
-    ] = None,
-    backend: Annotated[str, typer.Option(help="torch, or onnx (extra export)")] = "torch",
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="of vsa.serve.limits.Limits: max_bytes=20000000"),
-    ] = None,
+    token_file: TokenFileOption = None,
+    root: RootOption = None,
+    backend: BackendOption = "torch",
+    limit: LimitOption = None,
 ) -> None:
     """Start shards and replicas on Ray, and the service before them; say when they answer.
 

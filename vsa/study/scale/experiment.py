@@ -26,6 +26,7 @@ from vsa.index.index import Index
 from vsa.index.request import SearchParams
 from vsa.index.shards import ShardedIndex
 from vsa.runtime.errors import InputError, NotApplicable
+from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 from vsa.study.index.timing import N_WARMUP, K, one_thread
 from vsa.study.scale.changes import Changes, Writer
@@ -134,7 +135,7 @@ class Stage:
         settings, rng = self.lab.settings, generator(self.lab.seed, "losses")
         losses = []
         with self._load() as load, Writer(self.cluster, self.changes.apart) as writer:
-            for number in range(settings.n_losses):
+            for number in progress(range(settings.n_losses), "nodes killed"):
                 time.sleep(settings.load_s + rng.uniform())
                 node, at = str(rng.choice(self.nodes.workers)), time.monotonic()
                 self.nodes.kill(node)

@@ -67,7 +67,7 @@ class ScaleResults:
 
     def losses(self, found: Disturbed) -> None:
         """What clients saw before, soon after and long after a node was killed; and the writer."""
-        for name, some in _around(found).items():
+        for name, some in around(found).items():
             self._searches(LOSS, name, some)
         for number, loss in enumerate(found.losses, start=1):
             seconds = min(loss.whole_s, GIVEN_UP_S)
@@ -127,7 +127,7 @@ class ScaleResults:
 
     def claim(self, equality: Equality, found: Disturbed) -> None:
         """C4a: equal results, and the loss of nodes; throughput across hosts is lacking."""
-        after = _around(found)[AFTER]
+        after = around(found)[AFTER]
         answered = [s for s in found.searches if s.kind != FAILED]
         left = [1 - min(loss.whole_s, GIVEN_UP_S) / WANTED_WHOLE_S for loss in found.losses]
         effects = {
@@ -247,7 +247,7 @@ def fit_ratios(costs: Costs) -> dict[str, np.ndarray]:
     }
 
 
-def _around(found: Disturbed) -> dict[str, list[Search]]:
+def around(found: Disturbed) -> dict[str, list[Search]]:
     """Searches by when they began: soon after a loss, until all was whole, and otherwise."""
     parts: dict[str, list[Search]] = {"undisturbed": [], AFTER: [], "then, until whole": []}
     for search in found.searches:
