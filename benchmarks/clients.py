@@ -204,9 +204,9 @@ class Load:
 
 
 def _told_of(memory_mb: list[float]) -> dict[str, float]:
-    """In the beginning, in the last minute, and the least and the most of it."""
-    last = float(np.median(memory_mb[-12:]))
-    found = {"first": memory_mb[0], "last": last, "least": min(memory_mb), "most": max(memory_mb)}
+    """In the first minute, in the last, and the least and the most of it."""
+    first, last = (float(np.median(some)) for some in (memory_mb[:12], memory_mb[-12:]))
+    found = {"first": first, "last": last, "least": min(memory_mb), "most": max(memory_mb)}
     return {name: round(value, 1) for name, value in found.items()}
 
 

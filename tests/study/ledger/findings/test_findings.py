@@ -12,6 +12,7 @@ from made_ledgers import WHOLE, surely
 from vsa.runtime.paths import ROOT
 from vsa.study.ledger.bootstrap import Interval
 from vsa.study.ledger.findings import published_folders, write_findings
+from vsa.study.ledger.findings.peers import told_beside_peers
 from vsa.study.ledger.findings.plots import forest_plot
 from vsa.study.ledger.findings.regimes import find_regimes
 from vsa.study.ledger.findings.runs import read_runs
@@ -314,6 +315,34 @@ def test_the_index_is_told_at_its_largest_size(publish):
             "among 1,000,000 items: index 0.30 ms at float Recall@60 0.995, 40 MB of memory",
         )
     ]
+
+
+def test_the_index_is_told_beside_the_fastest_peer_that_finds_as_much(publish):
+    def method(name, ms, recall, n_bytes):
+        experiment, name = "1,000,000 items", f"{name} (n 4)"
+        yield "04_binary_index", experiment, name, "query latency", ms
+        yield "04_binary_index", experiment, name, "bytes in memory", n_bytes
+        if recall is not None:
+            yield "04_binary_index", experiment, name, "float Recall@60", recall
+
+    def run(name, ms):
+        others = [
+            *method("faiss A", 1.5, 0.995, 1000.0),
+            *method("faiss B", 0.1, 0.98, 10.0),  # finds too little
+            *method("faiss BinaryIVF", 0.1, None, 40.0),  # ranks by codes alone
+            *method("faiss C", 2.0, 0.999, 30.0),
+        ]
+        return publish(name, records=[*method("vsa", ms, 0.998, 36.0), *others])
+
+    runs = read_runs([run("grocery", 1.0), run("vpr2023", 3.0)])[0]
+    peer = "faiss A: 1.50 ms at float Recall@60 0.995, 1,000 MB of memory"
+    assert told_beside_peers(runs) == [
+        "grocery, 1,000,000 items: 1.00 ms at float Recall@60 0.998, 36 MB of memory; " + peer,
+        "vpr2023, 1,000,000 items: 3.00 ms at float Recall@60 0.998, 36 MB of memory; " + peer,
+        "So it is slower on vpr2023 and needs less memory everywhere, since its features stay on "
+        "the disk. Its changes are there, too, before they are acknowledged, which no peer's are.",
+    ]
+    assert told_beside_peers(read_runs([publish("synthetic")])[0]) == []
 
 
 def test_the_simplest_near_the_best_and_who_has_not_compared(publish):

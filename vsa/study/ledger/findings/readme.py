@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vsa.runtime.atomic import atomic_file
 from vsa.runtime.errors import InputError
+from vsa.study.ledger.findings.peers import told_beside_peers
 from vsa.study.ledger.findings.runs import read_runs
 from vsa.study.ledger.findings.stages import engine_against_plain
 from vsa.study.ledger.findings.verdicts import NOT_JUDGED_HERE, find_all, in_short
@@ -31,6 +32,7 @@ def readme_block(run_folders: Sequence[Path]) -> str:
         findings=findings,
         in_short=in_short(findings),
         ahead=[engine_against_plain(run) for run in runs],
+        index=told_beside_peers(runs),
         left_out=left_out,
         not_judged=NOT_JUDGED_HERE,
     ).strip()

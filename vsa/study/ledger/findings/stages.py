@@ -6,10 +6,11 @@ its interval, and whether it pays follows from that interval alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vsa.study.ledger.findings.peers import OURS, largest, of_method, told_beside_scan
 from vsa.study.ledger.findings.runs import PublishedRun
 from vsa.study.ledger.metrics_file import Record
 from vsa.study.ledger.reporting.content import effect_text
@@ -102,7 +103,7 @@ def _record(run: PublishedRun, gain: Gain) -> Record | None:
     if gain.experiment:
         record = run.find(gain.section, gain.experiment, gain.variant, gain.metric)
     else:
-        found = _of_method(run, _largest(run), gain.variant)
+        found = of_method(run, largest(run), gain.variant)
         record = next((r for r in found if r["metric"] == gain.metric), None)
     return record if record is not None and record["ci_low"] is not None else None
 
@@ -188,43 +189,6 @@ def _kept(run: PublishedRun) -> str:
     return f"{before['value']:,} → {after['value']:,} pictures kept"
 
 
-def _searched(run: PublishedRun) -> str:
-    """Time and memory of the index at its largest size, beside the scan of all codes."""
-    experiment = _largest(run)
-    if not experiment:
-        return ""
-    parts = []
-    for method, called in ((_ENGINE, "index"), ("faiss BinaryFlat", "scan of all codes")):
-        one = {r["metric"]: r["value"] for r in _of_method(run, experiment, method)}
-        if "query latency" in one and "bytes in memory" in one:
-            megabytes = one["bytes in memory"] * _n_items(experiment) / 1e6
-            found = one.get("float Recall@60")
-            of_scan = f" at float Recall@60 {found:.3f}" if found is not None else ""
-            told = f"{one['query latency']:.2f} ms{of_scan}, {megabytes:,.0f} MB of memory"
-            parts.append(f"{called} {told}")
-    return f"among {experiment}: {'; '.join(parts)}" if parts else ""
-
-
-def _largest(run: PublishedRun) -> str:
-    """The experiment ``1,000,000 items`` of most items; "" if there is none."""
-    names = {r["experiment"] for r in run.metrics["records"] if r["section"] == _INDEX}
-    return max((name for name in names if _n_items(name)), key=_n_items, default="")
-
-
-def _n_items(experiment: str) -> int:
-    number, _, unit = experiment.replace(",", "").partition(" ")
-    return int(number) if unit == "items" and number.isdigit() else 0
-
-
-def _of_method(run: PublishedRun, experiment: str, method: str) -> Iterator[Record]:
-    """Records of the index itself, whatever its settings in brackets, or of a peer."""
-    for record in run.metrics["records"]:
-        is_there = (record["section"], record["experiment"]) == (_INDEX, experiment)
-        if is_there and (record["variant"] + " (").startswith(f"{method} ("):
-            yield record
-
-
-_ENGINE = "vsa"  # what the index is called among its peers
 _RECALL = "Identical Recall@20 difference"
 _WHOLE_ENGINE = Gain(_END, "engine against plain", "engine − plain, whole photo", "mAP difference")
 STAGES = (
@@ -294,8 +258,8 @@ STAGES = (
         "shortens features to bits and searches some of the lists; compared with a scan of the "
         "bits of all pictures",
         "no labels",
-        (Gain(_INDEX, "", _ENGINE, "share of time saved"),),
-        (_searched,),
+        (Gain(_INDEX, "", OURS, "share of time saved"),),
+        (told_beside_scan,),
     ),
     Stage(
         "Refined rank",

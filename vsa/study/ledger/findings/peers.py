@@ -1,0 +1,105 @@
+"""The index beside its peers, at the largest size that a run has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vsa.study.ledger.findings.runs import PublishedRun
+from vsa.study.ledger.metrics_file import Record
+
+OURS = "vsa"  # what the index is called among its peers
+_SCAN = "faiss BinaryFlat"
+_INDEX = "04_binary_index"
+_RECALL = "float Recall@60"
+_WANTED = 0.99  # of a peer that is compared with
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """What a search of one query costs, and finds."""
+
+    method: str
+    ms: float
+    megabytes: float
+    recall: float | None  # None for a method that ranks by codes alone
+
+    def __str__(self) -> str:
+        found = "" if self.recall is None else f" at {_RECALL} {self.recall:.3f}"
+        return f"{self.ms:.2f} ms{found}, {self.megabytes:,.0f} MB of memory"
+
+
+def told_beside_scan(run: PublishedRun) -> str:
+    """Time and memory of the index, beside the scan of all codes; "" if not measured."""
+    found = {one.method: one for one in _searched(run)}
+    called = ((OURS, "index"), (_SCAN, "scan of all codes"))
+    parts = [f"{name} {found[method]}" for method, name in called if method in found]
+    return f"among {largest(run)}: {'; '.join(parts)}" if parts else ""
+
+
+def told_beside_peers(runs: Sequence[PublishedRun]) -> list[str]:
+    """What the index is good for and where another is better, after what it rests on; by line.
+
+    Peers are those that find as much of what exact features find; of them, the fastest. Nothing
+    is told where no run has any.
+    """
+    told, slower, more = [], [], []
+    for run in runs:
+        found = {one.method: one for one in _searched(run) if (one.recall or 0) >= _WANTED}
+        ours = found.pop(OURS, None)
+        if ours is None or not found:
+            continue
+        peer = min(found.values(), key=lambda one: one.ms)
+        told.append(f"{run.label}, {largest(run)}: {ours}; {peer.method}: {peer}")
+        if peer.ms < ours.ms:
+            slower.append(run.label)
+        if peer.megabytes < ours.megabytes:
+            more.append(run.label)
+    if not told:
+        return []
+    time = f"slower on {', '.join(slower)}" if slower else "slower nowhere"
+    memory = f"more memory on {', '.join(more)}" if more else "less memory everywhere"
+    told.append(
+        f"So it is {time} and needs {memory}, since its features stay on the disk. Its changes are "
+        "there, too, before they are acknowledged, which no peer's are."
+    )
+    return told
+
+
+def largest(run: PublishedRun) -> str:
+    """The experiment ``1,000,000 items`` of most items; "" if there is none."""
+    names = {r["experiment"] for r in run.metrics["records"] if r["section"] == _INDEX}
+    return max((name for name in names if _n_items(name)), key=_n_items, default="")
+
+
+def of_method(run: PublishedRun, experiment: str, method: str) -> Iterator[Record]:
+    """Records of the index itself, whatever its settings in brackets, or of a peer."""
+    for record in run.metrics["records"]:
+        is_there = (record["section"], record["experiment"]) == (_INDEX, experiment)
+        if is_there and _method(record["variant"]) == method:
+            yield record
+
+
+def _searched(run: PublishedRun) -> Iterator[_Searched]:
+    """The index and its peers, in the order of the table."""
+    experiment = largest(run)
+    of_index = (
+        record
+        for record in run.metrics["records"]
+        if (record["section"], record["experiment"]) == (_INDEX, experiment)
+    )
+    for method in dict.fromkeys(_method(record["variant"]) for record in of_index):
+        one = {r["metric"]: r["value"] for r in of_method(run, experiment, method)}
+        if "query latency" in one and "bytes in memory" in one:
+            megabytes = one["bytes in memory"] * _n_items(experiment) / 1e6
+            yield _Searched(method, one["query latency"], megabytes, one.get(_RECALL))
+
+
+def _method(variant: str) -> str:
+    """A variant without its settings, which stand in brackets."""
+    return variant.partition(" (")[0]
+
+
+def _n_items(experiment: str) -> int:
+    number, _, unit = experiment.replace(",", "").partition(" ")
+    return int(number) if unit == "items" and number.isdigit() else 0
