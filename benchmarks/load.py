@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
+import sys
 import time
 from contextlib import closing
 from http.client import HTTPConnection
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--hostile", type=int, default=10_000)
     parser.add_argument("--limit", action="append", default=[], help="as of vsa serve")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which ends the service, too
     folder, photos = prepared(asked.items)
     results = Results()
     results["engine, one client"] = alone_in_process(folder, photos)
