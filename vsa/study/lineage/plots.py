@@ -32,6 +32,7 @@ from vsa.study.lineage.results import BOXES, PLAIN, SEARCH
 
 _N_SHOWN = 8  # results, and methods, on the page of pictures
 _N_PHOTOS = 6
+_BESIDE = ((5, -13), (-12, 6), (-12, -13), (5, 6))  # points from a mark to its number
 
 
 def map_figure(ledger: Ledger) -> HouseFigure:
@@ -105,7 +106,8 @@ def _pareto_plot(ledger: Ledger) -> Figure:
         x, y = [costs[i] for i in best], [values[i] for i in best]
         axis.plot(x, y, color=GREY, linewidth=1, zorder=0)
         for number, at in enumerate(zip(x, y, strict=True), start=1):
-            axis.annotate(str(number), at, (-4, 7), textcoords="offset points", fontsize=9)
+            beside = _BESIDE[number % len(_BESIDE)]  # neighbours may be very near
+            axis.annotate(str(number), at, beside, textcoords="offset points", fontsize=9)
         listed = "\n".join(f"{n}  {names[place]}" for n, place in enumerate(best, start=1))
         where = axis.transAxes
         axis.text(1.02, 1, listed, va="top", fontsize=9, linespacing=1.5, transform=where)
