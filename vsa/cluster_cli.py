@@ -79,6 +79,7 @@ def start(
             engine, shards=shards, replicas=replicas, address=address, folder=folder
         )
         stack.enter_context(cluster)
+        is_over = _when_told_to_end() if address is None else None
         if http and has_photos:
             from vsa.cluster.service import deploy
             from vsa.serve.limits import make_limits
@@ -97,8 +98,8 @@ def start(
             )
             print(f"vsa serves {engine} at http://{host}:{port}", flush=True)
         print(f"the cluster is whole: {shards} shards, {replicas} replicas of each", flush=True)
-        if address is None:
-            _wait_for_the_end()
+        if is_over is not None:
+            is_over.wait()
             cluster.stop()
 
 
@@ -153,9 +154,12 @@ def _connected(engine: Path, address: str | None, folder: Path | None) -> Cluste
     return Cluster.connect(engine, address=address, folder=folder)
 
 
-def _wait_for_the_end() -> None:
-    """Return on SIGINT or SIGTERM."""
+def _when_told_to_end() -> threading.Event:
+    """Set on SIGINT or SIGTERM: from now on, since whoever is told that all is whole may send one.
+
+    Ray has handlers of its own, which it sets when it is joined.
+    """
     told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told.set())
-    told.wait()
+    return told
