@@ -318,8 +318,8 @@ def test_the_index_is_told_at_its_largest_size(publish):
 
 
 def test_the_index_is_told_beside_the_fastest_peer_that_finds_as_much(publish):
-    def method(name, ms, recall, n_bytes):
-        experiment, name = "1,000,000 items", f"{name} (n 4)"
+    def method(name, ms, recall, n_bytes, experiment="1,000,000 items"):
+        name = f"{name} (n 4)"
         yield "04_binary_index", experiment, name, "query latency", ms
         yield "04_binary_index", experiment, name, "bytes in memory", n_bytes
         if recall is not None:
@@ -339,10 +339,16 @@ def test_the_index_is_told_beside_the_fastest_peer_that_finds_as_much(publish):
     assert told_beside_peers(runs) == [
         "grocery, 1,000,000 items: 1.00 ms at float Recall@60 0.998, 36 MB of memory; " + peer,
         "vpr2023, 1,000,000 items: 3.00 ms at float Recall@60 0.998, 36 MB of memory; " + peer,
-        "So it is slower on vpr2023 and needs less memory everywhere, since its features stay on "
-        "the disk. Its changes are there, too, before they are acknowledged, which no peer's are.",
+        "Slower than that peer: vpr2023, 1,000,000 items. More memory: nowhere. Its features stay "
+        "on the disk, and its changes are there before they are acknowledged, which no peer's are.",
     ]
-    assert told_beside_peers(read_runs([publish("synthetic")])[0]) == []
+    few = [
+        *method("vsa", 1.0, 0.998, 36.0, "2,000 items"),
+        *method("a graph", 0.5, 0.99, 30.0, "2,000 items"),
+    ]
+    lines = told_beside_peers(read_runs([publish("synthetic", records=few)])[0])
+    assert "Slower than that peer: synthetic, 2,000 items. More memory: synthetic, 2" in lines[1]
+    assert told_beside_peers(read_runs([publish("clothing")])[0]) == []
 
 
 def test_the_simplest_near_the_best_and_who_has_not_compared(publish):

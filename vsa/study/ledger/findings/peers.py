@@ -1,4 +1,4 @@
-"""The index beside its peers, at the largest size that a run has measured."""
+"""The index beside its peers, at the sizes that a run has measured."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Searched:
 
 def told_beside_scan(run: PublishedRun) -> str:
     """Time and memory of the index, beside the scan of all codes; "" if not measured."""
-    found = {one.method: one for one in _searched(run)}
+    found = {one.method: one for one in _searched(run, largest(run))}
     called = ((OURS, "index"), (_SCAN, "scan of all codes"))
     parts = [f"{name} {found[method]}" for method, name in called if method in found]
     return f"among {largest(run)}: {'; '.join(parts)}" if parts else ""
@@ -45,31 +45,39 @@ def told_beside_peers(runs: Sequence[PublishedRun]) -> list[str]:
     """
     told, slower, more = [], [], []
     for run in runs:
-        found = {one.method: one for one in _searched(run) if (one.recall or 0) >= _WANTED}
-        ours = found.pop(OURS, None)
-        if ours is None or not found:
-            continue
-        peer = min(found.values(), key=lambda one: one.ms)
-        told.append(f"{run.label}, {largest(run)}: {ours}; {peer.method}: {peer}")
-        if peer.ms < ours.ms:
-            slower.append(run.label)
-        if peer.megabytes < ours.megabytes:
-            more.append(run.label)
+        for experiment in _sizes(run):
+            searched = _searched(run, experiment)
+            found = {one.method: one for one in searched if (one.recall or 0) >= _WANTED}
+            ours = found.pop(OURS, None)
+            if ours is None or not found:
+                continue
+            peer = min(found.values(), key=lambda one: one.ms)
+            where = f"{run.label}, {experiment}"
+            told.append(f"{where}: {ours}; {peer.method}: {peer}")
+            if peer.ms < ours.ms:
+                slower.append(where)
+            if peer.megabytes < ours.megabytes:
+                more.append(where)
     if not told:
         return []
-    time = f"slower on {', '.join(slower)}" if slower else "slower nowhere"
-    memory = f"more memory on {', '.join(more)}" if more else "less memory everywhere"
+    time = f"Slower than that peer: {'; '.join(slower)}" if slower else "Slower: nowhere"
+    memory = f"More memory: {'; '.join(more)}" if more else "More memory: nowhere"
     told.append(
-        f"So it is {time} and needs {memory}, since its features stay on the disk. Its changes are "
-        "there, too, before they are acknowledged, which no peer's are."
+        f"{time}. {memory}. Its features stay on the disk, and its changes are there before they "
+        "are acknowledged, which no peer's are."
     )
     return told
 
 
 def largest(run: PublishedRun) -> str:
     """The experiment ``1,000,000 items`` of most items; "" if there is none."""
+    return next(reversed(_sizes(run)), "")
+
+
+def _sizes(run: PublishedRun) -> list[str]:
+    """Experiments that are called by their number of items, fewest first."""
     names = {r["experiment"] for r in run.metrics["records"] if r["section"] == _INDEX}
-    return max((name for name in names if _n_items(name)), key=_n_items, default="")
+    return sorted((name for name in names if _n_items(name)), key=_n_items)
 
 
 def of_method(run: PublishedRun, experiment: str, method: str) -> Iterator[Record]:
@@ -80,9 +88,8 @@ def of_method(run: PublishedRun, experiment: str, method: str) -> Iterator[Recor
             yield record
 
 
-def _searched(run: PublishedRun) -> Iterator[_Searched]:
-    """The index and its peers, in the order of the table."""
-    experiment = largest(run)
+def _searched(run: PublishedRun, experiment: str) -> Iterator[_Searched]:
+    """The index and its peers at one size, in the order of the table."""
     of_index = (
         record
         for record in run.metrics["records"]
