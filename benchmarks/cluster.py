@@ -51,7 +51,10 @@ def main() -> None:
         sizes=(asked.items,),
     )
     with TemporaryDirectory() as place, started(made_lab(settings, Path(place) / "lab")) as stage:
-        record(results(stage), "cluster")
+        found = results(stage)
+    for part, figures in found.items():  # what is printed before is Ray's, and kept silent
+        print(f"{part}: {figures}")
+    record(found, "cluster")
 
 
 def made_lab(settings: ScaleSettings, folder: Path) -> ScaleLab:
@@ -66,31 +69,26 @@ def made_lab(settings: ScaleSettings, folder: Path) -> ScaleLab:
 
 
 def results(stage: Stage) -> dict[str, Any]:
-    """What was measured, told as it comes."""
-    found: dict[str, Any] = {}
-
-    def tell(part: str, figures: Any) -> None:
-        found[part] = figures
-        print(f"{part}: {figures}", flush=True)
-
-    tell("start", {"seconds": round(stage.start_s, 1)})
-    times = {name: latency(seconds) for name, seconds in stage.idle().items()}
-    tell("search, idle", times)
-    tell("added by Ray, median ms", times[OVER_RAY]["p50_ms"] - times[IN_PROCESS]["p50_ms"])
+    """What was measured, by part."""
+    found: dict[str, Any] = {"start": {"seconds": round(stage.start_s, 1)}}
+    times = {
+        name: {quantile: round(float(ms), 3) for quantile, ms in latency(seconds).items()}
+        for name, seconds in stage.idle().items()
+    }
+    found["search, idle"] = times
+    added = times[OVER_RAY]["p50_ms"] - times[IN_PROCESS]["p50_ms"]
+    found["added by Ray, median ms"] = round(added, 3)
     equality = stage.equality()
-    tell(
-        "equality",
-        {
-            "queries": len(equality.same),
-            "that differ": int((~equality.same).sum()),
-            "changes": equality.n_changes,
-        },
-    )
+    found["equality"] = {
+        "queries": len(equality.same),
+        "that differ": int((~equality.same).sum()),
+        "changes": equality.n_changes,
+    }
     lost = stage.losses()
-    tell("seconds to whole", [round(loss.whole_s, 1) for loss in lost.losses])
+    found["seconds to whole"] = [round(loss.whole_s, 1) for loss in lost.losses]
     for name, searches in around(lost).items():
-        tell(f"searches, {name}", dict(Counter(search.kind for search in searches)))
-    tell("changes", {"acknowledged": lost.n_acknowledged, "lost": lost.n_lost})
+        found[f"searches, {name}"] = dict(Counter(search.kind for search in searches))
+    found["changes"] = {"acknowledged": lost.n_acknowledged, "lost": lost.n_lost}
     return found
 
 
