@@ -24,7 +24,7 @@ def oracle(index, items, query, k, params, categories=None):
     """What a search must find, by definition: items are id → (feature, category)."""
     codec, lists = index.model.codec, index.model.lists
     stored = query.astype(np.float16).astype(np.float32)
-    values = codec.project(stored[None])[0]
+    values = codec.weight.astype(float) @ stored + codec.bias
     sizes = np.minimum(np.floor(np.abs(values) / np.abs(values).max() * 8), 7)
     weights = 1 + 2 * sizes if params.distance == "asymmetric" else np.ones(len(values))
 

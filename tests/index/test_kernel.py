@@ -1,7 +1,9 @@
 """The compiled search and its twin in numpy find the very same, whatever there is to find."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +177,31 @@ def test_where_numba_cannot_compile_the_search_runs_in_numpy(monkeypatch, caplog
 def test_numba_is_not_loaded_before_the_first_search():
     code = "import sys, vsa; vsa.Index; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_all_numbers_of_16_bits_are_read_exactly():
+    rng = np.random.default_rng(0)
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    rows = halves[np.isfinite(halves)].reshape(-1, 64)
+    codec = make_codec("rotation", unit(rng, 9, 64), 64, 0)
+    lists = train_lists(unit(rng, 9, 64), np.zeros(9, int), ["a"], codec, 1, 0)
+    base = base_in_memory(
+        np.arange(len(rows)),
+        np.zeros(len(rows), int),
+        len(lists),
+        lambda some: (np.zeros((len(some), 1), np.uint64), rows[some]),
+    )
+    model = Model(codec, lists)
+    query = unit(rng, 1, 64)[0]
+    found = kernel.similarities(
+        make_view(base, no_changes(model), model).arrays, np.arange(len(rows)), query
+    )
+    np.testing.assert_array_equal(found, plain.inner_products(rows, query))
+
+
+def test_a_processor_without_any_extension_reads_them_too(tmp_path):
+    code = "import test_kernel; test_kernel.test_all_numbers_of_16_bits_are_read_exactly()"
+    least = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    known = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | least | known)

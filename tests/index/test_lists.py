@@ -53,7 +53,7 @@ def test_a_category_has_lists_by_its_share_of_the_items(lists):
 
 def visited(lists, codec, feature, n_probe, categories=None, n_short=8):
     arrays = empty_view(Model(codec, lists)).arrays
-    values = codec.project(feature[None])[0]
+    values = plain.projected(arrays, feature)
     code, weights = np.packbits(values > 0), plain.weights_of(values)
     ranges = lists.ranges(categories)
     return plain.probed(arrays, feature, code, weights, ranges, n_probe, n_short * n_probe)

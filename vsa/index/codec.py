@@ -29,6 +29,7 @@ from vsa.runtime.seeds import generator
 VERSION = 1
 _N_TRIED = 3  # features that a new codec must encode
 STORED = np.float16  # features are kept, and encoded, at this precision
+_LARGEST = float(np.finfo(STORED).max)
 
 
 def check_features(features: np.ndarray, dim: int) -> np.ndarray:
@@ -46,6 +47,9 @@ def check_features(features: np.ndarray, dim: int) -> np.ndarray:
         raise InputError(
             f"features are {features.dtype}", cure="Give floating-point numbers, as networks do"
         )
+    # nearly always of queries, and then all numbers are fine
+    if features.dtype != STORED and np.vdot(features, features) < _LARGEST**2:
+        return features.astype(STORED)
     with np.errstate(over="ignore"):
         stored = features.astype(STORED)
     if not np.isfinite(stored).all():
@@ -99,21 +103,6 @@ class Codec:
     @cached_property
     def _precise(self) -> np.ndarray:
         return self.weight.astype(np.float64)
-
-    @cached_property
-    def _precise_bias(self) -> np.ndarray:
-        return self.bias.astype(np.float64)
-
-    def project(self, features: np.ndarray) -> np.ndarray:
-        """Features (n, d) → values whose signs are the bits of codes, float64 (n, n_bits).
-
-        Row by row, so that they do not depend on the rows beside them: for queries.
-        """
-        values = np.empty((len(features), self.n_bits))
-        for row, feature in zip(values, np.asarray(features, np.float64), strict=True):
-            np.dot(self._precise, feature, out=row)
-        values += self._precise_bias
-        return values
 
     def encode(self, features: np.ndarray, batch_size: int = 65536) -> np.ndarray:
         """Features (n, d) of any floating type → packed codes, uint8 (n, n_bits / 8).

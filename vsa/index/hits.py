@@ -89,7 +89,7 @@ def find(
         search(
             arrays,
             features[part].astype(np.float32),
-            _projected(codec, features[part]),
+            _values(codec, features[part]),
             params.distance == "asymmetric" and isinstance(codec, Codec),
             ranges,
             min(params.n_probe, n_lists),
@@ -137,14 +137,16 @@ def find_among(
             for view in views
         ]
         return best(parts, k, params.n_candidates)
-    from vsa.index.kernel import compared, limited, passed, probed, query_code
+    from vsa.index.kernel import compared, limited, passed, probed, projected, query_code
 
     codec, lists = views[0].model.codec, views[0].model.lists
     n_probe, n_short = (min(n, len(lists)) for n in (params.n_probe, N_SHORT * params.n_probe))
     query, ranges = features[0].astype(np.float32), lists.ranges(categories)
     is_weighted = params.distance == "asymmetric" and isinstance(codec, Codec)
-    code, planes = query_code(_projected(codec, features)[0], is_weighted)
-    visited = probed(views[0].arrays, query, code, planes, ranges, n_probe, n_short)
+    arrays, values = views[0].arrays, _values(codec, features)
+    given = values[0] if len(values) else projected(arrays, query)
+    code, planes = query_code(given, is_weighted)
+    visited = probed(arrays, query, code, planes, ranges, n_probe, n_short)
     limit = _HEAVIEST * codec.n_bits
     counts, near_by = np.zeros(limit + 1, np.int64), []
     for view in views:
@@ -155,10 +157,10 @@ def find_among(
     return best(parts, k, params.n_candidates)
 
 
-def _projected(codec: Encoder, features: np.ndarray) -> np.ndarray:
-    """Values whose signs are bits of codes, float64 (n, n_bits)."""
+def _values(codec: Encoder, features: np.ndarray) -> np.ndarray:
+    """Values whose signs are bits of codes, float64 (n, n_bits); none where a map makes them."""
     if isinstance(codec, Codec):
-        return codec.project(features)
+        return np.empty((0, codec.n_bits))
     return 2.0 * np.unpackbits(codec.encode(features), axis=1) - 1
 
 

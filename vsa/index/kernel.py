@@ -82,13 +82,15 @@ def _prefetch(context: Any, array: Any, place: Any, size: Any) -> Any:
     return types.void(array, types.int64, types.int64), generate
 
 
-def _from_half(builder: Any, bits: Any, several: Callable) -> Any:
+def _from_half(context: Any, builder: Any, bits: Any, several: Callable) -> Any:
     """Floats of 16 bits, as integers → floats of 32 bits, exactly; they must be finite.
 
-    In integers, since not every processor has an instruction for it; `several` makes a type one
-    of several lanes.
+    In integers, where the processor has no instruction for it; `several` makes a type one of
+    several lanes.
     """
     wide, single = several(ir.IntType(32)), several(ir.FloatType())
+    if "+f16c" in context.codegen().magic_tuple()[-1]:  # features of what is compiled for
+        return builder.fpext(builder.bitcast(bits, several(ir.HalfType())), single)
 
     def constant(value: int) -> Any:
         return ir.Constant(wide, [value] * wide.count if isinstance(wide, ir.VectorType) else value)
@@ -106,11 +108,11 @@ def _from_half(builder: Any, bits: Any, several: Callable) -> Any:
     return builder.bitcast(builder.or_(builder.select(small, subnormal, normal), sign), single)
 
 
-@intrinsic
-def _inner_product(context: Any, table: Any, row: Any, query: Any) -> Any:
-    """Inner product of a row of a table (n, d) and a query, float32 (d,).
+def _summed(table: Any, number: Any, n_lanes: int) -> Callable:
+    """What computes the inner product of a row of a table (n, d) and a query, float32 (d,).
 
-    The table's are floats of 32 bits, or of 16 bits as uint16.
+    The table's are floats of 32 bits, or of 16 bits as uint16. Products are of a type, `number`,
+    and added up in `n_lanes` sums.
     """
     is_half = table.dtype == types.uint16
 
@@ -118,24 +120,28 @@ def _inner_product(context: Any, table: Any, row: Any, query: Any) -> Any:
         rows, asked = (_Array(context, builder, signature.args[i], arguments[i]) for i in (0, 2))
         single = ir.FloatType()
         stored = ir.IntType(16) if is_half else single
-        first, number = builder.mul(arguments[1], rows.size), rows.size.type
+        first, integer = builder.mul(arguments[1], rows.size), rows.size.type
 
         def sum_of(start: Any, end: Any, n_lanes: int) -> Any:
             def several(kind: Any) -> Any:
                 return ir.VectorType(kind, n_lanes) if n_lanes > 1 else kind
 
-            total = cgutils.alloca_once_value(builder, ir.Constant(several(single), None))
-            with cgutils.for_range_slice(builder, start, end, number(n_lanes)) as (i, _):
+            def as_number(value: Any) -> Any:
+                return value if number == single else builder.fpext(value, several(number))
+
+            total = cgutils.alloca_once_value(builder, ir.Constant(several(number), None))
+            with cgutils.for_range_slice(builder, start, end, integer(n_lanes)) as (i, _):
                 place = rows.pointer(builder.add(first, i), several(stored))
                 left = builder.load(place, align=2 if is_half else 4, typ=several(stored))
                 place = asked.pointer(i, several(single))
                 right = builder.load(place, align=4, typ=several(single))
-                left = _from_half(builder, left, several) if is_half else left
-                builder.store(builder.fadd(builder.load(total), builder.fmul(left, right)), total)
+                left = _from_half(context, builder, left, several) if is_half else left
+                product = builder.fmul(as_number(left), as_number(right))
+                builder.store(builder.fadd(builder.load(total), product), total)
             return builder.load(total)
 
-        whole = builder.and_(rows.size, number(-_LANES))
-        lanes, rest = sum_of(number(0), whole, _LANES), sum_of(whole, rows.size, 1)
+        whole = builder.and_(rows.size, integer(-n_lanes))
+        lanes, rest = sum_of(integer(0), whole, n_lanes), sum_of(whole, rows.size, 1)
         while lanes.type.count > 1:
             half = lanes.type.count // 2
             mask = ir.VectorType(ir.IntType(32), half)
@@ -148,10 +154,36 @@ def _inner_product(context: Any, table: Any, row: Any, query: Any) -> Any:
             )
         return builder.fadd(builder.extract_element(lanes, ir.IntType(32)(0)), rest)
 
-    return types.float32(table, types.int64, query), generate
+    return generate
+
+
+@intrinsic
+def _inner_product(context: Any, table: Any, row: Any, query: Any) -> Any:
+    """Of a row of a table (n, d) and a query, float32 (d,), at the query's precision."""
+    made = types.float32(table, types.int64, query)
+    return made, _summed(table, ir.FloatType(), _LANES)
+
+
+@intrinsic
+def _precise_product(context: Any, table: Any, row: Any, query: Any) -> Any:
+    """As `_inner_product`, in float64."""
+    made = types.float64(table, types.int64, query)
+    return made, _summed(table, ir.DoubleType(), _LANES)
 
 
 # The coarse filter -----------------------------------------------------------------------------
+
+
+@_compiled
+def projected(arrays: Any, query: Any) -> Any:
+    """``weight @ query + bias``, float64 (n_bits,): their signs are the bits of a code.
+
+    So precise that a query has the code that an item of the same feature has.
+    """
+    values = np.empty(len(arrays.bias), np.float64)
+    for bit in range(len(values)):
+        values[bit] = _precise_product(arrays.weight, bit, query) + arrays.bias[bit]
+    return values
 
 
 @_compiled
@@ -493,9 +525,14 @@ def search(
     similarity: Any,
     distance: Any,
 ) -> None:
-    """Fill ids, similarity and distance, (n, k), of what queries find: see `vsa.index.hits`."""
+    """Fill ids, similarity and distance, (n, k), of what queries find: see `vsa.index.hits`.
+
+    `values` are what codes are made of, (n, n_bits), or nothing, (0, n_bits): then the codec's map
+    makes them of the queries.
+    """
     for number in range(len(queries)):
-        code, planes = query_code(values[number], weighted)
+        given = values[number] if len(values) else projected(arrays, queries[number])
+        code, planes = query_code(given, weighted)
         visited = probed(arrays, queries[number], code, planes, ranges, n_probe, n_short)
         rows, near = passed(arrays, visited, code, planes, n_candidates, ANY)
         n = 0

@@ -34,6 +34,15 @@ class Model:
     codec: Encoder
     lists: Lists
 
+    @property
+    def codec_map(self) -> tuple[np.ndarray, np.ndarray]:
+        """The codec's weight, float32 (n_bits, d), and bias (n_bits,); empty if it has none."""
+        if isinstance(self.codec, Codec):
+            weight, bias = self.codec.weight, self.codec.bias
+        else:
+            weight, bias = np.empty((0, self.codec.dim)), np.empty(0)
+        return np.ascontiguousarray(weight, np.float32), np.ascontiguousarray(bias, np.float32)
+
 
 def are_equal(first: Model, second: Model) -> bool:
     """Whether all items get the same codes, in the same lists."""

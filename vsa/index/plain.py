@@ -37,10 +37,19 @@ def weighted(code: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.nda
 
 def inner_products(features: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Of rows, float16 or float32 (n, d), and a query, float32 (d,), in the kernel's order."""
-    products = features.astype(np.float32) * query
+    return _summed(features.astype(np.float32) * query) + np.float32(0)  # −0 is 0
+
+
+def projected(arrays: Arrays, query: np.ndarray) -> np.ndarray:
+    """What the codec's map makes of a query, float64 (n_bits,), in the kernel's order."""
+    return _summed(arrays.weight.astype(np.float64) * query) + arrays.bias
+
+
+def _summed(products: np.ndarray) -> np.ndarray:
+    """Sums of rows (n, d), of their own type, in the kernel's order."""
     n, d = products.shape
     whole = d - d % _LANES
-    sums, rest = np.zeros((n, _LANES), np.float32), np.zeros(n, np.float32)
+    sums, rest = np.zeros((n, _LANES), products.dtype), np.zeros(n, products.dtype)
     for start in range(0, whole, _LANES):
         sums += products[:, start : start + _LANES]
     for place in range(whole, d):
@@ -48,7 +57,7 @@ def inner_products(features: np.ndarray, query: np.ndarray) -> np.ndarray:
     while sums.shape[1] > 1:
         half = sums.shape[1] // 2
         sums = sums[:, :half] + sums[:, half:]
-    return sums[:, 0] + rest + np.float32(0)  # −0 is 0
+    return sums[:, 0] + rest
 
 
 def probed(
@@ -92,7 +101,8 @@ def search(
     """As `vsa.index.kernel.search`, query by query."""
     names, codes, features, lists = _items(arrays)
     k = ids.shape[1]
-    for row, (query, value) in enumerate(zip(queries, values, strict=True)):
+    for row, query in enumerate(queries):
+        value = values[row] if len(values) else projected(arrays, query)
         code = np.packbits(value > 0)
         weights = weights_of(value) if is_weighted else np.ones(len(value), np.int64)
         visited = probed(arrays, query, code, weights, ranges, n_probe, n_short)

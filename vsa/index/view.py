@@ -19,6 +19,8 @@ from vsa.index.model import Model
 class Arrays(NamedTuple):
     """All that a search reads; features are float16, named uint16 because numba has none."""
 
+    weight: np.ndarray  # float32 (n_bits, d), of the codec's map; no rows if it is no `Codec` …
+    bias: np.ndarray  # float32 (n_bits,), likewise
     centroids: np.ndarray  # float32 (L, d)
     centroid_codes: np.ndarray  # uint64 (W, L), W words of 64 bits
     codes: np.ndarray  # uint64 (W, N)
@@ -64,6 +66,7 @@ class View:
         """What the kernel gets; of the same types always, since it is compiled for types."""
         lists, base = self.model.lists, self.base
         given = Arrays(
+            *self.model.codec_map,
             lists.centroids,
             lists.words,
             base.codes,

@@ -16,7 +16,7 @@ from vsa.index.index import Index
 from vsa.index.request import SearchParams
 from vsa.study.index.timing import K, one_core, one_thread
 
-STAGES = ("probe", "scan", "select", "refine", "Python")
+STAGES = ("encode", "probe", "scan", "select", "refine", "Python")
 _N_REPEATS = 3
 
 
@@ -37,16 +37,17 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
     that does not, and Python is what a whole search takes longer than all stages. The index's
     codec must be a `Codec`, and items must all be in its base.
     """
-    arrays, lists, codec = index.current().arrays, index.model.lists, index.model.codec
-    if not isinstance(codec, Codec):
+    arrays, lists = index.current().arrays, index.model.lists
+    if not isinstance(index.model.codec, Codec):
         raise TypeError("stages are timed for codecs that project")
     is_weighted, ranges = params.distance == "asymmetric", lists.ranges()
     n_probe, n_short = (min(n, len(lists)) for n in (params.n_probe, N_SHORT * params.n_probe))
     out, rows = np.empty(1024, np.uint64), range(len(queries))
     wanted = params.n_candidates, kernel.ANY
     with one_thread(), one_core():
-        values = codec.project(queries)
-        coded = [kernel.query_code(value, is_weighted) for value in values]
+        encoding, coded = _timed(
+            lambda i: kernel.query_code(kernel.projected(arrays, queries[i]), is_weighted), rows
+        )
         probing, visited = _timed(
             lambda i: kernel.probed(arrays, queries[i], *coded[i], ranges, n_probe, n_short), rows
         )
@@ -59,7 +60,7 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
         )
         ranking, _ = _timed(lambda i: kernel.best(arrays, passed[i], found[i], K), rows)
         whole, _ = _timed(lambda i: index.search_one(queries[i], K, params), rows)
-    stages = [probing, scanning, passing - scanning, comparing + ranking]
+    stages = [encoding, probing, scanning, passing - scanning, comparing + ranking]
     python = whole - sum(stages)
     medians = [1e3 * float(np.median(each)) for each in (*stages, python)]
     return dict(zip(STAGES, medians, strict=True))
