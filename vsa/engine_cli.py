@@ -51,7 +51,7 @@ def build(
         typer.Option(help="without models, what describes pictures: a network of torchvision's"),
     ] = "mobilenet_v2",
     take_all: _All = False,
-    codec: Annotated[str, typer.Option(help="of the index's codes")] = "rotation",
+    codec: Annotated[str, typer.Option(help="of the index's codes")] = "rabitq",
     n_bits: Annotated[int, typer.Option(help="of a code, a multiple of 64")] = 256,
     seed: Annotated[int, typer.Option(help="of the index's codes and lists")] = 0,
     cache: Annotated[

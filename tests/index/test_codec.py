@@ -3,6 +3,7 @@
 import faiss
 import numpy as np
 import pytest
+from random_features import unit
 
 import vsa
 from vsa.index.codec import (
@@ -12,6 +13,7 @@ from vsa.index.codec import (
     itq,
     learned_hash,
     make_codec,
+    rabitq,
     random_rotation,
 )
 from vsa.runtime.errors import InputError
@@ -60,6 +62,27 @@ def test_more_bits_keep_more_of_the_ranking(features):
     kept = [overlap(random_rotation(features, bits, 0), features) for bits in (16, 64, 256)]
     assert kept[0] + 0.1 < kept[1]
     assert kept[1] + 0.05 < kept[2]
+
+
+def test_rabitq_estimates_similarities_without_bias():
+    rng = np.random.default_rng(0)
+    differences, query = 0.3 * unit(rng, 4000, 64), unit(rng, 1, 64)[0]
+    errors = []
+    for seed in range(20):
+        codec = rabitq(unit(rng, 9, 64), 64, seed)
+        codes, factors = codec.encode_differences(differences)
+        signs = 2.0 * np.unpackbits(codes, axis=1) - 1
+        errors.append(factors * (signs @ (codec.weight @ query)) - differences @ query)
+    errors = np.array(errors)
+    # its error is about |r| |q| / √D (RaBitQ, theorem 3.2), and its mean goes to none
+    assert 0.2 < errors.std() / (0.3 / 8) < 1.2
+    assert np.abs(errors.mean()) < 4 * errors.std() / np.sqrt(errors.size)
+
+
+def test_what_does_not_differ_has_a_code_that_adds_nothing(features):
+    codes, factors = rabitq(features, 64, 0).encode_differences(np.zeros((3, features.shape[1])))
+    assert (factors == 0).all()
+    assert (codes == 0).all()
 
 
 def test_itq_beats_a_rotation_of_as_many_bits(features):
@@ -145,11 +168,11 @@ def registered(monkeypatch, make):
 
 
 def test_ours_are_registered():
-    assert list(CODECS)[:3] == ["rotation", "itq", "learned hash"]
+    assert list(CODECS)[:4] == ["rotation", "itq", "learned hash", "rabitq"]
     assert vsa.codecs is CODECS
 
 
-@pytest.mark.parametrize("name", ["rotation", "itq", "learned hash"])
+@pytest.mark.parametrize("name", ["rotation", "itq", "learned hash", "rabitq"])
 def test_a_registered_codec_is_made_by_its_name(features, labels, name):
     made = make_codec(name, features, 32, 0, labels)
     assert made.encode(features).shape == (2000, 4)

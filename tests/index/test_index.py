@@ -24,12 +24,27 @@ def oracle(index, items, query, k, params, categories=None):
     """What a search must find, by definition: items are id → (feature, category)."""
     codec, lists = index.model.codec, index.model.lists
     stored = query.astype(np.float16).astype(np.float32)
-    values = codec.weight.astype(float) @ stored + codec.bias
-    sizes = np.minimum(np.floor(np.abs(values) / np.abs(values).max() * 8), 7)
-    weights = 1 + 2 * sizes if params.distance == "asymmetric" else np.ones(len(values))
+    turned = codec.weight.astype(float) @ stored
+
+    def weights_of(values):
+        sizes = np.minimum(np.floor(np.abs(values) / np.abs(values).max() * 8), 7)
+        return 1 + 2 * sizes if params.distance == "asymmetric" else np.ones(len(values))
 
     def far(code):
-        return int(weights[np.unpackbits(code) != (values > 0)].sum())
+        values = turned + codec.bias
+        return int(weights_of(values)[np.unpackbits(code) != (values > 0)].sum())
+
+    def steps(feature, centroid):
+        """The similarity that RaBitQ estimates, in 4096 steps from the query's own to none."""
+        difference = codec.weight.astype(float) @ (feature.astype(np.float32) - centroid)
+        factor = (difference**2).sum() / max(np.abs(difference).sum(), 1e-30)
+        weights = weights_of(turned)
+        is_asymmetric = params.distance == "asymmetric"
+        size = np.abs(turned).max() / 16 if is_asymmetric else np.abs(turned).mean()
+        along = np.where((difference > 0) == (turned > 0), weights, -weights).sum() * size
+        own = float(stored @ stored)
+        estimate = float(centroid @ stored) + factor * along
+        return int(np.clip((own - estimate) / own * 4096, 0, 4096))
 
     wanted = range(len(lists.names)) if categories is None else lists.category_codes(categories)
     asked = np.flatnonzero(np.isin(lists.category, list(wanted)))
@@ -39,9 +54,13 @@ def oracle(index, items, query, k, params, categories=None):
     passed = []
     for id_, (feature, category) in items.items():
         feature = feature.astype(np.float16)
-        own = codec.encode(feature[None])[0]
-        if lists.assign(feature[None], lists.category_codes([category]))[0] in probed:
-            passed.append((far(own), id_, float(feature.astype(np.float32) @ stored)))
+        own = lists.assign(feature[None], lists.category_codes([category]))[0]
+        if own in probed:
+            if codec.of_differences:
+                near = steps(feature, lists.centroids[own])
+            else:
+                near = far(codec.encode(feature[None])[0])
+            passed.append((near, id_, float(feature.astype(np.float32) @ stored)))
     passed = sorted(passed)[: max(k, params.n_candidates)]
     return sorted(((-s, id_) for _, id_, s in passed))[:k]
 
@@ -58,13 +77,18 @@ def check(index, items, query, k, params, categories=None):
         assert hits.ids.tolist() == [id_ for _, id_ in expected]
 
 
+@pytest.fixture(params=["rotation", "rabitq"])
+def codec(request):
+    return request.param
+
+
 @pytest.fixture
-def shop(tmp_path):
+def shop(tmp_path, codec):
     rng = np.random.default_rng(0)
     features = unit(rng, 300)
     ids = rng.permutation(10_000)[:300] - 5_000
     categories = rng.choice(NAMES, 300)
-    build_index(tmp_path / "index", features, ids, categories, n_bits=64)
+    build_index(tmp_path / "index", features, ids, categories, codec=codec, n_bits=64)
     items = dict(zip(ids.tolist(), zip(features, categories.tolist(), strict=True), strict=True))
     return tmp_path / "index", items
 
@@ -88,6 +112,7 @@ def test_search_is_what_its_definition_says(shop, params, categories):
             check(index, items, query, 7, params, categories)
 
 
+@pytest.mark.parametrize("codec", ["rotation"], indirect=True)
 def test_unless_refined_items_are_looked_for_in_lists_near_by_code(shop):
     folder, items = shop
     query = unit(np.random.default_rng(3), 1)[0].astype(np.float16)

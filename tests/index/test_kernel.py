@@ -13,7 +13,7 @@ from random_features import unit
 
 from vsa.index import hits, kernel, plain
 from vsa.index.base import base_in_memory
-from vsa.index.codec import STORED, make_codec, words_of
+from vsa.index.codec import STORED, make_codec
 from vsa.index.lists import train_lists
 from vsa.index.live import Changes
 from vsa.index.model import Model
@@ -32,18 +32,18 @@ def made_features(rng, kind, n, d):
     return unit(rng, n, d)
 
 
-def made_view(rng, kind, n, n_live, n_gone, d, n_bits, n_lists, n_names):
+def made_view(rng, kind, n, n_live, n_gone, d, n_bits, n_lists, n_names, codec="rotation"):
     features = made_features(rng, kind, n, d).astype(STORED)
     codes = rng.integers(0, n_names, max(n, 1))[:n]
     sample = features if n else made_features(rng, kind, 3, d).astype(STORED)
-    codec = make_codec("rotation", sample.astype(np.float32), n_bits, 0)
+    codec = make_codec(codec, sample.astype(np.float32), n_bits, 0)
     names = [f"{name}" for name in range(n_names)]
     owners = codes if n else np.zeros(3, int)
     lists = train_lists(sample, owners, names, codec, n_lists, 0)
     possible = np.setdiff1d(np.arange(-n, 5 * n + 9), -1)
     model, ids = Model(codec, lists), rng.permutation(possible)[:n]
-    words = words_of(codec.encode(features))
     where = lists.assign(features, codes)
+    words = model.words(features, where)
     base = base_in_memory(ids, where, len(lists), lambda rows: (words[rows], features[rows]))
     view = make_view(base, no_changes(model), model)
     for _ in range(3):  # some are added, some replaced, some removed, some of these added again
@@ -68,15 +68,16 @@ def made_view(rng, kind, n, n_live, n_gone, d, n_bits, n_lists, n_names):
     d=st.sampled_from([1, 5, 16, 33, 128]),
     n_bits=st.sampled_from([64, 128, 256, 512]),
     n_lists=st.sampled_from([1, 3, 30, 2000]),
+    codec=st.sampled_from(["rotation", "rabitq"]),
     distance=st.sampled_from(["asymmetric", "hamming"]),
     refined=st.booleans(),
 )
 def test_the_kernel_finds_what_numpy_does(
-    seed, kind, n, n_live, n_gone, d, n_bits, n_lists, distance, refined
+    seed, kind, n, n_live, n_gone, d, n_bits, n_lists, codec, distance, refined
 ):
     rng = np.random.default_rng(seed)
     n_names = int(rng.integers(1, 4))
-    view = made_view(rng, kind, n, n_live, n_gone, d, n_bits, n_lists, n_names)
+    view = made_view(rng, kind, n, n_live, n_gone, d, n_bits, n_lists, n_names, codec)
     asked = made_features(rng, kind, 3, d).astype(STORED)
     wanted = None if rng.random() < 0.5 else rng.integers(0, n_names, 1)
     params = SearchParams(
@@ -99,8 +100,8 @@ def find_by(module, view, asked, k, params, wanted, refined):
 def part_of(rng, model, kind, n, first_id):
     """A view of a model, of items with ids from one on."""
     features = made_features(rng, kind, n, model.codec.dim).astype(STORED)
-    words = words_of(model.codec.encode(features))
     where = rng.integers(0, len(model.lists), n)
+    words = model.words(features, where)
     base = base_in_memory(
         first_id + rng.permutation(n),
         where,
@@ -117,11 +118,12 @@ def part_of(rng, model, kind, n, first_id):
     n=st.sampled_from([1, 7, 100, 3000]),
     n_parts=st.integers(1, 4),
     n_bits=st.sampled_from([64, 256]),
+    codec=st.sampled_from(["rotation", "rabitq"]),
     distance=st.sampled_from(["asymmetric", "hamming"]),
 )
-def test_parts_are_searched_as_if_they_were_one(seed, kind, n, n_parts, n_bits, distance):
+def test_parts_are_searched_as_if_they_were_one(seed, kind, n, n_parts, n_bits, codec, distance):
     rng = np.random.default_rng(seed)
-    views = [made_view(rng, kind, n, 40, 5, 16, n_bits, 30, 2)]
+    views = [made_view(rng, kind, n, 40, 5, 16, n_bits, 30, 2, codec)]
     for part in range(1, n_parts):
         views.append(part_of(rng, views[0].model, kind, int(rng.integers(0, n)), 10**6 * part))
     asked = made_features(rng, kind, 1, 16).astype(STORED)

@@ -93,7 +93,7 @@ def test_search_is_a_scan_of_codes_refined_by_features(n, n_candidates, k, seed,
     # eighths of small numbers: products are exact, so that ties are ties
     features = (rng.integers(-3, 4, (n, 8)) / 8).astype(np.float32)
     ids = rng.choice(np.setdiff1d(np.arange(-500, 500), [-1]), n, replace=False)  # −1: no id
-    index = Index(8, n_bits=64, seed=seed)
+    index = Index(8, codec="rotation", n_bits=64, seed=seed)
     index.train(np.concatenate([features, unit(rng, 5, 8)]))
     index.add(features, ids)
     gone = rng.choice(n, min(n, n_gone), replace=False) if n else np.empty(0, np.int64)

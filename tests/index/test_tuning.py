@@ -75,7 +75,7 @@ def test_what_a_query_reads_grows_with_lists_and_candidates(index):
     n_lists = len(index.model.lists)
     whole = bytes_read(index, SearchParams(n_lists, len(index)))
     of_centroids = n_lists * 4 * index.dim
-    assert whole == pytest.approx(len(index) * (8 + 2 * index.dim) + of_centroids)
+    assert whole == pytest.approx(len(index) * (16 + 2 * index.dim) + of_centroids)
     assert bytes_read(index, SearchParams(2 * n_lists, 10**6)) == whole
     assert bytes_read(index, SearchParams(1, 60)) < bytes_read(index, SearchParams(2, 60)) < whole
 

@@ -60,7 +60,7 @@ def test_bits_and_codec_of_the_index_are_settings():
     run = make_run("synthetic", "smoke", 0, "embedding.margin=0.3 index.n_bits=128 index.codec=itq")
     assert (run.settings.index.n_bits, run.settings.index.codec) == (128, "itq")
     plain = make_run("synthetic", "smoke", 0).settings.index
-    assert (plain.n_bits, plain.codec) == (256, "rotation")
+    assert (plain.n_bits, plain.codec) == (256, "rabitq")
 
 
 def test_what_changes_nothing_is_the_profiles_own_run():

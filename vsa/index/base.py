@@ -36,7 +36,7 @@ class Base:
     """N items in L lists; arrays of a base on disk are mapped."""
 
     name: str  # of its folder; empty in memory
-    codes: np.ndarray  # uint64 (n_bits / 64, N)
+    codes: np.ndarray  # uint64 (n_words, N)
     features: np.ndarray  # float16 (N, d)
     ids: np.ndarray  # int64 (N,)
     offsets: np.ndarray  # int64 (L + 1,): list l is rows offsets[l] to offsets[l + 1]
@@ -81,7 +81,7 @@ def write_base(
     """Write a base that is complete or absent, and on the disk once this returns.
 
     `ids` and `lists`, int64 (n,), say what there is and where it goes; `rows_of` returns codes,
-    uint64 (m, n_bits / 64), and features of the items at the given positions, and is asked for a
+    uint64 (m, n_words), and features of the items at the given positions, and is asked for a
     chunk at a time. The folder
     around it must exist. Raises InputError when the disk is full, having removed what was written.
     """

@@ -14,12 +14,13 @@ import pandas as pd
 
 from vsa.index.base import FILES as BASE_FILES
 from vsa.index.base import write_base
-from vsa.index.codec import STORED, check_features, check_n_bits, make_codec, words_of
+from vsa.index.codec import STORED, check_features, check_n_bits, make_codec
 from vsa.index.hits import kernel
 from vsa.index.lists import Names, train_lists
 from vsa.index.live import Place, WritersLock, create_live
 from vsa.index.model import Model, require_storable, write_model
 from vsa.index.request import SearchParams, check_ids
+from vsa.index.settings import CODEC, N_BITS
 from vsa.index.view import View
 from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
 from vsa.runtime.checked import INDEX, flush, read_checked_json
@@ -28,7 +29,6 @@ from vsa.runtime.progress import progress
 from vsa.runtime.seeds import generator
 from vsa.runtime.system import not_written
 
-N_BITS = 256
 _SAMPLE = 2**19
 _CHUNK_ROWS = 2**16
 
@@ -43,7 +43,7 @@ def train_model(
     categories: Names,
     *,
     n_lists: int,
-    codec: str = "rotation",
+    codec: str = CODEC,
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> Model:
@@ -83,7 +83,7 @@ def build_index(
     *,
     model: Model | None = None,
     params: SearchParams | None = None,
-    codec: str = "rotation",
+    codec: str = CODEC,
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> None:
@@ -164,7 +164,7 @@ def write_index(
     *,
     model: Model | None = None,
     params: SearchParams | None = None,
-    codec: str = "rotation",
+    codec: str = CODEC,
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> None:
@@ -183,13 +183,14 @@ def write_index(
         )
     encoder, lists = model.codec, model.lists
     require_storable(encoder)
-    codes = np.empty((n, encoder.n_bits // 8), np.uint8)
-    for start in progress(range(0, n, _CHUNK_ROWS), "encode"):
-        part = slice(start, start + _CHUNK_ROWS)
-        codes[part] = encoder.encode(check_features(features[part], encoder.dim))
-    words = words_of(codes)
+    for start in range(0, n, _CHUNK_ROWS):
+        check_features(features[start : start + _CHUNK_ROWS], encoder.dim)
     unique_codes, unique_names = pd.factorize(names)
     list_of = lists.assign(features, lists.category_codes(unique_names)[unique_codes])
+    words = np.empty((n, model.n_words), np.uint64)
+    for start in progress(range(0, n, _CHUNK_ROWS), "encode"):
+        part = slice(start, start + _CHUNK_ROWS)
+        words[part] = model.words(features[part].astype(STORED), list_of[part])
     write_parts(
         draft,
         model,

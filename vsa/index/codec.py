@@ -1,9 +1,11 @@
 """Binarisation: unit features → packed binary codes (paper section 3.3).
 
-The paper binarises the features of its network and says no more. Three ways are here, all of them
-the sign of a linear map, so that they share one class and differ in how the map is found: a random
-rotation, iterative quantisation (ITQ, Gong and Lazebnik 2011), and a sigmoid hash layer that is
-trained on frozen features to tell categories apart, as in *Visual Search at eBay* (KDD 2017).
+The paper binarises the features of its network and says no more. Four ways are here, all of them
+the sign of a linear map, so that they share one class. Three differ in how the map is found: a
+random rotation, iterative quantisation (ITQ, Gong and Lazebnik 2011), and a sigmoid hash layer that
+is trained on frozen features to tell categories apart, as in *Visual Search at eBay* (KDD 2017).
+The fourth rotates what a feature differs from the centroid of its list by, and keeps one number
+beside the bits, from which its similarity is estimated: RaBitQ (Gao and Long, SIGMOD 2024).
 
 More are registered in `CODECS`, which is `vsa.codecs`: see docs/extending.md.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from typing import Protocol
@@ -85,10 +87,15 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Codec:
-    """Codes are the signs of ``weight @ x + bias``."""
+    """Codes are the signs of ``weight @ x + bias``.
+
+    With `of_differences`, items in lists have other codes: the signs of ``weight @ (x − c)``, where
+    c is the centroid of their list, and a factor, from which similarities are estimated.
+    """
 
     weight: np.ndarray  # float32 (n_bits, d)
     bias: np.ndarray  # float32 (n_bits,)
+    of_differences: bool = False
 
     @property
     def n_bits(self) -> int:
@@ -117,6 +124,19 @@ class Codec:
             codes[start : start + batch_size] = np.packbits(bits, axis=1)
         return codes
 
+    def encode_differences(self, differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Differences r, float32 (n, d) → packed codes, uint8 (n, n_bits / 8), and factors f (n,).
+
+        With signs s of the mapped r, ``f s @ (weight @ q)`` estimates ``q @ r`` without bias
+        (RaBitQ, section 3.2): f is the squared length of the mapped r, divided by the sum of its
+        sizes. It is float64, rounded to float32, as is what it is computed from.
+        """
+        mapped = np.asarray(differences, np.float64) @ self._precise.T
+        sizes = np.abs(mapped).sum(axis=1)
+        squares = np.einsum("nb,nb->n", mapped, mapped)
+        factors = np.divide(squares, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
+        return np.packbits(mapped > 0, axis=1), factors.astype(np.float32).astype(np.float64)
+
 
 class UnfitBitsError(InputError):
     """A codec has no codes of so many bits for these features, and may have some of fewer."""
@@ -135,6 +155,11 @@ def random_rotation(
     rotation.init(int(generator(seed, "rotation").integers(2**31)))
     weight = _matrix(rotation)
     return Codec(weight, -(weight @ mean))
+
+
+def rabitq(features: np.ndarray, n_bits: int, seed: int, labels: np.ndarray | None = None) -> Codec:
+    """As `random_rotation`, of the differences from the centroids of lists."""
+    return replace(random_rotation(features, n_bits, seed, labels), of_differences=True)
 
 
 def itq(features: np.ndarray, n_bits: int, seed: int, labels: np.ndarray | None = None) -> Codec:
@@ -251,6 +276,7 @@ CODECS: Registry[MakeCodec] = Registry("codec", "codecs", _check_entry)
 CODECS.register("rotation", random_rotation)
 CODECS.register("itq", itq)
 CODECS.register("learned hash", learned_hash)
+CODECS.register("rabitq", rabitq)
 
 
 def make_codec(
@@ -280,7 +306,7 @@ def make_codec(
             weight, bias = (np.asarray(part, np.float32) for part in (made.weight, made.bias))
         if len(bias) != n_bits or not np.isfinite(weight).all() or not np.isfinite(bias).all():
             raise _wrong(name, f"has a bias {bias.shape}, or numbers that are not finite")
-        return Codec(weight, bias)
+        return replace(made, weight=weight, bias=bias)
     guarded = _Guarded(name, made)
     guarded.encode(features[:_N_TRIED])
     return guarded

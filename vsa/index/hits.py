@@ -76,12 +76,13 @@ def find(
     Candidates are the `n_candidates` nearest by code, ties going to the lower id, in the `n_probe`
     most similar lists of the categories, codes of names. Unless `refined`, similarity is the
     negative distance of codes, no feature is read, and lists are the nearest by code, too: these
-    hold more of the items that are.
+    hold more of the items that are, unless codes are of differences from these lists.
     """
     search, codec, n = kernel(view.model), view.model.codec, len(features)
     arrays, ranges = view.arrays, view.model.lists.ranges(categories)
     n_items, n_lists = len(view.base) + len(view.ids), len(view.model.lists)
-    n_short = N_SHORT * params.n_probe if refined else params.n_probe
+    by_feature = refined or view.model.is_of_differences
+    n_short = N_SHORT * params.n_probe if by_feature else params.n_probe
     shape = n, min(k, params.n_candidates, n_items)
     found = Found(*(np.empty(shape, kind) for kind in (np.int64, np.float32, np.int32)))
 
@@ -137,7 +138,15 @@ def find_among(
             for view in views
         ]
         return best(parts, k, params.n_candidates)
-    from vsa.index.kernel import compared, limited, passed, probed, projected, query_code
+    from vsa.index.kernel import (
+        aimed,
+        compared,
+        limited,
+        passed,
+        probed,
+        projected,
+        query_code,
+    )
 
     codec, lists = views[0].model.codec, views[0].model.lists
     n_probe, n_short = (min(n, len(lists)) for n in (params.n_probe, N_SHORT * params.n_probe))
@@ -147,10 +156,11 @@ def find_among(
     given = values[0] if len(values) else projected(arrays, query)
     code, planes = query_code(given, is_weighted)
     visited = probed(arrays, query, code, planes, ranges, n_probe, n_short)
-    limit = _HEAVIEST * codec.n_bits
+    aim = aimed(arrays, query, given, visited, is_weighted)
+    limit = max(_HEAVIEST * codec.n_bits, plain.N_STEPS)
     counts, near_by = np.zeros(limit + 1, np.int64), []
     for view in views:
-        rows, near = passed(view.arrays, visited, code, planes, params.n_candidates, limit)
+        rows, near = passed(view.arrays, visited, aim, params.n_candidates, limit)
         limit = min(limit, limited(near, counts, params.n_candidates))
         near_by.append((view.arrays, rows, near))
     parts = [Candidates(*compared(*found, limit, query)) for found in near_by]

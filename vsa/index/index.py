@@ -18,13 +18,14 @@ from vsa.index.lists import Names
 from vsa.index.memory import Memory
 from vsa.index.model import Model, require_storable
 from vsa.index.request import SearchParams, as_array, check_ids, check_request
+from vsa.index.settings import CODEC, N_BITS
 from vsa.index.view import View
 from vsa.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-VERSION = 2  # of what a search finds: lists, coarse filter, refined rank
+VERSION = 3  # of what a search finds: lists, coarse filter, refined rank
 _NOTHING = np.empty(0, np.int64)
 
 
@@ -61,7 +62,7 @@ class Index:
     ([0, 1], (2, 5))
     """
 
-    def __init__(self, dim: int, codec: str = "rotation", n_bits: int = 256, seed: int = 0) -> None:
+    def __init__(self, dim: int, codec: str = CODEC, n_bits: int = N_BITS, seed: int = 0) -> None:
         if not isinstance(dim, Integral) or dim < 1:
             raise InputError(f"features cannot have length {dim!r}", cure="Give their length")
         CODECS[codec]  # raises for one that is not there
@@ -168,7 +169,7 @@ class Index:
             "categories": len(self.categories),
             "lists": len(self.model.lists),
             "bits per code": self.model.codec.n_bits,
-            "bytes of code per item": self.model.codec.n_bits // 8,
+            "bytes of code per item": 8 * self.model.n_words,
             "bytes on disk per item": round(store.n_bytes() / max(1, len(view)), 1),
             "distance of codes": self.params.distance,
             "lists visited": self.params.n_probe,

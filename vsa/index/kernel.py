@@ -27,14 +27,20 @@ _N_BINS = 2048  # of similarities
 _AHEAD = 8  # candidates between the one that is read and the one that is fetched
 _FEW = 32  # that are sorted by insertion
 ANY = 2**62  # distance, however far
+_N_STEPS = 4096  # of similarity, from a query's with itself down to none
 _RARE = 16  # where one in so many is near enough, a branch is foretold
 
 
-def _compiled(function: Callable) -> Any:
+def _compiled(function: Callable, **how: Any) -> Any:
     try:
-        return njit(nogil=True, cache=True)(function)
+        return njit(nogil=True, cache=True, **how)(function)
     except RuntimeError:  # there is no folder that numba could write to
-        return njit(nogil=True)(function)
+        return njit(nogil=True, **how)(function)
+
+
+def _inlined(function: Callable) -> Any:
+    """Compiled into those that call it: for each list, where a call costs as much as ten items."""
+    return _compiled(function, inline="always")
 
 
 # What numba lacks ------------------------------------------------------------------------------
@@ -215,6 +221,48 @@ def query_code(values: Any, weighted: Any) -> Any:
 
 
 @_compiled
+def aimed(arrays: Any, query: Any, values: Any, visited: Any, weighted: Any) -> Any:
+    """What a query is compared with items in some lists by: a tuple, the same for all of them.
+
+    It holds the query's code, and what its bits weigh; and where codes are of differences, in steps
+    of similarity (`_N_STEPS`): how far the lists' centroids are, float64 (n_visited,), a scale, and
+    half of what all bits weigh. An item whose code differs by d and whose factor is f is estimated
+    to be ``far − f · scale · (half − d)`` steps away, since differing bits count against it.
+    """
+    n_words = len(values) // 64
+    if arrays.codes.shape[0] == n_words:
+        code, planes = query_code(values, weighted)
+        return code, planes, np.empty(0, np.float64), 0.0, 0.0
+    turned = values - arrays.bias  # a difference is one of two features, so that none remains
+    code, planes = query_code(turned, weighted)
+    size, total = 0.0, np.int64(64 * n_words)
+    if weighted:  # as in `query_code`, a bit that weighs one stands for half a step
+        for value in turned:
+            size = max(size, abs(value) / 16)
+        for plane in range(3):
+            for word in planes[plane]:
+                total += np.int64(_popcount(word)) << (plane + 1)
+    else:
+        for value in turned:
+            size += abs(value)
+        size /= len(turned)
+    own = np.float64(_inner_product(query.reshape(1, len(query)), 0, query))
+    step = own / _N_STEPS if own > 0 else 1.0
+    far = np.empty(len(visited), np.float64)
+    for i, list_ in enumerate(visited):
+        far[i] = (own - np.float64(_inner_product(arrays.centroids, list_, query))) / step
+    return code, planes, far, 2 * size / step, total / 2
+
+
+@_inlined
+def _estimated(factors: Any, n: Any, far: Any, scale: Any, half: Any, found: Any) -> None:
+    """Turn distances of codes into steps of similarity: see `aimed`."""
+    for i in range(n):
+        steps = far - factors[i] * (scale * (half - np.float64(np.int32(found[i]))))
+        found[i] = np.uint64(np.int32(min(max(steps, 0.0), np.float64(_N_STEPS))))
+
+
+@_compiled
 def _distance(other: Any, planes: Any, word: Any) -> Any:
     """What the bits of a word weigh in which two codes differ; all one without `planes`."""
     ones = _popcount(other)
@@ -229,26 +277,68 @@ def _furthest(code: Any, planes: Any) -> Any:
     return 64 * len(code) * ((1 << (len(planes) + 1)) - 1)
 
 
-@_compiled
+@_inlined
 def distances(codes: Any, start: Any, n: Any, code: Any, planes: Any, out: Any) -> None:
-    """Of rows of codes, uint64 (W, N), from a row on; word by word, so several at a time."""
+    """Of rows of codes, uint64 (≥ W, N), from a row on; several at a time."""
     out[:n] = 0
-    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
-    for word in range(len(code)):
-        column, own = codes[word, start : start + n], code[word]
-        if len(planes):  # as `_distance`, unrolled
-            first, second, third = planes[0, word], planes[1, word], planes[2, word]
-            for i in range(n):
-                other = column[i] ^ own
-                out[i] += (
-                    _popcount(other)
-                    + (_popcount(other & first) << one)
-                    + (_popcount(other & second) << two)
-                    + (_popcount(other & third) << three)
-                )
+    first, n_words = 0, len(code)
+    while first < n_words:
+        if len(planes) and first + 4 <= n_words:
+            _add_four(codes, start, n, code, planes, first, out)
+            first += 4
         else:
-            for i in range(n):
-                out[i] += _popcount(column[i] ^ own)
+            _add_one(codes[first, start : start + n], code, planes, first, out)
+            first += 1
+
+
+@_inlined
+def _add_four(codes: Any, start: Any, n: Any, code: Any, planes: Any, first: Any, out: Any) -> None:
+    """Add to distances what four words of codes differ by: as `_add_one` for each."""
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    a, b = codes[first, start : start + n], codes[first + 1, start : start + n]
+    c, d = codes[first + 2, start : start + n], codes[first + 3, start : start + n]
+    own_a, own_b, own_c, own_d = code[first], code[first + 1], code[first + 2], code[first + 3]
+    p = planes[:, first : first + 4]
+    a1, b1, c1, d1 = p[0, 0], p[0, 1], p[0, 2], p[0, 3]
+    a2, b2, c2, d2 = p[1, 0], p[1, 1], p[1, 2], p[1, 3]
+    a3, b3, c3, d3 = p[2, 0], p[2, 1], p[2, 2], p[2, 3]
+    for i in range(n):
+        w, x, y, z = a[i] ^ own_a, b[i] ^ own_b, c[i] ^ own_c, d[i] ^ own_d
+        ones = _popcount(w) + _popcount(x) + _popcount(y) + _popcount(z)
+        twos = _popcount(w & a1) + _popcount(x & b1) + _popcount(y & c1) + _popcount(z & d1)
+        fours = _popcount(w & a2) + _popcount(x & b2) + _popcount(y & c2) + _popcount(z & d2)
+        eights = _popcount(w & a3) + _popcount(x & b3) + _popcount(y & c3) + _popcount(z & d3)
+        out[i] += ones + (twos << one) + (fours << two) + (eights << three)
+
+
+@_inlined
+def _add_one(column: Any, code: Any, planes: Any, word: Any, out: Any) -> None:
+    """Add to distances what a word of codes differs by."""
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    own, n = code[word], len(column)
+    if len(planes):  # as `_distance`, unrolled
+        first, second, third = planes[0, word], planes[1, word], planes[2, word]
+        for i in range(n):
+            other = column[i] ^ own
+            out[i] += (
+                _popcount(other)
+                + (_popcount(other & first) << one)
+                + (_popcount(other & second) << two)
+                + (_popcount(other & third) << three)
+            )
+    else:
+        for i in range(n):
+            out[i] += _popcount(column[i] ^ own)
+
+
+@_compiled
+def scanned(codes: Any, number: Any, start: Any, n: Any, aim: Any, out: Any) -> None:
+    """How far rows of the base are, from one on: all in the list that is visited as `number`."""
+    code, planes, far, scale, half = aim
+    distances(codes, start, n, code, planes, out)
+    if len(far):
+        factors = codes[len(code), start : start + n].view(np.float64)
+        _estimated(factors, n, far[number], scale, half, out)
 
 
 @_compiled
@@ -392,7 +482,7 @@ def _cut(arrays: Any, rows: Any, near: Any, n: Any, counts: Any, n_wanted: Any, 
 
 
 @_compiled
-def passed(arrays: Any, visited: Any, code: Any, planes: Any, n_wanted: Any, most: Any) -> Any:
+def passed(arrays: Any, visited: Any, aim: Any, n_wanted: Any, most: Any) -> Any:
     """Rows of the `n_wanted` nearest items in some lists, and their distances, in no order.
 
     Only such are looked for as are at most `most` away. Lists come best first, so that the limit
@@ -402,7 +492,9 @@ def passed(arrays: Any, visited: Any, code: Any, planes: Any, n_wanted: Any, mos
     n_wanted = min(n_wanted, n_base + len(arrays.live_ids))
     room = 2 * n_wanted + _BLOCK
     rows, near = np.empty(room + 1, np.int64), np.empty(room + 1, np.int64)
-    furthest, n = _furthest(code, planes), 0
+    code, planes, far, scale, half = aim
+    estimates, n_words = len(far) > 0, len(code)
+    furthest, n = _N_STEPS if estimates else _furthest(code, planes), 0
     limit = min(most, furthest)
     counts, found = np.zeros(furthest + 1, np.int64), np.empty(_BLOCK, np.uint64)
     never = np.uint64(furthest + 1)
@@ -411,7 +503,7 @@ def passed(arrays: Any, visited: Any, code: Any, planes: Any, n_wanted: Any, mos
         if number + 1 < len(visited):
             after = visited[number + 1]
             size = min(_BLOCK, arrays.offsets[after + 1] - arrays.offsets[after])
-            for word in range(len(code)):
+            for word in range(arrays.codes.shape[0]):
                 _prefetch(arrays.codes, word * n_base + arrays.offsets[after], size)
         gone = np.searchsorted(arrays.hidden, start) if len(arrays.hidden) else 0
         live = np.int64(arrays.live_first[list_])
@@ -422,7 +514,7 @@ def passed(arrays: Any, visited: Any, code: Any, planes: Any, n_wanted: Any, mos
                     n = _cut(arrays, rows, near, n, counts, n_wanted, limit)
             if start < end:
                 size = min(_BLOCK, end - start)
-                distances(arrays.codes, start, size, code, planes, found)
+                scanned(arrays.codes, number, start, size, aim, found)
                 while gone < len(arrays.hidden) and arrays.hidden[gone] < start + size:
                     found[arrays.hidden[gone] - start] = never
                     gone += 1
@@ -431,9 +523,12 @@ def passed(arrays: Any, visited: Any, code: Any, planes: Any, n_wanted: Any, mos
             else:
                 if not arrays.dead[live]:
                     found[0] = 0
-                    for word in range(len(code)):
+                    for word in range(n_words):
                         other = arrays.live_codes[live, word] ^ code[word]
                         found[0] += _distance(other, planes, word)
+                    if estimates:
+                        factors = arrays.live_codes[live, n_words:].view(np.float64)
+                        _estimated(factors, 1, far[number], scale, half, found)
                     n = _pushed(found, 1, n_base + live, rows, near, n, counts, limit)
                 live = np.int64(arrays.live_next[live])
     n, limit = _tightened(rows, near, n, counts, n_wanted, limit)
@@ -534,7 +629,8 @@ def search(
         given = values[number] if len(values) else projected(arrays, queries[number])
         code, planes = query_code(given, weighted)
         visited = probed(arrays, queries[number], code, planes, ranges, n_probe, n_short)
-        rows, near = passed(arrays, visited, code, planes, n_candidates, ANY)
+        aim = aimed(arrays, queries[number], given, visited, weighted)
+        rows, near = passed(arrays, visited, aim, n_candidates, ANY)
         n = 0
         if len(rows):
             if refined:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vsa.index.base import READING
-from vsa.index.codec import Codec, Encoder
+from vsa.index.codec import Codec, Encoder, words_of
 from vsa.index.lists import Lists
 from vsa.index.live import no_index
 from vsa.runtime.atomic import atomic_file
@@ -22,8 +22,9 @@ from vsa.runtime.checked import (
 )
 from vsa.runtime.errors import InputError
 
-FORMAT = 2
+FORMAT = 3
 _ARRAYS = "model.npz"
+_CHUNK_ROWS = 2**16
 _OF_LISTS = ("centroids", "codes", "category", "names")
 
 
@@ -33,6 +34,29 @@ class Model:
 
     codec: Encoder
     lists: Lists
+
+    @property
+    def n_words(self) -> int:
+        """Words of 64 bits that stand for an item: its code, and the factor if it has one."""
+        return self.codec.n_bits // 64 + self.is_of_differences
+
+    @property
+    def is_of_differences(self) -> bool:
+        """Whether codes are of what features differ from the centroids of their lists by."""
+        return isinstance(self.codec, Codec) and self.codec.of_differences
+
+    def words(self, features: np.ndarray, lists: np.ndarray) -> np.ndarray:
+        """What stands for items, uint64 (n, n_words): of features as stored, in their lists."""
+        if not self.is_of_differences:
+            return words_of(self.codec.encode(features))
+        assert isinstance(self.codec, Codec)
+        words = np.empty((len(features), self.n_words), np.uint64)
+        for start in range(0, len(features), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
+            centroids = self.lists.centroids[lists[part]]
+            codes, factors = self.codec.encode_differences(features[part] - centroids)
+            words[part, :-1], words[part, -1] = words_of(codes), factors.view(np.uint64)
+        return words
 
     @property
     def codec_map(self) -> tuple[np.ndarray, np.ndarray]:
@@ -47,6 +71,8 @@ class Model:
 def are_equal(first: Model, second: Model) -> bool:
     """Whether all items get the same codes, in the same lists."""
     pairs = [(getattr(first.lists, name), getattr(second.lists, name)) for name in _OF_LISTS]
+    if first.is_of_differences != second.is_of_differences:
+        return False
     if isinstance(first.codec, Codec) and isinstance(second.codec, Codec):
         pairs += [(getattr(first.codec, n), getattr(second.codec, n)) for n in ("weight", "bias")]
     elif first.codec is not second.codec:
@@ -75,6 +101,7 @@ def write_model(folder: Path, model: Model, facts: dict[str, Any]) -> None:
         folder / _ARRAYS,
         weight=codec.weight,
         bias=codec.bias,
+        of_differences=codec.of_differences,
         centroids=lists.centroids,
         centroid_codes=lists.codes,
         category=lists.category,
@@ -101,7 +128,7 @@ def read_model(folder: Path) -> tuple[Model, dict[str, Any]]:
             file=path,
         )
     with READING, np.load(path) as arrays:
-        codec = Codec(arrays["weight"], arrays["bias"])
+        codec = Codec(arrays["weight"], arrays["bias"], bool(arrays["of_differences"]))
         names = tuple(content["categories"])
         lists = Lists(arrays["centroids"], arrays["centroid_codes"], arrays["category"], names)
     return Model(codec, lists), content["facts"]

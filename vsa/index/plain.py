@@ -13,6 +13,7 @@ import numpy as np
 from vsa.index.view import Arrays
 
 _LANES = 16  # sums of an inner product, added up in pairs at its end
+N_STEPS = 4096  # of similarity, from a query's with itself down to none
 
 
 def hamming(code: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -60,6 +61,37 @@ def _summed(products: np.ndarray) -> np.ndarray:
     return sums[:, 0] + rest
 
 
+def distances(
+    arrays: Arrays,
+    query: np.ndarray,
+    values: np.ndarray,
+    words: np.ndarray,
+    lists: np.ndarray,
+    is_weighted: bool,
+) -> np.ndarray:
+    """How far items in some lists are from a query, int64 (n,): `words` stand for them.
+
+    Where codes are of differences from the lists' centroids, that is estimated, in steps of
+    similarity, of which there are `N_STEPS` from the query's with itself down to none.
+    """
+    n_words = len(values) // 64
+    has_factors = words.shape[1] > n_words
+    values = values - arrays.bias if has_factors else values
+    weights = weights_of(values) if is_weighted else np.ones(len(values), np.int64)
+    codes = np.ascontiguousarray(words[:, :n_words]).view(np.uint8)
+    differ = weighted(np.packbits(values > 0), codes, weights)
+    if not has_factors:
+        return differ
+    sizes = np.abs(values)
+    size = sizes.max() / 16 if is_weighted else np.cumsum(sizes)[-1] / len(sizes)
+    own = float(inner_products(query[None], query)[0])
+    step = own / N_STEPS if own > 0 else 1.0
+    far = (own - inner_products(arrays.centroids, query).astype(np.float64)) / step
+    factors = np.ascontiguousarray(words[:, n_words]).view(np.float64)
+    steps = far[lists] - factors * (2 * size / step * (weights.sum() / 2 - differ))
+    return np.clip(steps, 0, N_STEPS).astype(np.int64)
+
+
 def probed(
     arrays: Arrays,
     query: np.ndarray,
@@ -99,7 +131,7 @@ def search(
     distance: np.ndarray,
 ) -> None:
     """As `vsa.index.kernel.search`, query by query."""
-    names, codes, features, lists = _items(arrays)
+    names, words, features, lists = _items(arrays)
     k = ids.shape[1]
     for row, query in enumerate(queries):
         value = values[row] if len(values) else projected(arrays, query)
@@ -107,7 +139,7 @@ def search(
         weights = weights_of(value) if is_weighted else np.ones(len(value), np.int64)
         visited = probed(arrays, query, code, weights, ranges, n_probe, n_short)
         inside = np.flatnonzero(np.isin(lists, visited))
-        near = weighted(code, codes[inside], weights)
+        near = distances(arrays, query, value, words[inside], lists[inside], is_weighted)
         passed = np.lexsort((names[inside], near))[:n_candidates]
         inside, near = inside[passed], near[passed]
         found = inner_products(features[inside], query) if refined else -near.astype(np.float32)
@@ -120,7 +152,7 @@ def search(
 
 
 def _items(arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Ids, packed codes, features and lists of all items; −1 is the list of those that are gone."""
+    """Ids, words, features and lists of all items; −1 is the list of those that are gone."""
     n_lists = len(arrays.offsets) - 1
     in_base = np.repeat(np.arange(n_lists), np.diff(arrays.offsets))
     in_base[arrays.hidden] = -1
@@ -131,11 +163,10 @@ def _items(arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
             if not arrays.dead[place]:
                 live[place] = number
             place = arrays.live_next[place]
-    words = np.concatenate([arrays.codes.T, arrays.live_codes])
     features = np.concatenate([arrays.features, arrays.live_features]).view(np.float16)
     return (
         np.concatenate([arrays.ids, arrays.live_ids]),
-        np.ascontiguousarray(words).view(np.uint8),
+        np.concatenate([arrays.codes.T, arrays.live_codes]),
         features,
         np.concatenate([in_base, live]),
     )

@@ -21,7 +21,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from vsa.index.build import (
-    N_BITS,
     build_index,
     kept_from_writers,
     n_lists_for,
@@ -34,6 +33,7 @@ from vsa.index.index import Index
 from vsa.index.lists import Names
 from vsa.index.model import Model, are_equal
 from vsa.index.request import SearchParams, check_ids, check_request
+from vsa.index.settings import CODEC, N_BITS
 from vsa.runtime.atomic import atomic_dir, require_replaceable, settled
 from vsa.runtime.checked import MANIFEST, flush, read_checked_json, write_checked_json
 from vsa.runtime.errors import InputError
@@ -69,7 +69,7 @@ def build_shards(
     categories: Names | None = None,
     *,
     params: SearchParams | None = None,
-    codec: str = "rotation",
+    codec: str = CODEC,
     n_bits: int = N_BITS,
     seed: int = 0,
 ) -> None:

@@ -66,12 +66,12 @@ def bytes_read(index: Index, params: SearchParams) -> float:
     Codes of the items in its lists, centroids of these and of others like them, and features of
     candidates. A byte of each was measured to take about the same time.
     """
-    codec, n_lists = index.model.codec, len(index.model.lists)
+    model, n_lists = index.model, len(index.model.lists)
     n_probe = min(params.n_probe, n_lists)
     n_scanned = len(index) * n_probe / n_lists
     of_centroids = min(N_SHORT * n_probe, n_lists) * index.model.lists.centroids.itemsize
     of_features = min(params.n_candidates, n_scanned) * np.dtype(STORED).itemsize
-    return n_scanned * codec.n_bits / 8 + (of_centroids + of_features) * codec.dim
+    return n_scanned * 8 * model.n_words + (of_centroids + of_features) * model.codec.dim
 
 
 def choose_params(index: Index, features: np.ndarray, recall: float = 0.99, k: int = 60) -> Trial:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vsa.index.base import Base, base_in_memory, write_base
-from vsa.index.codec import STORED, words_of
+from vsa.index.codec import STORED
 from vsa.index.live import Changes
 from vsa.index.model import Model
 
@@ -23,12 +23,12 @@ class Arrays(NamedTuple):
     bias: np.ndarray  # float32 (n_bits,), likewise
     centroids: np.ndarray  # float32 (L, d)
     centroid_codes: np.ndarray  # uint64 (W, L), W words of 64 bits
-    codes: np.ndarray  # uint64 (W, N)
+    codes: np.ndarray  # uint64 (W, N); one row more if items have factors, float64
     features: np.ndarray  # uint16 (N, d)
     ids: np.ndarray  # int64 (N,)
     offsets: np.ndarray  # int64 (L + 1,)
     hidden: np.ndarray  # int64 (h,), ascending
-    live_codes: np.ndarray  # uint64 (n, W)
+    live_codes: np.ndarray  # uint64 (n, W), likewise
     live_features: np.ndarray  # uint16 (n, d)
     live_ids: np.ndarray  # int64 (n,)
     dead: np.ndarray  # bool (n,)
@@ -44,7 +44,7 @@ class View:
     base: Base
     hidden: np.ndarray  # int64, sorted: rows of the base that changed since
     ids: np.ndarray  # int64 (n,): the changed items …
-    codes: np.ndarray  # uint64 (n, n_bits / 64)
+    codes: np.ndarray  # uint64 (n, n_words)
     features: np.ndarray  # float16 (n, d)
     lists: np.ndarray  # int64 (n,)
     first: np.ndarray  # int64 (L,): the newest of each list, or −1 …
@@ -89,7 +89,7 @@ class View:
         kept = ~changes.deleted
         features, ids = changes.features[kept], changes.ids[kept]
         # may raise, so nothing is changed before
-        codes = words_of(self.model.codec.encode(features))
+        codes = self.model.words(features, changes.lists[kept])
         replaced = [self.place.pop(id_) for id_ in changes.ids.tolist() if id_ in self.place]
         n, n_new = len(self.ids), int(kept.sum())
         self.place.update(zip(ids.tolist(), range(n, n + n_new), strict=True))
@@ -179,7 +179,7 @@ def no_changes(model: Model) -> Changes:
 def empty_view(model: Model) -> View:
     """The state of an index in memory that has no items."""
     none = no_changes(model)
-    codes = np.empty((0, model.codec.n_bits // 64), np.uint64)
+    codes = np.empty((0, model.n_words), np.uint64)
     base = base_in_memory(none.ids, none.lists, len(model.lists), lambda _: (codes, none.features))
     return make_view(base, none, model)
 
@@ -187,7 +187,7 @@ def empty_view(model: Model) -> View:
 def make_view(base: Base, changes: Changes, model: Model) -> View:
     """The state of a base and all changes since."""
     empty = np.empty(0, np.int64)
-    codes = np.empty((0, model.codec.n_bits // 64), np.uint64)
+    codes = np.empty((0, model.n_words), np.uint64)
     features = np.empty((0, model.codec.dim), STORED)
     nowhere = np.full(len(model.lists), -1)
     blank = View(

@@ -18,8 +18,12 @@ import numpy as np
 import pandas as pd
 
 from vsa.index.build import build_index, n_lists_for, train_model
-from vsa.index.codec import Encoder
+from vsa.index.codec import STORED, Codec, Encoder
+from vsa.index.hits import find
 from vsa.index.index import Index
+from vsa.index.lists import train_lists
+from vsa.index.memory import Memory
+from vsa.index.model import Model
 from vsa.index.plain import hamming
 from vsa.index.request import SearchParams
 from vsa.index.settings import CodeSettings
@@ -35,7 +39,7 @@ from vsa.study.index.timing import N_WARMUP, K, latency, one_core, one_thread
 from vsa.study.simulate.growth import Growth
 
 USUAL_CODES = CodeSettings()
-VERSION = 7  # of what is compared, peers included, and how
+VERSION = 8  # of what is compared, peers included, and how
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
 NEAR = 0.005  # that a quarter of the queries may tell too little by
 _CHUNK_ROWS = 2**18
@@ -247,10 +251,20 @@ def _own(
         opened = time.perf_counter() - start
         curve, best = judged(engine(index), items, sets)
         spent = stage_times(index, SearchParams(**best), sets[1][0].features)
-        curves = [curve.assign(**{f"{stage}_ms": spent[stage] for stage in STAGES})]
-        curves.append(judged(coarse_filter(index), items, sets)[0])
+        curve = curve.assign(**{f"{stage}_ms": spent[stage] for stage in STAGES})
         on_disk = index.stats()["bytes on disk per item"]
-    return pd.concat(curves).assign(build_s=built, open_s=opened, disk_bytes=on_disk)
+    build_index(folder, items.features, categories=categories, model=by_features(items.model))
+    with Index.open(folder) as index:
+        coarse = judged(coarse_filter(index), items, sets)[0]
+    return pd.concat([curve, coarse]).assign(build_s=built, open_s=opened, disk_bytes=on_disk)
+
+
+def by_features(model: Model) -> Model:
+    """The same lists, and codes of features: of what a scan of all codes has."""
+    if not model.is_of_differences:
+        return model
+    assert isinstance(model.codec, Codec)
+    return Model(replace(model.codec, of_differences=False), model.lists)
 
 
 def _of_peer(name: str, items: Items, sets: Sequence[tuple[Queries, Truth]]) -> pd.DataFrame:
@@ -275,11 +289,27 @@ def _kept(parts: Path | None, name: str, measured: Callable[[], pd.DataFrame]) -
 def codec_ranking(
     codec: Encoder, queries: np.ndarray, features: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the 60 nearest by code, int64 (n, 60); and how many are of the 60 by feature (n,)."""
-    index = faiss.IndexBinaryFlat(codec.n_bits)
-    index.add(codec.encode(features))
-    rows = index.search(codec.encode(queries), K)[1]
+    """Rows of the 60 nearest by code, int64 (n, 60); and how many are of the 60 by feature (n,).
+
+    Codes are compared by Hamming distance, those of differences by the similarity they estimate.
+    """
+    if isinstance(codec, Codec) and codec.of_differences:
+        rows = _estimated(codec, queries, features)
+    else:
+        index = faiss.IndexBinaryFlat(codec.n_bits)
+        index.add(codec.encode(features))
+        rows = index.search(codec.encode(queries), K)[1]
     return rows, _overlap(rows, queries, features)
+
+
+def _estimated(codec: Codec, queries: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Rows of the most similar by estimate, int64 (n, 60), in lists as an index has them."""
+    n = len(features)
+    lists = train_lists(features, np.zeros(n, int), [""], codec, n_lists_for(n), 0)
+    store = Memory(Model(codec, lists), SearchParams(len(lists), K))
+    own = lists.assign(features, np.zeros(n, int))
+    store.put(np.arange(n), own, features.astype(STORED), np.empty(0, np.int64))
+    return find(store.current(), queries.astype(STORED), K, store.params, refined=False).ids
 
 
 def float_ranking(queries: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -141,7 +141,7 @@ class IndexLab:
             features,
             [""] * n,
             n_lists=n_lists_for(n),
-            n_bits=self.settings.n_bits,
+            **self._codes,
         )
         items = Items(features, model.codec.encode(features), model)
         asked = rng.standard_normal((2 * min(50, len(self.asked)), d), np.float32)

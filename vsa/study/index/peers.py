@@ -62,7 +62,10 @@ def engine(index: Index) -> Method:
 
 
 def coarse_filter(index: Index) -> Method:
-    """The first half of it: candidates by Hamming distance, not refined."""
+    """The first half of it: candidates by Hamming distance (paper section 3.3), not refined.
+
+    The index's codes must be those of features, as a scan of all codes has them.
+    """
 
     def search(feature: np.ndarray, code: np.ndarray, k: int, s: Setting) -> np.ndarray:
         del code
@@ -76,7 +79,7 @@ def coarse_filter(index: Index) -> Method:
 
 def _of_codes_and_lists(index: Index) -> float:
     lists, n = index.model.lists, max(1, len(index))
-    return index.model.codec.n_bits / 8 + (lists.centroids.nbytes + lists.codes.nbytes) / n
+    return 8 * index.model.n_words + (lists.centroids.nbytes + lists.codes.nbytes) / n
 
 
 # Registered ------------------------------------------------------------------------------------

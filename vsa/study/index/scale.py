@@ -30,6 +30,7 @@ from vsa.study.index.benchmark import (
     WANTED_RECALL,
     Queries,
     Truth,
+    by_features,
     make_queries,
     quarter,
 )
@@ -100,7 +101,7 @@ def compare_shards(
         start = time.perf_counter()
         shards = [Index.open(path) for path in folders]
         facts["open_s"] = time.perf_counter() - start
-        facts["bytes"] = model.codec.n_bits / 8 + sum(
+        facts["bytes"] = 8 * model.n_words + sum(
             array.nbytes / n for array in (model.lists.centroids, model.lists.codes)
         )
         stats = [shard.stats() for shard in shards]
@@ -110,6 +111,10 @@ def compare_shards(
         coarse = grid(n_probe=_N_PROBE)
         most = {"n_probe": len(model.lists), "n_candidates": min(len(shard) for shard in shards)}
         for method, make, settings in ((ENGINE, _refined, engine), (COARSE, _coarse, coarse)):
+            if method == COARSE and model.is_of_differences:
+                for shard, path in zip(shards, folders, strict=True):
+                    _code_features(shard, path)
+                shards = [Index.open(path) for path in folders]
             setting = _fastest(method, partial(make, shards), settings, most, sets[0], truths[0])
             search, shown = make(shards, setting), {"shards": n_shards, **setting}
             rows.append(_measure(method, search, shown, sets[1], truths[1]) | facts)
@@ -117,6 +122,14 @@ def compare_shards(
             shard.close()
     curve = pd.DataFrame(rows)
     return curve.assign(n_items=n, n_shards=n_shards, chosen=1)
+
+
+def _code_features(index: Index, folder: Path) -> None:
+    """Build an index again with codes of features, which a scan of all codes compares."""
+    base, lists = index.current().base, index.model.lists
+    names = np.asarray(lists.names, object)[np.repeat(lists.category, np.diff(base.offsets))]
+    build_index(folder, base.features, base.ids, names, model=by_features(index.model))
+    index.close()
 
 
 def _shard(

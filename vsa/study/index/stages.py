@@ -21,12 +21,12 @@ _N_REPEATS = 3
 
 
 @njit(nogil=True)
-def _scanned(arrays: Any, visited: Any, code: Any, planes: Any, out: Any) -> None:
-    """Distances of all codes in some lists, of which nothing is kept."""
-    for number in visited:
-        start, end = arrays.offsets[number], arrays.offsets[number + 1]
+def _scanned(arrays: Any, visited: Any, aim: Any, out: Any) -> None:
+    """Distances of all items in some lists, of which nothing is kept."""
+    for number, list_ in enumerate(visited):
+        start, end = arrays.offsets[list_], arrays.offsets[list_ + 1]
         for first in range(start, end, len(out)):
-            kernel.distances(arrays.codes, first, min(len(out), end - first), code, planes, out)
+            kernel.scanned(arrays.codes, number, first, min(len(out), end - first), aim, out)
 
 
 def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict[str, float]:
@@ -45,22 +45,24 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
     out, rows = np.empty(1024, np.uint64), range(len(queries))
     wanted = params.n_candidates, kernel.ANY
     with one_thread(), one_core():
-        encoding, coded = _timed(
-            lambda i: kernel.query_code(kernel.projected(arrays, queries[i]), is_weighted), rows
-        )
+        encoding, values = _timed(lambda i: kernel.projected(arrays, queries[i]), rows)
+        coded = [kernel.query_code(value, is_weighted) for value in values]
         probing, visited = _timed(
             lambda i: kernel.probed(arrays, queries[i], *coded[i], ranges, n_probe, n_short), rows
         )
-        scanning, _ = _timed(lambda i: _scanned(arrays, visited[i], *coded[i], out), rows)
+        aiming, aims = _timed(
+            lambda i: kernel.aimed(arrays, queries[i], values[i], visited[i], is_weighted), rows
+        )
+        scanning, _ = _timed(lambda i: _scanned(arrays, visited[i], aims[i], out), rows)
         passing, passed = _timed(
-            lambda i: kernel.passed(arrays, visited[i], *coded[i], *wanted)[0], rows
+            lambda i: kernel.passed(arrays, visited[i], aims[i], *wanted)[0], rows
         )
         comparing, found = _timed(
             lambda i: kernel.similarities(arrays, passed[i], queries[i]), rows
         )
         ranking, _ = _timed(lambda i: kernel.best(arrays, passed[i], found[i], K), rows)
         whole, _ = _timed(lambda i: index.search_one(queries[i], K, params), rows)
-    stages = [encoding, probing, scanning, passing - scanning, comparing + ranking]
+    stages = [encoding + aiming, probing, scanning, passing - scanning, comparing + ranking]
     python = whole - sum(stages)
     medians = [1e3 * float(np.median(each)) for each in (*stages, python)]
     return dict(zip(STAGES, medians, strict=True))

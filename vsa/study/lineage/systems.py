@@ -214,5 +214,5 @@ def engine_as_published(lab: LineageLab, seed: int) -> Search:
             lambda feature, predicted: engine.retrieve(feature, predicted, N_RANKED, stages)[0],
         )
 
-    n_bytes = engine.index.model.codec.n_bits / 8 + 2 * engine.index.model.codec.dim
+    n_bytes = 8 * engine.index.model.n_words + 2 * engine.index.model.codec.dim
     return Search(rank, n_bytes, locate if seen.locates else None)
