@@ -66,23 +66,40 @@ def test_more_bits_keep_more_of_the_ranking(features):
 
 def test_rabitq_estimates_similarities_without_bias():
     rng = np.random.default_rng(0)
-    differences, query = 0.3 * unit(rng, 4000, 64), unit(rng, 1, 64)[0]
+    centroids = np.tile(unit(rng, 1, 64), (4000, 1))
+    items, query = centroids + 0.3 * unit(rng, 4000, 64), unit(rng, 1, 64)[0]
+    known = query @ centroids[0]
     errors = []
     for seed in range(20):
         codec = rabitq(unit(rng, 9, 64), 64, seed)
-        codes, factors = codec.encode_differences(differences)
+        codes, factors = codec.encode_differences(items, centroids)
         signs = 2.0 * np.unpackbits(codes, axis=1) - 1
-        errors.append(factors * (signs @ (codec.weight @ query)) - differences @ query)
+        f, g = factors.T
+        estimates = known * (1 + g) + f * (signs @ (codec.weight @ query))
+        errors.append(estimates - items @ query)
     errors = np.array(errors)
-    # its error is about |r| |q| / √D (RaBitQ, theorem 3.2), and its mean goes to none
-    assert 0.2 < errors.std() / (0.3 / 8) < 1.2
+    # its error is about |r| |q − λ c| / √D (RaBitQ, theorem 3.2), and its mean goes to none
+    assert 0.2 < errors.std() / (0.3 * np.sqrt(1 - known**2) / 8) < 1.2
     assert np.abs(errors.mean()) < 4 * errors.std() / np.sqrt(errors.size)
 
 
+def test_a_query_like_the_centroid_is_estimated_exactly():
+    rng = np.random.default_rng(0)
+    centroids = np.tile(unit(rng, 1, 64), (100, 1))
+    items, codec = unit(rng, 100, 64), rabitq(unit(rng, 9, 64), 64, 0)
+    codes, factors = codec.encode_differences(items, centroids)
+    f, g = factors.T
+    signs = 2.0 * np.unpackbits(codes, axis=1) - 1
+    for query in (centroids[0], -2 * centroids[0]):
+        estimates = (query @ centroids[0]) * (1 + g) + f * (signs @ (codec.weight @ query))
+        np.testing.assert_allclose(estimates, items @ query, atol=1e-5)
+
+
 def test_what_does_not_differ_has_a_code_that_adds_nothing(features):
-    codes, factors = rabitq(features, 64, 0).encode_differences(np.zeros((3, features.shape[1])))
-    assert (factors == 0).all()
-    assert (codes == 0).all()
+    for centroids in (features[:3], np.zeros_like(features[:3])):
+        codes, factors = rabitq(features, 64, 0).encode_differences(centroids, centroids)
+        assert (factors == 0).all()
+        assert (codes == 0).all()
 
 
 def test_itq_beats_a_rotation_of_as_many_bits(features):

@@ -36,14 +36,17 @@ def oracle(index, items, query, k, params, categories=None):
 
     def steps(feature, centroid):
         """The similarity that RaBitQ estimates, in 4096 steps from the query's own to none."""
-        difference = codec.weight.astype(float) @ (feature.astype(np.float32) - centroid)
-        factor = (difference**2).sum() / max(np.abs(difference).sum(), 1e-30)
-        weights = weights_of(turned)
+        difference = feature.astype(np.float32) - centroid
+        mapped = codec.weight.astype(float) @ difference
+        signs = np.where(mapped > 0, 1, -1)
+        factor = (mapped**2).sum() / max(np.abs(mapped).sum(), 1e-30)
         is_asymmetric = params.distance == "asymmetric"
         size = np.abs(turned).max() / 16 if is_asymmetric else np.abs(turned).mean()
-        along = np.where((difference > 0) == (turned > 0), weights, -weights).sum() * size
+        rounded = np.where(turned > 0, 1, -1) * weights_of(turned) * size
+        part = float(stored @ centroid) / float(centroid @ centroid)  # of the query along it
+        along = signs @ (rounded - part * (codec.weight.astype(float) @ centroid))
+        estimate = float(centroid @ stored) + part * float(centroid @ difference) + factor * along
         own = float(stored @ stored)
-        estimate = float(centroid @ stored) + factor * along
         return int(np.clip((own - estimate) / own * 4096, 0, 4096))
 
     wanted = range(len(lists.names)) if categories is None else lists.category_codes(categories)

@@ -4,7 +4,7 @@ The paper binarises the features of its network and says no more. Four ways are 
 the sign of a linear map, so that they share one class. Three differ in how the map is found: a
 random rotation, iterative quantisation (ITQ, Gong and Lazebnik 2011), and a sigmoid hash layer that
 is trained on frozen features to tell categories apart, as in *Visual Search at eBay* (KDD 2017).
-The fourth rotates what a feature differs from the centroid of its list by, and keeps one number
+The fourth rotates what a feature differs from the centroid of its list by, and keeps two numbers
 beside the bits, from which its similarity is estimated: RaBitQ (Gao and Long, SIGMOD 2024).
 
 More are registered in `CODECS`, which is `vsa.codecs`: see docs/extending.md.
@@ -90,7 +90,7 @@ class Codec:
     """Codes are the signs of ``weight @ x + bias``.
 
     With `of_differences`, items in lists have other codes: the signs of ``weight @ (x − c)``, where
-    c is the centroid of their list, and a factor, from which similarities are estimated.
+    c is the centroid of their list, and two factors, from which similarities are estimated.
     """
 
     weight: np.ndarray  # float32 (n_bits, d)
@@ -124,18 +124,32 @@ class Codec:
             codes[start : start + batch_size] = np.packbits(bits, axis=1)
         return codes
 
-    def encode_differences(self, differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Differences r, float32 (n, d) → packed codes, uint8 (n, n_bits / 8), and factors f (n,).
+    def encode_differences(
+        self, features: np.ndarray, centroids: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of what features x differ from centroids c by, float32 (n, d) both.
 
-        With signs s of the mapped r, ``f s @ (weight @ q)`` estimates ``q @ r`` without bias
-        (RaBitQ, section 3.2): f is the squared length of the mapped r, divided by the sum of its
-        sizes. It is float64, rounded to float32, as is what it is computed from.
+        Returns packed codes, uint8 (n, n_bits / 8), and two factors each, float32 (n, 2): f and g.
+        With W = ``weight``, r = x − c and the signs s of W r,
+
+            q · x  is estimated as  (q · c) (1 + g) + f s · W q
+
+        for any query q. Of q, the part along c is known exactly: λ c, where λ = q · c / |c|². What
+        is left is shorter than q and than q − c, and so is the error: its product with r is
+        estimated without bias by f s · W (q − λ c), where f = |W r|² / Σ |W r| (RaBitQ, section
+        3.2; there λ is 1). So g is c · r − f s · W c, divided by |c|².
         """
-        mapped = np.asarray(differences, np.float64) @ self._precise.T
+        differences = np.asarray(features, np.float32) - centroids
+        mapped = differences.astype(np.float64) @ self._precise.T
         sizes = np.abs(mapped).sum(axis=1)
         squares = np.einsum("nb,nb->n", mapped, mapped)
-        factors = np.divide(squares, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
-        return np.packbits(mapped > 0, axis=1), factors.astype(np.float32).astype(np.float64)
+        f = np.divide(squares, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
+        known = centroids.astype(np.float64)
+        along = np.einsum("nb,nb->n", np.where(mapped > 0, 1.0, -1.0), known @ self._precise.T)
+        beside = np.einsum("nd,nd->n", known, differences) - f * along
+        lengths = np.einsum("nd,nd->n", known, known)
+        g = np.divide(beside, lengths, out=np.zeros(len(lengths)), where=lengths > 0)
+        return np.packbits(mapped > 0, axis=1), np.stack([f, g], axis=1).astype(np.float32)
 
 
 class UnfitBitsError(InputError):

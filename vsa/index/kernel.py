@@ -207,16 +207,15 @@ def query_code(values: Any, weighted: Any) -> Any:
     for value in values:
         largest = max(largest, abs(value))
     step = largest / 8 if largest > 0 else 1.0
-    for bit in range(len(values)):
+    for bit in range(len(values)):  # without a branch: nobody could foretell it
+        word = bit // 64
         # as np.packbits has them in bytes: the first bit is the greatest
-        one = np.uint64(1) << np.uint64(8 * (bit % 64 // 8) + 7 - bit % 8)
-        if values[bit] > 0:
-            code[bit // 64] |= one
+        place = np.uint64(8 * (bit % 64 // 8) + 7 - bit % 8)
+        code[word] |= np.uint64(values[bit] > 0) << place
         if weighted:
-            size = np.int64(min(abs(values[bit]) / step, 7.0))
+            size = np.uint64(min(abs(values[bit]) / step, 7.0))
             for plane in range(3):
-                if size >> plane & 1:
-                    planes[plane, bit // 64] |= one
+                planes[plane, word] |= (size >> np.uint64(plane) & np.uint64(1)) << place
     return code, planes
 
 
@@ -225,14 +224,15 @@ def aimed(arrays: Any, query: Any, values: Any, visited: Any, weighted: Any) -> 
     """What a query is compared with items in some lists by: a tuple, the same for all of them.
 
     It holds the query's code, and what its bits weigh; and where codes are of differences, in steps
-    of similarity (`_N_STEPS`): how far the lists' centroids are, float64 (n_visited,), a scale, and
-    half of what all bits weigh. An item whose code differs by d and whose factor is f is estimated
-    to be ``far − f · scale · (half − d)`` steps away, since differing bits count against it.
+    of similarity (`_N_STEPS`): how far the lists' centroids are and how near, float64
+    (2, n_visited); a scale, and half of what all bits weigh. An item whose code differs by d and
+    whose factors are f and g is estimated to be ``far − g · near − f · scale · (half − d)`` steps
+    away: see `vsa.index.codec.Codec.encode_differences`.
     """
     n_words = len(values) // 64
     if arrays.codes.shape[0] == n_words:
         code, planes = query_code(values, weighted)
-        return code, planes, np.empty(0, np.float64), 0.0, 0.0
+        return code, planes, np.empty((2, 0), np.float64), 0.0, 0.0
     turned = values - arrays.bias  # a difference is one of two features, so that none remains
     code, planes = query_code(turned, weighted)
     size, total = 0.0, np.int64(64 * n_words)
@@ -248,17 +248,21 @@ def aimed(arrays: Any, query: Any, values: Any, visited: Any, weighted: Any) -> 
         size /= len(turned)
     own = np.float64(_inner_product(query.reshape(1, len(query)), 0, query))
     step = own / _N_STEPS if own > 0 else 1.0
-    far = np.empty(len(visited), np.float64)
+    lists = np.empty((2, len(visited)), np.float64)
     for i, list_ in enumerate(visited):
-        far[i] = (own - np.float64(_inner_product(arrays.centroids, list_, query))) / step
-    return code, planes, far, 2 * size / step, total / 2
+        near = np.float64(_inner_product(arrays.centroids, list_, query))
+        lists[0, i], lists[1, i] = (own - near) / step, near / step
+    return code, planes, lists, 2 * size / step, total / 2
 
 
 @_inlined
-def _estimated(factors: Any, n: Any, far: Any, scale: Any, half: Any, found: Any) -> None:
+def _estimated(
+    factors: Any, n: Any, far: Any, near: Any, scale: Any, half: Any, found: Any
+) -> None:
     """Turn distances of codes into steps of similarity: see `aimed`."""
     for i in range(n):
-        steps = far - factors[i] * (scale * (half - np.float64(np.int32(found[i]))))
+        f, g = np.float64(factors[2 * i]), np.float64(factors[2 * i + 1])
+        steps = far - g * near - f * (scale * (half - np.float64(np.int32(found[i]))))
         found[i] = np.uint64(np.int32(min(max(steps, 0.0), np.float64(_N_STEPS))))
 
 
@@ -334,11 +338,11 @@ def _add_one(column: Any, code: Any, planes: Any, word: Any, out: Any) -> None:
 @_compiled
 def scanned(codes: Any, number: Any, start: Any, n: Any, aim: Any, out: Any) -> None:
     """How far rows of the base are, from one on: all in the list that is visited as `number`."""
-    code, planes, far, scale, half = aim
+    code, planes, lists, scale, half = aim
     distances(codes, start, n, code, planes, out)
-    if len(far):
-        factors = codes[len(code), start : start + n].view(np.float64)
-        _estimated(factors, n, far[number], scale, half, out)
+    if lists.shape[1]:
+        factors = codes[len(code), start : start + n].view(np.float32)
+        _estimated(factors, n, lists[0, number], lists[1, number], scale, half, out)
 
 
 @_compiled
@@ -492,8 +496,8 @@ def passed(arrays: Any, visited: Any, aim: Any, n_wanted: Any, most: Any) -> Any
     n_wanted = min(n_wanted, n_base + len(arrays.live_ids))
     room = 2 * n_wanted + _BLOCK
     rows, near = np.empty(room + 1, np.int64), np.empty(room + 1, np.int64)
-    code, planes, far, scale, half = aim
-    estimates, n_words = len(far) > 0, len(code)
+    code, planes, lists, scale, half = aim
+    estimates, n_words = lists.shape[1] > 0, len(code)
     furthest, n = _N_STEPS if estimates else _furthest(code, planes), 0
     limit = min(most, furthest)
     counts, found = np.zeros(furthest + 1, np.int64), np.empty(_BLOCK, np.uint64)
@@ -527,8 +531,10 @@ def passed(arrays: Any, visited: Any, aim: Any, n_wanted: Any, most: Any) -> Any
                         other = arrays.live_codes[live, word] ^ code[word]
                         found[0] += _distance(other, planes, word)
                     if estimates:
-                        factors = arrays.live_codes[live, n_words:].view(np.float64)
-                        _estimated(factors, 1, far[number], scale, half, found)
+                        factors = arrays.live_codes[live, n_words:].view(np.float32)
+                        _estimated(
+                            factors, 1, lists[0, number], lists[1, number], scale, half, found
+                        )
                     n = _pushed(found, 1, n_base + live, rows, near, n, counts, limit)
                 live = np.int64(arrays.live_next[live])
     n, limit = _tightened(rows, near, n, counts, n_wanted, limit)

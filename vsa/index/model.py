@@ -37,7 +37,7 @@ class Model:
 
     @property
     def n_words(self) -> int:
-        """Words of 64 bits that stand for an item: its code, and the factor if it has one."""
+        """Words of 64 bits that stand for an item: its code, and its factors if it has some."""
         return self.codec.n_bits // 64 + self.is_of_differences
 
     @property
@@ -54,8 +54,8 @@ class Model:
         for start in range(0, len(features), _CHUNK_ROWS):
             part = slice(start, start + _CHUNK_ROWS)
             centroids = self.lists.centroids[lists[part]]
-            codes, factors = self.codec.encode_differences(features[part] - centroids)
-            words[part, :-1], words[part, -1] = words_of(codes), factors.view(np.uint64)
+            codes, factors = self.codec.encode_differences(features[part], centroids)
+            words[part] = np.hstack([words_of(codes), factors.view(np.uint64)])
         return words
 
     @property

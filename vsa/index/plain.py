@@ -86,9 +86,10 @@ def distances(
     size = sizes.max() / 16 if is_weighted else np.cumsum(sizes)[-1] / len(sizes)
     own = float(inner_products(query[None], query)[0])
     step = own / N_STEPS if own > 0 else 1.0
-    far = (own - inner_products(arrays.centroids, query).astype(np.float64)) / step
-    factors = np.ascontiguousarray(words[:, n_words]).view(np.float64)
-    steps = far[lists] - factors * (2 * size / step * (weights.sum() / 2 - differ))
+    near = inner_products(arrays.centroids, query).astype(np.float64)[lists]
+    f, g = words[:, n_words].copy().view(np.float32).reshape(-1, 2).astype(np.float64).T
+    known = (own - near) / step - g * (near / step)
+    steps = known - f * (2 * size / step * (weights.sum() / 2 - differ))
     return np.clip(steps, 0, N_STEPS).astype(np.int64)
 
 

@@ -23,7 +23,7 @@ class Arrays(NamedTuple):
     bias: np.ndarray  # float32 (n_bits,), likewise
     centroids: np.ndarray  # float32 (L, d)
     centroid_codes: np.ndarray  # uint64 (W, L), W words of 64 bits
-    codes: np.ndarray  # uint64 (W, N); one row more if items have factors, float64
+    codes: np.ndarray  # uint64 (W, N); one row more if items have factors, float32 (N, 2)
     features: np.ndarray  # uint16 (N, d)
     ids: np.ndarray  # int64 (N,)
     offsets: np.ndarray  # int64 (L + 1,)
