@@ -39,7 +39,7 @@ from vsa.study.index.timing import N_WARMUP, K, latency, one_core, one_thread
 from vsa.study.simulate.growth import Growth
 
 USUAL_CODES = CodeSettings()
-VERSION = 8  # of what is compared, peers included, and how
+VERSION = 9  # of what is compared, peers included, and how
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
 NEAR = 0.005  # that a quarter of the queries may tell too little by
 _CHUNK_ROWS = 2**18

@@ -29,13 +29,19 @@ def _scanned(arrays: Any, visited: Any, aim: Any, out: Any) -> None:
             kernel.scanned(arrays.codes, number, first, min(len(out), end - first), aim, out)
 
 
+@njit(nogil=True)
+def _called(arrays: Any, query: Any) -> None:
+    """Nothing: what calling any stage takes."""
+
+
 def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict[str, float]:
     """Median milliseconds of each of `STAGES`, for queries float32 (n, d) one at a time.
 
     Every stage runs by itself over all queries, so that no query finds in the processor's cache
     what another stage of it has read. Selection is what a scan that selects takes longer than one
-    that does not, and Python is what a whole search takes longer than all stages. The index's
-    codec must be a `Codec`, and items must all be in its base.
+    that does not, and Python is what a whole search takes longer than all stages. A search calls
+    them from compiled code, so what a call from Python takes is not theirs. The index's codec must
+    be a `Codec`, and items must all be in its base.
     """
     arrays, lists = index.current().arrays, index.model.lists
     if not isinstance(index.model.codec, Codec):
@@ -45,6 +51,7 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
     out, rows = np.empty(1024, np.uint64), range(len(queries))
     wanted = params.n_candidates, kernel.ANY
     with one_thread(), one_core():
+        calling, _ = _timed(lambda i: _called(arrays, queries[i]), rows)
         encoding, values = _timed(lambda i: kernel.projected(arrays, queries[i]), rows)
         coded = [kernel.query_code(value, is_weighted) for value in values]
         probing, visited = _timed(
@@ -62,7 +69,13 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
         )
         ranking, _ = _timed(lambda i: kernel.best(arrays, passed[i], found[i], K), rows)
         whole, _ = _timed(lambda i: index.search_one(queries[i], K, params), rows)
-    stages = [encoding + aiming, probing, scanning, passing - scanning, comparing + ranking]
+    stages = [
+        encoding + aiming - 2 * calling,
+        probing - calling,
+        scanning - calling,
+        passing - scanning,
+        comparing + ranking - 2 * calling,
+    ]
     python = whole - sum(stages)
     medians = [1e3 * float(np.median(each)) for each in (*stages, python)]
     return dict(zip(STAGES, medians, strict=True))
