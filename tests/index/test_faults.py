@@ -353,5 +353,5 @@ def test_changes_that_cannot_be_read_are_not_passed_over(published):
 def test_bits_of_format_are_what_the_docs_say(folder):
     codes = np.load(folder / "base-00000001" / "codes.npy")
     features = np.load(folder / "base-00000001" / "features.npy")
-    assert (codes.dtype, codes.shape) == (np.uint64, (2, 100))  # and a factor
+    assert (codes.dtype, codes.shape) == (np.uint64, (2, 100))  # a code, and two factors
     assert (features.dtype, features.shape) == (np.float16, (100, DIM))

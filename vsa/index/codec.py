@@ -135,7 +135,7 @@ class Codec:
             q · x  is estimated as  (q · c) (1 + g) + f s · W q
 
         for any query q. Of q, the part along c is known exactly: λ c, where λ = q · c / |c|². What
-        is left is shorter than q and than q − c, and so is the error: its product with r is
+        is left is never longer than q or q − c, nor is the error greater: its product with r is
         estimated without bias by f s · W (q − λ c), where f = |W r|² / Σ |W r| (RaBitQ, section
         3.2; there λ is 1). So g is c · r − f s · W c, divided by |c|².
         """

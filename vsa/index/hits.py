@@ -29,7 +29,7 @@ class Candidates:
     """Items that passed the coarse filter."""
 
     ids: np.ndarray  # int64 (n,)
-    distance: np.ndarray  # int32 (n,), of their codes to the query's
+    distance: np.ndarray  # int32 (n,), of their codes to the query's, or estimated
     similarity: np.ndarray  # float32 (n,), inner products with the query
 
 
@@ -138,15 +138,7 @@ def find_among(
             for view in views
         ]
         return best(parts, k, params.n_candidates)
-    from vsa.index.kernel import (
-        aimed,
-        compared,
-        limited,
-        passed,
-        probed,
-        projected,
-        query_code,
-    )
+    from vsa.index.kernel import begun, compared, limited, passed, projected
 
     codec, lists = views[0].model.codec, views[0].model.lists
     n_probe, n_short = (min(n, len(lists)) for n in (params.n_probe, N_SHORT * params.n_probe))
@@ -154,9 +146,7 @@ def find_among(
     is_weighted = params.distance == "asymmetric" and isinstance(codec, Codec)
     arrays, values = views[0].arrays, _values(codec, features)
     given = values[0] if len(values) else projected(arrays, query)
-    code, planes = query_code(given, is_weighted)
-    visited = probed(arrays, query, code, planes, ranges, n_probe, n_short)
-    aim = aimed(arrays, query, given, visited, is_weighted)
+    visited, aim = begun(arrays, query, given, is_weighted, ranges, n_probe, n_short)
     limit = max(_HEAVIEST * codec.n_bits, plain.N_STEPS)
     counts, near_by = np.zeros(limit + 1, np.int64), []
     for view in views:

@@ -114,11 +114,11 @@ def _from_half(context: Any, builder: Any, bits: Any, several: Callable) -> Any:
     return builder.bitcast(builder.or_(builder.select(small, subnormal, normal), sign), single)
 
 
-def _summed(table: Any, number: Any, n_lanes: int) -> Callable:
+def _summed(table: Any, number: Any) -> Callable:
     """What computes the inner product of a row of a table (n, d) and a query, float32 (d,).
 
-    The table's are floats of 32 bits, or of 16 bits as uint16. Products are of a type, `number`,
-    and added up in `n_lanes` sums.
+    The table's are floats of 32 bits, or of 16 bits as uint16; products and sums are of a type,
+    `number`.
     """
     is_half = table.dtype == types.uint16
 
@@ -146,8 +146,8 @@ def _summed(table: Any, number: Any, n_lanes: int) -> Callable:
                 builder.store(builder.fadd(builder.load(total), product), total)
             return builder.load(total)
 
-        whole = builder.and_(rows.size, integer(-n_lanes))
-        lanes, rest = sum_of(integer(0), whole, n_lanes), sum_of(whole, rows.size, 1)
+        whole = builder.and_(rows.size, integer(-_LANES))
+        lanes, rest = sum_of(integer(0), whole, _LANES), sum_of(whole, rows.size, 1)
         while lanes.type.count > 1:
             half = lanes.type.count // 2
             mask = ir.VectorType(ir.IntType(32), half)
@@ -167,14 +167,14 @@ def _summed(table: Any, number: Any, n_lanes: int) -> Callable:
 def _inner_product(context: Any, table: Any, row: Any, query: Any) -> Any:
     """Of a row of a table (n, d) and a query, float32 (d,), at the query's precision."""
     made = types.float32(table, types.int64, query)
-    return made, _summed(table, ir.FloatType(), _LANES)
+    return made, _summed(table, ir.FloatType())
 
 
 @intrinsic
 def _precise_product(context: Any, table: Any, row: Any, query: Any) -> Any:
     """As `_inner_product`, in float64."""
     made = types.float64(table, types.int64, query)
-    return made, _summed(table, ir.DoubleType(), _LANES)
+    return made, _summed(table, ir.DoubleType())
 
 
 # The coarse filter -----------------------------------------------------------------------------
@@ -460,6 +460,16 @@ def probed(
 
 
 @_compiled
+def begun(
+    arrays: Any, query: Any, values: Any, weighted: Any, ranges: Any, n_probe: Any, n_short: Any
+) -> Any:
+    """The lists that a query visits (`probed`), and what it is compared with items by (`aimed`)."""
+    code, planes = query_code(values, weighted)
+    visited = probed(arrays, query, code, planes, ranges, n_probe, n_short)
+    return visited, aimed(arrays, query, values, visited, weighted)
+
+
+@_compiled
 def _names(arrays: Any, rows: Any) -> Any:
     """Ids of rows: of the base, then of the live part."""
     n_base, ids = len(arrays.ids), np.empty(len(rows), np.int64)
@@ -633,9 +643,7 @@ def search(
     """
     for number in range(len(queries)):
         given = values[number] if len(values) else projected(arrays, queries[number])
-        code, planes = query_code(given, weighted)
-        visited = probed(arrays, queries[number], code, planes, ranges, n_probe, n_short)
-        aim = aimed(arrays, queries[number], given, visited, weighted)
+        visited, aim = begun(arrays, queries[number], given, weighted, ranges, n_probe, n_short)
         rows, near = passed(arrays, visited, aim, n_candidates, ANY)
         n = 0
         if len(rows):

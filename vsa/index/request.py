@@ -20,7 +20,8 @@ class SearchParams:
 
     Hamming distance, the paper's, counts the bits that differ. In the asymmetric distance such a
     bit weighs 1 to 15, by how far the query is from the plane that the bit is about. So it needs
-    fewer candidates. Where a codec makes bits alone, all weigh the same.
+    fewer candidates. Where a codec makes bits alone, all weigh the same. Where codes are of
+    differences from the centroids of lists, both are turned into the similarity that is estimated.
     """
 
     n_probe: int = 16

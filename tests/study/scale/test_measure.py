@@ -35,7 +35,7 @@ def test_indexes_of_several_sizes_are_timed_with_as_many_lists_as_they_have(lab)
         (400, 32),
     }
     assert (table.ms > 0).all()
-    assert held.code == 8 + 8 + 8 + 4  # 64 bits, a factor, an id, a place
+    assert held.code == 8 + 8 + 8 + 4  # 64 bits, two factors, an id, a place
     assert held.feature == 2 * D
     # float32 centroid, its code, where it begins: one list more begins than there are
     n_lists = table.lists.iloc[-1]
