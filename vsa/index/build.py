@@ -228,7 +228,15 @@ def write_parts(
 
 
 # what an index's folder holds beside what its facts name; anything else would be lost with it
-_OWN = (INDEX, "model.npz", "live.sqlite*", "writer.lock", f"base-{'[0-9]' * 8}", ".vsa-*")
+_OWN = (
+    INDEX,
+    "model.npz",
+    "live.sqlite*",
+    "live.count",
+    "writer.lock",
+    f"base-{'[0-9]' * 8}",
+    ".vsa-*",
+)
 
 
 def _refuse_other_files(folder: Path) -> None:

@@ -3,11 +3,15 @@
 A change is durable once its transaction is committed (write-ahead log, flushed to the disk), and
 every connection, of this process or of another, sees it from then on. A row stands for the latest
 word on an item: its feature, or none where it was deleted. Rows hide items of the base.
+
+Beside it lies a file of eight bytes that all processes map, a number that is raised after each
+commit: to see that nothing has changed, a search reads it and does not ask SQLite.
 """
 
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import sqlite3
 import weakref
@@ -24,7 +28,7 @@ from vsa.runtime.atomic import settled
 from vsa.runtime.errors import InputError
 from vsa.runtime.system import explain, not_written
 
-_FILE, _LOCK = "live.sqlite", "writer.lock"
+_FILE, _COUNT, _LOCK = "live.sqlite", "live.count", "writer.lock"
 _SCHEMA = """
 CREATE TABLE state (base TEXT NOT NULL);
 CREATE TABLE changes (
@@ -57,8 +61,12 @@ class Changes:
         return len(self.ids)
 
 
+_N_BYTES = 8  # of the count
+
+
 def create_live(folder: Path, base: str) -> None:
     """A new live part, without changes, that belongs to a base."""
+    (folder / _COUNT).write_bytes(bytes(_N_BYTES))
     connection = _connect(folder / _FILE, "rwc")
     with connection:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -99,11 +107,41 @@ class Place:
         )
 
 
+class Count:
+    """The number of commits, in a file that is mapped: what one process writes, all others read.
+
+    It stands for nothing else, so it need not be on the disk when a change is acknowledged: whoever
+    opens an index reads all of it.
+    """
+
+    def __init__(self, folder: Path, *, writable: bool) -> None:
+        path, access = folder / _COUNT, mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        try:
+            with path.open("r+b" if writable else "rb") as file:
+                self._map = mmap.mmap(file.fileno(), _N_BYTES, access=access)
+        except (FileNotFoundError, ValueError):  # ValueError: it is shorter
+            raise _damaged(path) from None
+        except OSError as error:
+            raise explain(error) from None
+        self._number = memoryview(self._map).cast("Q")
+
+    def read(self) -> int:
+        return self._number[0]
+
+    def rise(self) -> None:
+        self._number[0] = (self._number[0] + 1) % 2**64
+
+    def close(self) -> None:
+        self._number.release()
+        self._map.close()
+
+
 class Reader:
     """One reading connection; its calls may come from any thread, one at a time."""
 
     def __init__(self, place: Place, dim: int) -> None:
         self._place, self._path, self._dim = place, place.folder / _FILE, dim
+        self._count = Count(place.folder, writable=False)
         self._open()
 
     @property
@@ -139,12 +177,13 @@ class Reader:
             raise _cannot_read(self._path, error) from None
 
     def version(self) -> tuple[int, int]:
-        """Differs from the last one if anything was committed since, or the process is another."""
+        """Differs from the last one if a change was acknowledged since, or in another process."""
         try:
-            number = self._connection.execute("PRAGMA data_version").fetchone()[0]
-            return self._process, number
-        except sqlite3.Error as error:
-            raise _cannot_read(self._path, error) from None
+            return os.getpid(), self._count.read()
+        except ValueError:  # its file is mapped no longer
+            raise InputError(
+                "the index was closed", cure="Open it again", file=self._path.parent
+            ) from None
 
     def read(self, after: int = 0) -> tuple[str, Changes]:
         """The base's name and the changes of transactions after one, of one moment."""
@@ -189,6 +228,7 @@ class Reader:
             raise _damaged(self._path)
 
     def close(self) -> None:
+        self._count.close()
         if self._process == os.getpid():
             self._opened.close()
         else:
@@ -253,6 +293,8 @@ class Writer:
             place.require()  # it may have been replaced while its lock was waited for
             self._connection = _connect(place.folder / _FILE, "rw")
             self._connection.execute("PRAGMA synchronous=FULL")
+            self._count = Count(place.folder, writable=True)
+            self._count.rise()  # the last writer may have been killed between a commit and this
         except BaseException:
             self._writers_lock.release()
             raise
@@ -292,6 +334,7 @@ class Writer:
             _INHERITED.append(self._connection)
             return
         self._connection.close()
+        self._count.close()
         self._writers_lock.release()
 
     def _write(self, rows: Sequence[tuple[int, int | None, bytes | None]]) -> None:
@@ -315,6 +358,7 @@ class Writer:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._place.require()
+            self._count.rise()
         except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
             raise InputError(
                 f"the change could not be written ({error})",

@@ -22,7 +22,7 @@ from vsa.runtime.checked import (
 )
 from vsa.runtime.errors import InputError
 
-FORMAT = 3
+FORMAT = 4
 _ARRAYS = "model.npz"
 _CHUNK_ROWS = 2**16
 _OF_LISTS = ("centroids", "codes", "category", "names")

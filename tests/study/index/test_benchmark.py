@@ -11,7 +11,16 @@ from small_labs import make_index_lab
 import vsa
 from vsa.index.codec import Codec
 from vsa.study.index import benchmark
-from vsa.study.index.benchmark import compare, make_items, make_queries, make_truth, tuned
+from vsa.study.index.benchmark import (
+    Asked,
+    Queries,
+    compare,
+    in_turns,
+    make_items,
+    make_queries,
+    make_truth,
+    tuned,
+)
 from vsa.study.index.experiment import IndexLab
 from vsa.study.index.method import Method
 from vsa.study.index.peers import COARSE, ENGINE, FLOAT, LINEAR, PEERS, build_peer
@@ -69,6 +78,28 @@ def test_every_method_is_judged_at_a_setting_that_validation_chose(curve):
     assert own.recall[ENGINE] > 0.95
     assert own.code_recall[COARSE] > 0.95
     assert (curve.cpu_share < 1.5).all()  # one thread
+
+
+def test_each_peer_is_asked_in_turns_with_what_ranks_as_it_does(curve, monkeypatch):
+    own = curve[curve.chosen == 1].set_index("method")
+    assert own.turns[[ENGINE, COARSE]].isna().all()
+    assert all(len(own.turns[peer]) == len(own.own_turns[peer]) == 9 for peer in PEERS)
+    clock, asked = Clock(), []
+    monkeypatch.setattr(benchmark, "time", clock)
+    queries = Queries(np.zeros((3, 4), np.float32), np.zeros((3, 8), np.uint8))
+
+    def method(name, seconds):
+        def search(feature, code, k, setting):
+            asked.append(name)
+            clock.now += seconds * setting["n"]
+            return np.arange(k)
+
+        return Asked(Method(search, [], 1.0, "codes"), {"n": 2})
+
+    found = in_turns(method("peer", 3.0), method("own", 0.5), queries)
+    assert found["turns"].tolist() == [6.0] * 9
+    assert found["own_turns"].tolist() == [1.0] * 9
+    assert asked == 9 * (["peer"] * 6 + ["own"] * 6)  # three that warm up
 
 
 def test_a_query_s_time_is_told_by_stage(curve):
@@ -148,6 +179,9 @@ def test_the_experiments_become_records_and_claims(lab):
     assert all(f"**{claim} " in verdicts for claim in ("C4", "C4a", "C7"))
     # in so small a catalogue a scan is faster: the claim must fall
     assert "**C4 not reproduced**" in verdicts
+    times = ledger.table("500 items")["time over the index's"].dropna()
+    assert len(times) == len(PEERS)
+    assert (times > 0).all()
     assert ledger.value("04_binary_index", "selection", "all images", "duplicate rate") > 0
     assert ledger.value("04_binary_index", "selection", "selected", "duplicate rate") == 0
     assert ledger.value("04_binary_index", "shards", "against one index", "equal results") == 1

@@ -1,13 +1,16 @@
 """Recall against latency, of the index and of its peers: measurements that notebook 04 shows.
 
 Every figure is of one thread and one query at a time, and everything that is compared was measured
-in one run on the same items.
+in one run on the same items. A machine may change its speed between two peers, so each is asked
+once more in turns with the index.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,9 +42,10 @@ from vsa.study.index.timing import N_WARMUP, K, latency, one_core, one_thread
 from vsa.study.simulate.growth import Growth
 
 USUAL_CODES = CodeSettings()
-VERSION = 9  # of what is compared, peers included, and how
+VERSION = 10  # of what is compared, peers included, and how
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
 NEAR = 0.005  # that a quarter of the queries may tell too little by
+_N_TURNS = 9  # of a peer and the index
 _CHUNK_ROWS = 2**18
 
 
@@ -117,6 +121,7 @@ def _measured(
     return {
         "method": method.name,
         "setting": ", ".join(f"{key} {value}" for key, value in setting.items()),
+        "asked": json.dumps(setting),
         **{name: float(values.mean()) for name, values in each.items()},
         **latency(times),
         "recalls": each["recall"],
@@ -217,6 +222,30 @@ def judged(
     return pd.concat([curve.assign(chosen=0), again.assign(chosen=1)]), best
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A method at one setting."""
+
+    method: Method
+    setting: Setting
+
+    def seconds(self, queries: Queries) -> float:
+        """Median time of a query."""
+        return float(np.median(ask_all(self.method, queries, self.setting)[1]))
+
+
+def in_turns(peer: Asked, own: Asked, queries: Queries) -> dict[str, np.ndarray]:
+    """Median seconds of a query, turn by turn: of a peer, ``turns``, and the index, ``own_turns``.
+
+    Both are asked the same queries within a second or so, on one core, so that a machine that
+    slows down slows both.
+    """
+    with one_thread(), one_core():
+        pairs = [(peer.seconds(queries), own.seconds(queries)) for _ in range(_N_TURNS)]
+    turns, own_turns = np.array(pairs).T
+    return {"turns": turns, "own_turns": own_turns}
+
+
 def compare(
     folder: Path,
     items: Items,
@@ -228,35 +257,54 @@ def compare(
 ) -> pd.DataFrame:
     """Curves of the index and its peers, by name; each is built, asked, and forgotten.
 
-    All are tuned by one rule (`tuned`), and the setting that it says is marked ``chosen``. With a
-    folder for `parts`, each method's curve is kept there, and a call that was stopped is gone on
-    with from there: for catalogues that take hours.
+    All are tuned by one rule (`tuned`), and the setting that it says is marked ``chosen``; there,
+    each peer is asked `in_turns` with the index, or with its coarse filter if it ranks by codes.
+    Indexes are built into `folder`, which is removed in the end. With one for `parts`, they are
+    built there and stay, each method's curve is kept beside them, and a call that was stopped is
+    gone on with from there: for catalogues that take hours.
     """
     sets = [(asked, make_truth(items, asked)) for asked in (validation, queries)]
-    curves = [_kept(parts, ENGINE, partial(_own, folder, items, categories, sets))]
-    for name in progress(peers, "peers"):
-        curves.append(_kept(parts, name, partial(_of_peer, name, items, sets)))
+    few = quarter(*sets[1])[0]
+    place = folder if parts is None else parts
+    own_curve = _kept(parts, ENGINE, partial(_own, place, items, categories, sets))
+    curves = [own_curve]
+    with Index.open(place / _REFINED) as refined, Index.open(place / _COARSE) as coarse:
+        both = engine(refined), coarse_filter(coarse)
+        own = {method.ranks_by: _at_chosen(method, own_curve) for method in both}
+        for name in progress(peers, "peers"):
+            curves.append(_kept(parts, name, partial(_of_peer, name, items, sets, own, few)))
+    if parts is None:
+        shutil.rmtree(folder)
     return pd.concat(curves, ignore_index=True).assign(n_items=len(items.features))
+
+
+_REFINED, _COARSE = "refined", "coarse"  # indexes of codes of differences, and of features
 
 
 def _own(
     folder: Path, items: Items, categories: np.ndarray, sets: Sequence[tuple[Queries, Truth]]
 ) -> pd.DataFrame:
-    """Curves of the index and of its coarse filter alone."""
+    """Curves of the index and of its coarse filter alone, which are built into a folder."""
     start = time.perf_counter()
-    build_index(folder, items.features, categories=categories, model=items.model)
+    build_index(folder / _REFINED, items.features, categories=categories, model=items.model)
     built = time.perf_counter() - start
     start = time.perf_counter()
-    with Index.open(folder) as index:
+    with Index.open(folder / _REFINED) as index:
         opened = time.perf_counter() - start
         curve, best = judged(engine(index), items, sets)
         spent = stage_times(index, SearchParams(**best), sets[1][0].features)
         curve = curve.assign(**{f"{stage}_ms": spent[stage] for stage in STAGES})
         on_disk = index.stats()["bytes on disk per item"]
-    build_index(folder, items.features, categories=categories, model=by_features(items.model))
-    with Index.open(folder) as index:
+    model = by_features(items.model)
+    build_index(folder / _COARSE, items.features, categories=categories, model=model)
+    with Index.open(folder / _COARSE) as index:
         coarse = judged(coarse_filter(index), items, sets)[0]
     return pd.concat([curve, coarse]).assign(build_s=built, open_s=opened, disk_bytes=on_disk)
+
+
+def _at_chosen(method: Method, curve: pd.DataFrame) -> Asked:
+    row = curve[(curve.method == method.name) & (curve.chosen == 1)].iloc[0]
+    return Asked(method, json.loads(row.asked))
 
 
 def by_features(model: Model) -> Model:
@@ -267,11 +315,21 @@ def by_features(model: Model) -> Model:
     return Model(replace(model.codec, of_differences=False), model.lists)
 
 
-def _of_peer(name: str, items: Items, sets: Sequence[tuple[Queries, Truth]]) -> pd.DataFrame:
+def _of_peer(
+    name: str,
+    items: Items,
+    sets: Sequence[tuple[Queries, Truth]],
+    own: Mapping[str, Asked],
+    few: Queries,
+) -> pd.DataFrame:
     start = time.perf_counter()
     method = build_peer(name, items)
     built = time.perf_counter() - start + method.saved_s
-    return judged(method, items, sets)[0].assign(build_s=built)
+    curve, best = judged(method, items, sets)
+    turns = in_turns(Asked(method, best), own[method.ranks_by], few)
+    return curve.assign(
+        build_s=built, **{name: [each] * len(curve) for name, each in turns.items()}
+    )
 
 
 def _kept(parts: Path | None, name: str, measured: Callable[[], pd.DataFrame]) -> pd.DataFrame:

@@ -148,7 +148,7 @@ class IndexLab:
         asked /= np.linalg.norm(asked, axis=1, keepdims=True)
         queries, validation = np.split(asked, 2)
         return compare(
-            self.folder / "index",
+            self.folder / "compared",
             items,
             np.full(n, ""),
             make_queries(queries, model.codec),
@@ -261,7 +261,7 @@ class IndexLab:
     ) -> pd.DataFrame:
         task, settings = self.task, self.settings
         return compare(
-            self.folder / "index",
+            self.folder / "compared",
             items,
             categories,
             make_queries(self.asked, items.model.codec),

@@ -176,6 +176,9 @@ class IndexResults:
             note("query latency, p99", row.p99_ms)
             note("speed-up", float(np.median(scan.seconds) / np.median(row.seconds)))
             note("share of time saved", self._saved(row, scan))
+            if isinstance(row.get("turns"), np.ndarray):
+                turns = row.turns, row.own_turns
+                note("time over the index's", paired_ratio(*turns, self.n_resamples, self.seed))
             note("bytes in memory", row.bytes)
             note("build time", row.build_s)
             for column, metric in (("disk_bytes", "bytes on disk"), ("open_s", "opening time")):
