@@ -233,7 +233,9 @@ def aimed(arrays: Any, query: Any, values: Any, visited: Any, weighted: Any) -> 
     if arrays.codes.shape[0] == n_words:
         code, planes = query_code(values, weighted)
         return code, planes, np.empty((2, 0), np.float64), 0.0, 0.0
-    turned = values - arrays.bias  # a difference is one of two features, so that none remains
+    turned = np.empty(len(values), np.float64)
+    for bit in range(len(values)):
+        turned[bit] = values[bit] - arrays.bias[bit]  # none remains of two features' difference
     code, planes = query_code(turned, weighted)
     size, total = 0.0, np.int64(64 * n_words)
     if weighted:  # as in `query_code`, a bit that weighs one stands for half a step
@@ -405,14 +407,17 @@ def _ranked(similarity: Any, k: Any) -> Any:
             total += counts[last]
             if total >= k:
                 break
-    keys, n_kept, bits = np.empty(n, np.uint64), 0, similarity.view(np.uint32)
+    keys, n_kept, bits = np.empty(n, np.int64), 0, similarity.view(np.uint32)
     for i in range(n):
         if np.int64((np.float64(highest) - similarity[i]) * scale) <= last:
             # bits of floats, turned so that as integers they fall where floats rise
             turned = bits[i] if bits[i] >> np.uint32(31) else bits[i] ^ np.uint32(0x7FFFFFFF)
-            keys[n_kept] = np.uint64(turned) << np.uint64(32) | np.uint64(i)
+            keys[n_kept] = (np.int64(turned) - 2**31) << 32 | i
             n_kept += 1
-    return (np.sort(keys[:n_kept]) & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    keys = np.sort(keys[:n_kept])
+    for i in range(n_kept):
+        keys[i] &= 0xFFFFFFFF
+    return keys
 
 
 @_compiled
@@ -423,7 +428,9 @@ def probed(
 
     Lists near by code are compared by feature.
     """
-    n_lists = (ranges[:, 1] - ranges[:, 0]).sum()
+    n_lists = 0
+    for first, end in ranges:
+        n_lists += end - first
     rows, near = np.empty(n_lists + 1, np.int64), np.empty(n_lists + 1, np.int64)
     n = 0
     if n_lists <= n_short:
@@ -481,9 +488,14 @@ def _names(arrays: Any, rows: Any) -> Any:
 @_compiled
 def _cut(arrays: Any, rows: Any, near: Any, n: Any, counts: Any, n_wanted: Any, limit: Any) -> Any:
     """Of those as near as the last, keep the lower ids: `n_wanted` are left."""
-    n_ties = n_wanted - (n - counts[limit])
-    names = _names(arrays, rows[:n][near[:n] == limit])
-    highest = np.partition(names, n_ties - 1)[n_ties - 1]
+    n_ties, n_tied = n_wanted - (n - counts[limit]), 0
+    tied_rows = np.empty(counts[limit], np.int64)
+    for i in range(n):
+        if near[i] == limit:
+            tied_rows[n_tied] = rows[i]
+            n_tied += 1
+    names = _names(arrays, tied_rows)
+    highest = np.sort(names)[n_ties - 1]
     kept, at = 0, 0
     for i in range(n):
         tied = near[i] == limit
@@ -581,8 +593,10 @@ def best(arrays: Any, rows: Any, similarity: Any, k: Any) -> Any:
     for i in range(1, len(places) + 1):
         if i == len(places) or similarity[places[i]] != similarity[places[start]]:
             if i - start > _FEW:
-                order = np.argsort(names[start:i])
-                places[start:i] = places[start:i][order]
+                tied, ascending = places[start:i].copy(), np.sort(names[start:i])
+                for at in range(len(tied)):
+                    rank = np.searchsorted(ascending, names[start + at])
+                    places[start + rank] = tied[at]
             else:  # by insertion: there are many such by Hamming distance
                 for at in range(start + 1, i):
                     name, place = names[at], places[at]
@@ -652,8 +666,10 @@ def search(
             else:
                 found = (-near).astype(np.float32)
             places = best(arrays, rows, found, ids.shape[1])
+            names = _names(arrays, rows[places])
             n = len(places)
-            ids[number, :n] = _names(arrays, rows[places])
-            similarity[number, :n] = found[places]
-            distance[number, :n] = near[places]
-        ids[number, n:], similarity[number, n:], distance[number, n:] = -1, -np.inf, 0
+            for i, place in enumerate(places):
+                ids[number, i], similarity[number, i] = names[i], found[place]
+                distance[number, i] = near[place]
+        for i in range(n, ids.shape[1]):
+            ids[number, i], similarity[number, i], distance[number, i] = -1, -np.inf, 0
