@@ -6,7 +6,8 @@
 # make serve ENGINE=my.engine         search by photo over HTTP
 # make study                          more seeds and variants of notebook 03 than reproduce trains
 # make study MINUTES=8 JOBS='mask*'   a slice of it; the same command goes on from there
-# make test                           linters, types, unit tests, notebooks
+# make test                           linters, types, unit tests, notebooks: ten minutes
+# make test-slow                      tests that take long each: kills, wheels, clusters
 export DATASET ?= synthetic
 export PROFILE ?= laptop
 export SEED ?= 0
@@ -35,8 +36,10 @@ NOTEBOOKS := $(sort $(wildcard notebooks/0[1-9]_*.ipynb)) notebooks/00_tour.ipyn
 # Notebooks of tests write to a scratch folder.
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	export VSA_ARTIFACTS_DIR="$$scratch/artifacts" VSA_REPORTS_DIR="$$scratch/reports"
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+NBVAL := -p no:cacheprovider --nbval-lax --nbval-current-env $(NOTEBOOKS)
 
-.PHONY: reproduce study test notebooks lab data app serve load report bench bench-index lock format
+.PHONY: reproduce study test test-slow notebooks lab data app serve load report bench bench-index lock format
 .DELETE_ON_ERROR:
 
 reproduce: $(READY)
@@ -47,13 +50,17 @@ study: $(READY)  ## every variant of notebook 03 with every seed; hours, resumab
 	@$(BIN)/vsa study --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED" --set "$$SET" \
 		$(if $(MINUTES),--minutes "$$MINUTES") $(if $(JOBS),--jobs "$$JOBS")
 
-test: $(READY)
+test: $(READY)  ## the notebooks run beside the tests, and have the last word
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
-	$(SCRATCH) VSA_PROGRESS=off && \
-	$(BIN)/python -m pytest -p no:cacheprovider --nbval-lax --nbval-current-env $(NOTEBOOKS)
+	said=$$(mktemp); { ($(SCRATCH) VSA_PROGRESS=off && $(PYTEST) $(NBVAL)) > "$$said" 2>&1 & }; \
+	beside=$$!; trap 'kill $$beside; rm "$$said"; exit 1' INT TERM; \
+	$(PYTEST) --numprocesses auto --dist loadfile; tests=$$?; \
+	wait $$beside; notebooks=$$?; cat "$$said"; rm "$$said"; [ $$tests$$notebooks = 00 ]
+
+test-slow: $(READY)
+	$(PYTEST) --numprocesses auto --dist loadfile -m slow
 
 notebooks: $(READY)  ## execute the committed notebooks in place
 	$(SCRATCH) && $(BIN)/vsa refresh $(NOTEBOOKS)

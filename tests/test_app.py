@@ -404,6 +404,7 @@ def test_in_a_browser_as_wide_as_a_phone_and_by_keyboard(tab, tmp_path):
     expect(tab.locator(".vsa-error")).to_have_count(0)
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_file_larger_than_a_message_may_be_is_answered_and_so_is_the_next(tab, tmp_path):
     from playwright.sync_api import expect

@@ -25,6 +25,7 @@ def trained() -> str:
     return f"{state_digest(net.state_dict())} {log.loss.tolist()}"
 
 
+@pytest.mark.slow
 def test_two_processes_train_equal_weights():
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     other = subprocess.run(

@@ -166,6 +166,7 @@ def killed(target, arguments, rng, patience_s):
         return numbers
 
 
+@pytest.mark.slow
 def test_no_acknowledged_change_is_lost_when_the_writer_is_killed(folder):
     rng, items, number, n_lost_acks = np.random.default_rng(1), contents(folder), 0, 0
     with Store(folder) as reader:

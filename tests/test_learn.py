@@ -50,6 +50,7 @@ def test_a_shop_is_learned_from_built_and_searched(clicked, model, tmp_path):
     engine.close()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_models(clicked, model):
     require_equal(model, vsa.train(clicked, **USUAL))
 
@@ -62,6 +63,7 @@ def test_test_photos_are_not_looked_at(clicked, model):
     require_equal(model, vsa.train(dataclasses.replace(clicked, queries=spoilt), **USUAL))
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_and_gives_the_same(clicked, model, tmp_path):
     for _ in range(20):
         try:

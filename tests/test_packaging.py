@@ -81,6 +81,7 @@ def environment(tmp_path_factory) -> tuple[Path, Path, Path]:
     return vsa_there, packages, wheel
 
 
+@pytest.mark.slow
 def test_a_wheel_with_its_core_alone_opens_an_engine_and_searches(environment, tmp_path):
     small_shop(tmp_path)
     photos = [str(tmp_path / f"{row}.png") for row in (3, 40)]
@@ -110,6 +111,7 @@ def test_a_wheel_with_its_core_alone_opens_an_engine_and_searches(environment, t
         )
 
 
+@pytest.mark.slow
 def test_the_rendered_shop_comes_with_the_core_and_lies_in_the_users_folder(environment, tmp_path):
     (tmp_path / "asks.py").write_text(RENDERS)
     done = run(environment[:2], str(tmp_path / "asks.py"), cwd=tmp_path)
@@ -119,6 +121,7 @@ def test_the_rendered_shop_comes_with_the_core_and_lies_in_the_users_folder(envi
     assert any(root.rglob("*.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [

@@ -16,6 +16,8 @@ from vsa.index.build import build_index
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def told(*arguments, status=0):
     done = CliRunner().invoke(app, ["cluster", *map(str, arguments)], catch_exceptions=False)

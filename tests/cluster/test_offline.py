@@ -15,6 +15,8 @@ from vsa.data.schema import Dataset
 from vsa.index.index import Index
 from vsa.runtime.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shop(tmp_path, monkeypatch):

@@ -18,6 +18,8 @@ from vsa.index.index import Index
 from vsa.runtime.errors import InputError
 from vsa.serve.limits import Limits
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shop(nodes, tmp_path_factory):

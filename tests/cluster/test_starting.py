@@ -66,6 +66,7 @@ def test_an_address_where_nothing_answers_is_told_in_time(address, told, monkeyp
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.slow
 def test_a_ray_of_another_version_is_told(nodes):
     code = (
         "import sys, ray; ray.__version__ = '2.1.0'\n"

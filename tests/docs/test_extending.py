@@ -82,6 +82,7 @@ def _shop(root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", EXAMPLES)
 def test_an_example_does_what_the_document_says(found, kinds):
     assert found[kinds] == ""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from coloured_squares import TRAINING
 from made_pictures import photo
 from published_run import make_published_run
 
@@ -23,18 +24,6 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
 TREE = re.search(r"^```\n(vsa/ .*?)^```", README, re.M | re.S)
 TINY_SHOP = {"n_products_per_category": 4, "image_px": 32}
-TINY_TRAINING = {
-    "category.store_px": 40,
-    "category.crop_px": 32,
-    "category.n_steps": 3,
-    "category.batch_size": 8,
-    "embedding.image_px": 32,
-    "embedding.feature_dim": 64,
-    "embedding.n_triplets": 4,
-    "embedding.n_steps": 2,
-    "embedding.n_box_steps": [1, 1],
-    "embedding.n_joint_steps": 1,
-}
 
 
 def _small_embedder():
@@ -46,7 +35,7 @@ def _small_embedder():
 def test_what_is_written_for_python_works(tmp_path, monkeypatch, capsys):
     """All of it, one block after the other, at a tiny size."""
     monkeypatch.chdir(tmp_path)
-    for kind, settings in (("load_dataset", TINY_SHOP), ("train", TINY_TRAINING)):
+    for kind, settings in (("load_dataset", TINY_SHOP), ("train", TRAINING)):
         small = functools.partial(getattr(vsa, kind), settings=settings)
         monkeypatch.setattr(vsa, kind, small)
     monkeypatch.setitem(EMBEDDERS._entries, "mobilenet_v2", _small_embedder)

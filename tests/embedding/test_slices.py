@@ -217,6 +217,7 @@ def results(labs, names=CHOSEN):
     return found
 
 
+@pytest.mark.slow
 def test_four_slices_by_kills_and_limits_on_two_checkouts_give_the_same_numbers(
     checkout, tmp_path, monkeypatch
 ):

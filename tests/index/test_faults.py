@@ -93,6 +93,7 @@ def write_for_ever(folder, items, first, acknowledged):
             acknowledged.send_bytes(b"%d" % number)
 
 
+@pytest.mark.slow
 def test_no_acknowledged_write_is_lost_when_the_writer_is_killed(folder):
     rng, items, number, n_lost_acks = np.random.default_rng(1), contents(folder), 0, 0
     for _ in range(N_KILLS):

@@ -40,6 +40,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["script", "standard input"])
 def test_workers_need_no_guard_and_no_file(tmp_path, how):
     codes = [RENDER.format(folder=str(tmp_path / "shop"))]

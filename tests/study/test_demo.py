@@ -33,6 +33,7 @@ def run(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_it_is_made_once_small_and_searched_wherever_it_is(run, tmp_path, monkeypatch):
     code, told, complaint = run("-k", 3)
     assert code == 0, complaint

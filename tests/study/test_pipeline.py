@@ -196,6 +196,7 @@ def test_removed_numbers_are_made_anew(checkout):
     assert checkout.ran() == ["01_catalogue"]
 
 
+@pytest.mark.slow
 def test_a_picture_replaced_under_its_name_counts(checkout):
     shop = checkout.root / "my {b} {c,d} shop"
     shop.mkdir()

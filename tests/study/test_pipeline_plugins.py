@@ -54,6 +54,7 @@ def test_without_plug_ins_nothing_is_loaded_to_see_that():
     assert known_to_another() == ["False"]
 
 
+@pytest.mark.slow
 def test_plug_ins_are_known_by_their_content_and_by_what_they_use(tmp_path):
     helper, mine = tmp_path / "helper.py", tmp_path / "mine.py"
     helper.write_text("def half(x):\n    return x / 2\n")

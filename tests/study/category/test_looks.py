@@ -58,6 +58,7 @@ def shop(tmp_path, monkeypatch):
     return task, Dataset("tiny", tmp_path, pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
 
 
+@pytest.mark.slow
 def test_a_crop_shows_what_the_whole_photo_hides(shop):
     task, dataset = shop
     run, device = make_run("synthetic", "smoke", 0, SET), pick_device()

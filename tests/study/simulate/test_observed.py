@@ -55,6 +55,7 @@ def test_what_is_written_is_read_as_it_was(shop, tmp_path):
     assert pairs[0] == pairs[1]
 
 
+@pytest.mark.slow
 def test_clicks_alone_are_learned_from_chosen_by_and_searched(shop, tmp_path):
     folder = vsa.load_dataset(f"folder:{write_observed_shop(shop, tmp_path / 'shop')}")
     hidden = folder.queries[folder.queries.split != "test"]
