@@ -69,6 +69,7 @@ def check(name, place, both):
     assert read(name, place) == [after for _, after in both]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_error_at_any_step_leaves_the_old_or_the_new(name, old):
     both, steps = states(name, old)
@@ -101,6 +102,7 @@ def files(place):
     return sorted((path.suffix, path.stat().st_size > 0) for path in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_disk_that_fills_up_leaves_the_old_or_the_new(name, old, killer):
     both, _ = states(name, old)

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +137,21 @@ def test_a_node_that_is_lost_is_made_up_for(both, nodes):
         until(lambda: both.cluster.status().is_whole)
     sequence = change(both, rng)
     assert differing(both, unit(rng, 50), sequence) == 0
+    nodes.add()
+
+
+def test_a_node_whose_raylet_alone_is_killed_is_made_up_for(both, nodes):
+    """As somebody does by hand: what it had started has to end by itself, writers too."""
+    rng = np.random.default_rng(10)
+    writers = [writer.node for writer in members(both)[1]]
+    node = max(nodes.workers, key=writers.count)
+    raylet, *started = nodes.processes(node)
+    with searching(both):
+        os.kill(raylet, signal.SIGKILL)
+        until(lambda: len(both.cluster.status().nodes) == 2)
+        until(lambda: both.cluster.status().is_whole)
+    assert differing(both, unit(rng, 50), change(both, rng)) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
     nodes.add()
 
 

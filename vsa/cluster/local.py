@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,7 @@ from vsa.cluster.connect import SMALL_STORE, load_ray
 from vsa.runtime.errors import InputError
 
 _N_TRIES = 2
+_LOOK_EVERY_S = 0.5  # for raylets that have ended
 _SYSTEM = {
     # a node is dead when it has not answered for three of these, and not only after Ray's 15 s
     "health_check_initial_delay_ms": 1000,
@@ -45,6 +47,9 @@ class LocalNodes:
         }
         self._cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self._nodes: dict[str, Any] = {}
+        self._raylets: list[subprocess.Popen[bytes]] = []
+        self._over = threading.Event()
+        threading.Thread(target=self._reap, name="reap raylets", daemon=True).start()
         self.address: str = self._cluster.address
         ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
         for _ in range(n_nodes - 1):
@@ -65,6 +70,7 @@ class LocalNodes:
         """One more node; returns its id."""
         node = _patiently(lambda: self._cluster.add_node(**self._settings()))
         self._nodes[node.node_id] = node
+        self._raylets.append(_raylet(node))
         return node.node_id
 
     def kill(self, node: str) -> None:
@@ -75,15 +81,24 @@ class LocalNodes:
 
     def processes(self, node: str) -> list[int]:
         """The node's raylet, and all that it has started."""
-        from ray._private.ray_constants import PROCESS_TYPE_RAYLET
-
-        raylet = self._nodes[node].all_processes[PROCESS_TYPE_RAYLET][0].process.pid
+        raylet = _raylet(self._nodes[node]).pid
         return [raylet, *_children(raylet)]
 
     def close(self) -> None:
         """End them all."""
+        self._over.set()
         load_ray().shutdown()
         self._cluster.shutdown()
+
+    def _reap(self) -> None:
+        """Let raylets go that somebody has killed.
+
+        Until its parent, this process, has asked how it ended, a process is there as a zombie, and
+        whatever that raylet had started would take it for alive, and stay.
+        """
+        while not self._over.wait(_LOOK_EVERY_S):
+            for raylet in self._raylets:
+                raylet.poll()
 
     def _settings(self) -> dict[str, Any]:
         return {"num_cpus": 2, "object_store_memory": SMALL_STORE, "memory": self._memory}
@@ -92,6 +107,13 @@ class LocalNodes:
         gone = self._nodes.pop(node)
         gone.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
         self._cluster.worker_nodes.discard(gone)
+
+
+def _raylet(node: Any) -> subprocess.Popen[bytes]:
+    from ray._private.ray_constants import PROCESS_TYPE_RAYLET
+
+    process: subprocess.Popen[bytes] = node.all_processes[PROCESS_TYPE_RAYLET][0].process
+    return process
 
 
 def _patiently(start: Callable[[], Any]) -> Any:
