@@ -6,7 +6,7 @@
 # make serve ENGINE=my.engine         search by photo over HTTP
 # make study                          more seeds and variants of notebook 03 than reproduce trains
 # make study MINUTES=8 JOBS='mask*'   a slice of it; the same command goes on from there
-# make test                           linters, types, unit tests, notebooks: ten minutes
+# make test                           linters, types, unit tests, notebooks
 # make test-slow                      tests that take long each: kills, wheels, clusters
 export DATASET ?= synthetic
 export PROFILE ?= laptop
@@ -55,7 +55,7 @@ test: $(READY)  ## the notebooks run beside the tests, and have the last word
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	said=$$(mktemp); { ($(SCRATCH) VSA_PROGRESS=off && $(PYTEST) $(NBVAL)) > "$$said" 2>&1 & }; \
-	beside=$$!; trap 'kill $$beside; rm "$$said"; exit 1' INT TERM; \
+	beside=$$!; trap 'pkill -P $$beside; rm "$$said"; exit 1' INT TERM; \
 	$(PYTEST) --numprocesses auto --dist loadfile; tests=$$?; \
 	wait $$beside; notebooks=$$?; cat "$$said"; rm "$$said"; [ $$tests$$notebooks = 00 ]
 

@@ -39,7 +39,7 @@ def test_two_processes_train_equal_weights():
     assert other.stdout.strip() == trained()
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_two_fresh_runs_measure_the_same_but_for_times(tmp_path):
     values = []
     for number in range(2):

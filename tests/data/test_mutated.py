@@ -31,7 +31,7 @@ def survey(first, last):
 
 @pytest.mark.parametrize(
     ("first", "last"),
-    [(0, N_SAMPLE), pytest.param(N_SAMPLE, N_ALL, marks=pytest.mark.slow)],
+    [(0, N_SAMPLE), pytest.param(N_SAMPLE, N_ALL, marks=pytest.mark.by_hand)],
 )
 def test_mutated_pictures(first, last):
     found = survey(first, last)

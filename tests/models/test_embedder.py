@@ -279,7 +279,7 @@ def test_a_network_that_holds_what_no_cache_can_know_is_refused():
         _ = embed.identity
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_identities_of_torchvision_s_are_the_same_in_each_process_and_quick(tmp_path):
     torch.save(mobilenet_v2().state_dict(), tmp_path / "mobilenet_v2-imagenet.pth")
     code = (

@@ -39,7 +39,7 @@ def decoded(text: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(text)))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.timeout(1800)
 def test_executed_notebooks_and_the_report_hold_none(tmp_path, monkeypatch):
     try:

@@ -221,7 +221,7 @@ def test_a_picture_replaced_under_its_name_counts(checkout):
     assert ran() == ["01_catalogue"]
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_an_edit_of_an_installed_plug_in_counts(checkout):
     def install(version: int, returned: str) -> None:
         text = f"def mine(batch, margin):\n    return {returned}\nmine.version = {version}\n"

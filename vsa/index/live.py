@@ -29,6 +29,7 @@ from vsa.runtime.errors import InputError
 from vsa.runtime.system import explain, not_written
 
 _FILE, _COUNT, _LOCK = "live.sqlite", "live.count", "writer.lock"
+_N_BYTES = 8  # of the count
 _SCHEMA = """
 CREATE TABLE state (base TEXT NOT NULL);
 CREATE TABLE changes (
@@ -59,9 +60,6 @@ class Changes:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-_N_BYTES = 8  # of the count
 
 
 def create_live(folder: Path, base: str) -> None:

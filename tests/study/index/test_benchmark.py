@@ -9,11 +9,12 @@ from random_features import NAMES, unit
 from small_labs import make_index_lab
 
 import vsa
-from vsa.index.codec import Codec
+from vsa.index.codec import Codec, make_codec
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import (
     Asked,
     Queries,
+    codec_ranking,
     compare,
     in_turns,
     make_items,
@@ -109,6 +110,17 @@ def test_a_query_s_time_is_told_by_stage(curve):
     assert 0.2 * own.p50_ms < spent.sum() < 5 * own.p50_ms
     legend = stage_plot({2000: curve}).axes[0].get_legend_handles_labels()[1]
     assert legend == list(STAGES)
+
+
+@pytest.mark.parametrize("name", ["rabitq", "rotation"])
+def test_codes_are_ranked_in_a_catalogue_of_fewer_than_sixty(name):
+    features = unit(np.random.default_rng(0), 36)
+    codec = make_codec(name, features, 64, 0, np.zeros(36, int))
+    rows, overlap = codec_ranking(codec, features[:5], features)
+    assert rows.shape == (5, 60)
+    assert (np.sort(rows[:, :36]) == np.arange(36)).all()
+    assert (rows[:, 36:] == -1).all()
+    assert overlap.tolist() == [1.0] * 5
 
 
 class Clock:

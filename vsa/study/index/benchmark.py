@@ -361,13 +361,17 @@ def codec_ranking(
 
 
 def _estimated(codec: Codec, queries: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Rows of the most similar by estimate, int64 (n, 60), in lists as an index has them."""
+    """Rows of the most similar by estimate, int64 (n, 60), in lists as an index has them.
+
+    As faiss has it, −1 stands where there are fewer.
+    """
     n = len(features)
     lists = train_lists(features, np.zeros(n, int), [""], codec, n_lists_for(n), 0)
     store = Memory(Model(codec, lists), SearchParams(len(lists), K))
     own = lists.assign(features, np.zeros(n, int))
     store.put(np.arange(n), own, features.astype(STORED), np.empty(0, np.int64))
-    return find(store.current(), queries.astype(STORED), K, store.params, refined=False).ids
+    rows = find(store.current(), queries.astype(STORED), K, store.params, refined=False).ids
+    return np.pad(rows, ((0, 0), (0, K - rows.shape[1])), constant_values=-1)
 
 
 def float_ranking(queries: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -389,6 +393,7 @@ def rabitq_ranking(queries: np.ndarray, features: np.ndarray) -> tuple[np.ndarra
 
 
 def _overlap(rows: np.ndarray, queries: np.ndarray, features: np.ndarray) -> np.ndarray:
-    exact = faiss.knn(queries, features, K, faiss.METRIC_INNER_PRODUCT)[0]
+    exact, there = faiss.knn(queries, features, K, faiss.METRIC_INNER_PRODUCT)
+    exact = np.where(there >= 0, exact, -np.inf)
     similarity = np.einsum("nd,nkd->nk", queries, features[rows])
     return linear_recall_at_k(np.where(rows >= 0, similarity, -np.inf).astype(np.float32), exact)
