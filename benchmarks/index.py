@@ -34,10 +34,9 @@ def measure(lab: IndexLab, n: int) -> pd.DataFrame:
     """Curves of `n` items, from disk if they were measured before."""
     path = lab.curve_path(n)
     if n > _SHARD and not path.is_file():
-        validation = lab.task.validation.first(lab.settings.n_queries).features
         folder, n_shards = lab.folder / "scale", -(-n // _SHARD)
         made = compare_shards(
-            folder, lab.growth, n, n_shards, lab.asked, validation, codes=lab.settings
+            folder, lab.growth, n, n_shards, lab.asked, lab.validation, codes=lab.settings
         )
         shutil.rmtree(folder)
         with atomic_file(path) as draft:

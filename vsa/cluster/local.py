@@ -47,7 +47,7 @@ class LocalNodes:
         }
         self._cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self._nodes: dict[str, Any] = {}
-        self._raylets: list[subprocess.Popen[bytes]] = []
+        self._raylets: list[subprocess.Popen[bytes]] = []  # of all nodes ever: Ray forgets them
         self._over = threading.Event()
         threading.Thread(target=self._reap, name="reap raylets", daemon=True).start()
         self.address: str = self._cluster.address

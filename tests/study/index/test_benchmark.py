@@ -12,7 +12,6 @@ import vsa
 from vsa.index.codec import Codec, make_codec
 from vsa.study.index import benchmark
 from vsa.study.index.benchmark import (
-    Asked,
     Queries,
     codec_ranking,
     compare,
@@ -95,7 +94,7 @@ def test_each_peer_is_asked_in_turns_with_what_ranks_as_it_does(curve, monkeypat
             clock.now += seconds * setting["n"]
             return np.arange(k)
 
-        return Asked(Method(search, [], 1.0, "codes"), {"n": 2})
+        return Method(search, [{"n": 2}], 1.0, "codes")
 
     found = in_turns(method("peer", 3.0), method("own", 0.5), queries)
     assert found["turns"].tolist() == [6.0] * 9

@@ -47,6 +47,7 @@ WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on te
 NEAR = 0.005  # that a quarter of the queries may tell too little by
 _N_TURNS = 9  # of a peer and the index
 _CHUNK_ROWS = 2**18
+_REFINED, _COARSE = "refined", "coarse"  # folders of the index, and of one of codes of features
 
 
 @dataclass(frozen=True)
@@ -222,26 +223,18 @@ def judged(
     return pd.concat([curve.assign(chosen=0), again.assign(chosen=1)]), best
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A method at one setting."""
-
-    method: Method
-    setting: Setting
-
-    def seconds(self, queries: Queries) -> float:
-        """Median time of a query."""
-        return float(np.median(ask_all(self.method, queries, self.setting)[1]))
-
-
-def in_turns(peer: Asked, own: Asked, queries: Queries) -> dict[str, np.ndarray]:
+def in_turns(peer: Method, own: Method, queries: Queries) -> dict[str, np.ndarray]:
     """Median seconds of a query, turn by turn: of a peer, ``turns``, and the index, ``own_turns``.
 
     Both are asked the same queries within a second or so, on one core, so that a machine that
-    slows down slows both.
+    slows down slows both. Each is asked at the first of its settings.
     """
+
+    def seconds(method: Method) -> float:
+        return float(np.median(ask_all(method, queries, method.settings[0])[1]))
+
     with one_thread(), one_core():
-        pairs = [(peer.seconds(queries), own.seconds(queries)) for _ in range(_N_TURNS)]
+        pairs = [(seconds(peer), seconds(own)) for _ in range(_N_TURNS)]
     turns, own_turns = np.array(pairs).T
     return {"turns": turns, "own_turns": own_turns}
 
@@ -253,32 +246,29 @@ def compare(
     queries: Queries,
     validation: Queries,
     peers: Sequence[str],
-    parts: Path | None = None,
+    *,
+    is_resumed: bool = False,
 ) -> pd.DataFrame:
     """Curves of the index and its peers, by name; each is built, asked, and forgotten.
 
     All are tuned by one rule (`tuned`), and the setting that it says is marked ``chosen``; there,
     each peer is asked `in_turns` with the index, or with its coarse filter if it ranks by codes.
-    Indexes are built into `folder`, which is removed in the end. With one for `parts`, they are
-    built there and stay, each method's curve is kept beside them, and a call that was stopped is
-    gone on with from there: for catalogues that take hours.
+    Indexes are built into `folder`, which is removed in the end. Where it `is_resumed`, each
+    method's curve is kept there, too, and a call that was stopped is gone on with: for catalogues
+    that take hours. Then the caller removes the folder, once it has kept what is returned.
     """
     sets = [(asked, make_truth(items, asked)) for asked in (validation, queries)]
-    few = quarter(*sets[1])[0]
-    place = folder if parts is None else parts
-    own_curve = _kept(parts, ENGINE, partial(_own, place, items, categories, sets))
+    kept = folder if is_resumed else None
+    own_curve = _kept(kept, ENGINE, partial(_own, folder, items, categories, sets))
     curves = [own_curve]
-    with Index.open(place / _REFINED) as refined, Index.open(place / _COARSE) as coarse:
+    with Index.open(folder / _REFINED) as refined, Index.open(folder / _COARSE) as coarse:
         both = engine(refined), coarse_filter(coarse)
         own = {method.ranks_by: _at_chosen(method, own_curve) for method in both}
         for name in progress(peers, "peers"):
-            curves.append(_kept(parts, name, partial(_of_peer, name, items, sets, own, few)))
-    if parts is None:
+            curves.append(_kept(kept, name, partial(_of_peer, name, items, sets, own)))
+    if not is_resumed:
         shutil.rmtree(folder)
     return pd.concat(curves, ignore_index=True).assign(n_items=len(items.features))
-
-
-_REFINED, _COARSE = "refined", "coarse"  # indexes of codes of differences, and of features
 
 
 def _own(
@@ -302,9 +292,10 @@ def _own(
     return pd.concat([curve, coarse]).assign(build_s=built, open_s=opened, disk_bytes=on_disk)
 
 
-def _at_chosen(method: Method, curve: pd.DataFrame) -> Asked:
+def _at_chosen(method: Method, curve: pd.DataFrame) -> Method:
+    """The method with no setting but the one that its curve says was chosen."""
     row = curve[(curve.method == method.name) & (curve.chosen == 1)].iloc[0]
-    return Asked(method, json.loads(row.asked))
+    return replace(method, settings=[json.loads(row.asked)])
 
 
 def by_features(model: Model) -> Model:
@@ -319,26 +310,26 @@ def _of_peer(
     name: str,
     items: Items,
     sets: Sequence[tuple[Queries, Truth]],
-    own: Mapping[str, Asked],
-    few: Queries,
+    own: Mapping[str, Method],
 ) -> pd.DataFrame:
     start = time.perf_counter()
     method = build_peer(name, items)
     built = time.perf_counter() - start + method.saved_s
     curve, best = judged(method, items, sets)
-    turns = in_turns(Asked(method, best), own[method.ranks_by], few)
+    few, _ = quarter(*sets[1])
+    turns = in_turns(replace(method, settings=[best]), own[method.ranks_by], few)
     return curve.assign(
         build_s=built, **{name: [each] * len(curve) for name, each in turns.items()}
     )
 
 
-def _kept(parts: Path | None, name: str, measured: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def _kept(folder: Path | None, name: str, measured: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """What was measured, now or by a call that was stopped later."""
-    if parts is None:
+    if folder is None:
         return measured()
-    path = parts / f"{key({}, name=name)}.parquet"
+    path = folder / f"{key({}, name=name)}.parquet"
     if not path.is_file():
-        parts.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as draft:
             measured().to_parquet(draft)
     return pd.read_parquet(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,12 +115,21 @@ class IndexLab:
         path = self.curve_path(n)
         if not path.is_file():
             items, categories = self._grown(n)
-            parts = None if n in self.settings.sizes else path.with_suffix(".parts")
-            made = self._compare(items, categories, self._peers(n), parts)
+            is_large = n not in self.settings.sizes
+            folder = path.with_suffix(".parts") if is_large else self.folder / "compared"
+            made = compare(
+                folder,
+                items,
+                categories,
+                make_queries(self.asked, items.model.codec),
+                make_queries(self.validation, items.model.codec),
+                self._peers(n),
+                is_resumed=is_large,
+            )
             with atomic_file(path) as draft:
                 made.to_parquet(draft)
-            if parts is not None:
-                shutil.rmtree(parts)
+            if is_large:
+                shutil.rmtree(folder)
         return pd.read_parquet(path)
 
     def curves(self) -> dict[int, pd.DataFrame]:
@@ -160,6 +168,11 @@ class IndexLab:
     def asked(self) -> np.ndarray:
         """Test queries that time is measured with, float32 (n, d)."""
         return self.task.test.first(self.settings.n_queries).features
+
+    @property
+    def validation(self) -> np.ndarray:
+        """Validation queries that settings are chosen with, float32 (n, d)."""
+        return self.task.validation.first(self.settings.n_queries).features
 
     # Load and shards -----------------------------------------------------------------------
 
@@ -255,20 +268,6 @@ class IndexLab:
     @cached_property
     def _last_grown(self) -> dict[int, tuple[Items, np.ndarray]]:
         return {}
-
-    def _compare(
-        self, items: Items, categories: np.ndarray, chosen: Sequence[str], parts: Path | None
-    ) -> pd.DataFrame:
-        task, settings = self.task, self.settings
-        return compare(
-            self.folder / "compared",
-            items,
-            categories,
-            make_queries(self.asked, items.model.codec),
-            make_queries(task.validation.first(settings.n_queries).features, items.model.codec),
-            chosen,
-            parts,
-        )
 
     def curve_path(self, n: int) -> Path:
         """Where `curve` keeps what it measured; `make bench-index` puts larger sizes there."""

@@ -184,7 +184,7 @@ _METRICS = [
     Metric(
         "time over the index's",
         "",
-        "higher",
+        "lower",
         "Median time over that of the index, or of its coarse filter, asked in turns with it",
         ".2f",
     ),
