@@ -50,14 +50,14 @@ study: $(READY)  ## every variant of notebook 03 with every seed; hours, resumab
 	@$(BIN)/vsa study --dataset "$$DATASET" --profile "$$PROFILE" --seed "$$SEED" --set "$$SET" \
 		$(if $(MINUTES),--minutes "$$MINUTES") $(if $(JOBS),--jobs "$$JOBS")
 
-test: $(READY)  ## the notebooks run beside the tests, and have the last word
+test: $(READY)  ## types and notebooks are checked beside the tests, and have the last word
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	said=$$(mktemp); { ($(SCRATCH) VSA_PROGRESS=off && $(PYTEST) $(NBVAL)) > "$$said" 2>&1 & }; \
+	said=$$(mktemp); \
+	{ ($(BIN)/mypy && $(SCRATCH) VSA_PROGRESS=off && $(PYTEST) $(NBVAL)) > "$$said" 2>&1 & }; \
 	beside=$$!; trap 'pkill -P $$beside; rm "$$said"; exit 1' INT TERM; \
 	$(PYTEST) --numprocesses auto --dist loadfile; tests=$$?; \
-	wait $$beside; notebooks=$$?; cat "$$said"; rm "$$said"; [ $$tests$$notebooks = 00 ]
+	wait $$beside; others=$$?; cat "$$said"; rm "$$said"; [ $$tests$$others = 00 ]
 
 test-slow: $(READY)
 	$(PYTEST) --numprocesses auto --dist loadfile -m slow

@@ -10,6 +10,8 @@ what several machines can do. Figures go to ``reports/benchmarks.json``.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=10_000, help="to be equal, under changes")
     parser.add_argument("--kills", type=int, default=20)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which ends the nodes, too
     settings = ScaleSettings(
         n_items=asked.items,
         n_shards=3,

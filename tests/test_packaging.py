@@ -234,6 +234,7 @@ def test_extras_hold_what_only_parts_import_and_what_is_told_of_them():
             assert providers(module) & reached, (extra, module)
 
 
+@pytest.mark.slow
 def test_importing_the_core_loads_no_package_of_an_extra():
     core = [
         name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")

@@ -112,5 +112,6 @@ def test_a_disk_that_fills_up_leaves_the_old_or_the_new(name, old, killer):
         check(name, place, both)
 
 
+@pytest.mark.slow
 def test_there_are_many_pairs(old):
     assert sum(len(states(name, old)[1]) for name in OPERATIONS) >= N_PAIRS

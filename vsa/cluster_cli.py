@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -67,12 +68,22 @@ def start(
 
     Shards that were cut before are taken as they are, with every change that was made to them.
     """
-    from vsa.cluster.cluster import Cluster, index_of
+    from vsa.cluster.cluster import Cluster, index_of, require_counts
     from vsa.cluster.local import LocalNodes
+    from vsa.serve.limits import make_limits
 
-    has_photos = index_of(engine) != engine  # or it is an index of vectors
+    require_counts(shards, replicas)
+    is_served = http and index_of(engine) != engine  # or it is an index of vectors
+    limits = make_limits(limit or [])
+    if is_served:  # what cannot be is told before anything is started
+        from vsa.serve.run import bound, read_token
+
+        token = read_token(token_file)
+        if address is None:
+            bound(host, port).close()
     with ExitStack() as stack:
         if address is None:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and the nodes are ended, too
             nodes = stack.enter_context(LocalNodes(local_nodes))
             tell({"Ray at": nodes.address})
         cluster = Cluster.start(
@@ -80,10 +91,8 @@ def start(
         )
         stack.enter_context(cluster)
         is_over = _when_told_to_end() if address is None else None
-        if http and has_photos:
+        if is_served:
             from vsa.cluster.service import deploy
-            from vsa.serve.limits import make_limits
-            from vsa.serve.run import read_token
 
             deploy(
                 engine,
@@ -91,8 +100,8 @@ def start(
                 host=host,
                 port=port,
                 copies=copies,
-                limits=make_limits(limit or []),
-                token=read_token(token_file),
+                limits=limits,
+                token=token,
                 root=root,
                 backend=cast("Backend", backend),
             )

@@ -1,6 +1,7 @@
 """What cannot be started says why, at once: packages, versions, addresses, numbers, locks."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -8,7 +9,10 @@ import time
 import numpy as np
 import pytest
 from random_features import unit
+from small_engine import small_shop
+from typer.testing import CliRunner
 
+from vsa.cli import app
 from vsa.cluster.cluster import Cluster
 from vsa.cluster.connect import join
 from vsa.cluster.lock import ClusterLock, running_at
@@ -17,6 +21,11 @@ from vsa.index.index import Index
 from vsa.index.shards import cut_shards
 from vsa.runtime.errors import InputError
 from vsa.runtime.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def small_engine(tmp_path_factory):
+    return small_shop(tmp_path_factory.mktemp("shop")).folder
 
 
 @pytest.fixture
@@ -93,6 +102,32 @@ def test_numbers_that_cannot_be_are_refused(engine, shards, replicas, told):
     with pytest.raises(InputError, match=told):
         Cluster.start(engine, shards=shards, replicas=replicas)
     assert not engine.with_name("one.shards").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--shards", "0"], "0 shards cannot be"),
+        (["--port", "99999"], "there is no port 99999"),
+        (["--limit", "k=none"], "k"),
+        (["--token-file", "{folder}/token"], "fewer than 16 characters"),
+        (["--port", "{port}"], "cannot be had"),
+    ],
+)
+def test_what_cannot_be_served_is_told_before_a_node_is_started(
+    arguments, told, small_engine, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("vsa.cluster.local.LocalNodes.__init__", lambda *_: pytest.fail("started"))
+    (tmp_path / "token").write_text("short")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        place = {"folder": tmp_path, "port": taken.getsockname()[1]}
+        asked = [argument.format(**place) for argument in arguments]
+        with pytest.raises(InputError, match=told):
+            CliRunner().invoke(
+                app, ["cluster", "start", str(small_engine), *asked], catch_exceptions=False
+            )
 
 
 def test_a_folder_that_is_no_engine_is_refused(tmp_path):

@@ -32,6 +32,7 @@ def _small_embedder():
     return vsa.Embedder(network, image_px=32)
 
 
+@pytest.mark.slow
 def test_what_is_written_for_python_works(tmp_path, monkeypatch, capsys):
     """All of it, one block after the other, at a tiny size."""
     monkeypatch.chdir(tmp_path)

@@ -61,6 +61,7 @@ def another_loss(monkeypatch):
 DISTANCE = "(batch.query - batch.positive).square().sum()"
 
 
+@pytest.mark.slow
 def test_a_comment_in_every_file_leaves_every_job_where_it_is(make_lab, tmp_path):
     """In a copy of the package, one loss of which has a higher version: that one counts."""
     for name in ("vsa", "tests"):

@@ -44,6 +44,7 @@ def test_waiting_threads_sleep_unless_the_user_has_decided(given, found):
     assert complaints == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have another OpenMP")
 def test_every_openmp_that_the_package_loads_has_read_it():
     code = "import sklearn.cluster, torchvision, usearch.index, vsa.index.index"

@@ -247,6 +247,7 @@ def signed(run: Run) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_figure_of_any_room_shows_one(rooms, shop, displayed, monkeypatch):
     drawn = {room: {name.partition(",")[0] for name in figures} for room, figures in rooms.items()}
     known = {room: drawn.get(room, set()) | PLAIN.get(room, set()) for room in drawn | PLAIN}

@@ -107,6 +107,7 @@ def is_running(pid: int) -> bool:
 # The tests are one story, told in order.
 
 
+@pytest.mark.slow
 def test_the_minutes_of_a_study_bound_the_notebooks_before_it(checkout):
     status, shown = checkout.reproduce("--minutes", "0.0001", verb="study")
     assert status == 0, shown
