@@ -40,7 +40,7 @@ class Replica:
         elif not self.hangs:
             view = self.index.current()
             asked = (question.features, question.params.n_candidates, question.params)
-            found = find(view, *asked, question.categories)
+            found = find([view], *asked, question.categories)
             threading.Timer(self.takes_s, future.set_result, [found]).start()
         return future
 

@@ -84,17 +84,19 @@ def test_the_kernel_finds_what_numpy_does(
         int(rng.choice([1, 2, 9, 10**6])), int(rng.choice([1, 20, 700, 10**6])), distance
     )
     k = int(rng.choice([1, 10, 10**4]))
-    both = [find_by(search, view, asked, k, params, wanted, refined) for search in (plain, kernel)]
+    both = [
+        find_by(search, [view], asked, k, params, wanted, refined) for search in (plain, kernel)
+    ]
     for name in ("ids", "similarity", "distance"):
         first, second = (getattr(found, name) for found in both)
         np.testing.assert_array_equal(first, second, name)
     assert not np.signbit(both[1].similarity[both[1].similarity == 0]).any()
 
 
-def find_by(module, view, asked, k, params, wanted, refined):
+def find_by(module, views, asked, k, params, wanted, refined):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hits, "_search", module.search)
-        return hits.find(view, asked, k, params, wanted, refined=refined)
+        return hits.find(views, asked, k, params, wanted, refined=refined)
 
 
 def part_of(rng, model, kind, n, first_id):
@@ -120,24 +122,22 @@ def part_of(rng, model, kind, n, first_id):
     n_bits=st.sampled_from([64, 256]),
     codec=st.sampled_from(["rotation", "rabitq"]),
     distance=st.sampled_from(["asymmetric", "hamming"]),
+    refined=st.booleans(),
 )
-def test_parts_are_searched_as_if_they_were_one(seed, kind, n, n_parts, n_bits, codec, distance):
+def test_parts_are_searched_as_if_they_were_one(
+    seed, kind, n, n_parts, n_bits, codec, distance, refined
+):
     rng = np.random.default_rng(seed)
     views = [made_view(rng, kind, n, 40, 5, 16, n_bits, 30, 2, codec)]
     for part in range(1, n_parts):
         views.append(part_of(rng, views[0].model, kind, int(rng.integers(0, n)), 10**6 * part))
-    asked = made_features(rng, kind, 1, 16).astype(STORED)
+    asked = made_features(rng, kind, 2, 16).astype(STORED)
     params = SearchParams(int(rng.choice([1, 9, 99])), int(rng.choice([1, 20, 700])), distance)
     k, wanted = int(rng.choice([1, 10, 999])), None if rng.random() < 0.5 else np.array([1])
-    found = [among_by(search, views, asked, k, params, wanted) for search in (plain, kernel)]
-    np.testing.assert_array_equal(found[0].ids, found[1].ids)
-    np.testing.assert_array_equal(found[0].similarity, found[1].similarity)
-
-
-def among_by(module, views, asked, k, params, wanted):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hits, "_search", module.search)
-        return hits.find_among(views, asked, k, params, wanted)
+    both = [find_by(search, views, asked, k, params, wanted, refined) for search in (plain, kernel)]
+    for name in ("ids", "similarity", "distance"):
+        first, second = (getattr(found, name) for found in both)
+        np.testing.assert_array_equal(first, second, name)
 
 
 def test_hamming_distance_counts_the_bits_that_differ():
@@ -157,7 +157,8 @@ def test_threads_find_what_one_does():
     view = made_view(np.random.default_rng(0), "unit", 3000, 40, 5, 16, 64, 30, 2)
     asked = unit(np.random.default_rng(1), 101).astype(STORED)
     one, many = (
-        hits.find(view, asked, 10, SearchParams(4, 50), n_threads=n_threads) for n_threads in (1, 3)
+        hits.find([view], asked, 10, SearchParams(4, 50), n_threads=n_threads)
+        for n_threads in (1, 3)
     )
     np.testing.assert_array_equal(one.ids, many.ids)
     np.testing.assert_array_equal(one.similarity, many.similarity)
@@ -166,10 +167,10 @@ def test_threads_find_what_one_does():
 def test_where_numba_cannot_compile_the_search_runs_in_numpy(monkeypatch, caplog):
     view = made_view(np.random.default_rng(0), "unit", 100, 1, 0, 16, 64, 3, 1)
     asked = unit(np.random.default_rng(1), 2).astype(STORED)
-    expected = hits.find(view, asked, 5, SearchParams())
+    expected = hits.find([view], asked, 5, SearchParams())
     monkeypatch.setattr(hits, "_search", None)
     monkeypatch.setitem(sys.modules, "vsa.index.kernel", None)  # as if it could not be imported
-    found = hits.find(view, asked, 5, SearchParams())
+    found = hits.find([view], asked, 5, SearchParams())
     assert hits._search is plain.search
     assert "runs in numpy, slowly" in caplog.text
     np.testing.assert_array_equal(found.ids, expected.ids)

@@ -71,7 +71,7 @@ class Follower:
                 ):
                     raise Stale(f"at change {self._state.sequence}, not {question.min_sequence}")
         return find(
-            self._state.view,
+            [self._state.view],
             question.features,
             question.params.n_candidates,
             question.params,

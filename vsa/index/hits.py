@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from vsa.runtime.progress import tell
 
 _LOG = logging.getLogger(__name__)
 N_SHORT = 8  # lists compared by feature, for each that a query visits
-_HEAVIEST = 15  # that a bit may weigh
 _PARTS = 4  # that the queries of a thread come in
 _SLOW_S = 5.0  # loading that takes so long is explained
 
@@ -57,12 +57,14 @@ class Found:
 
     def candidates(self, row: int) -> Candidates:
         """All that one query found."""
-        n = np.count_nonzero(self.ids[row] != -1)
-        return Candidates(self.ids[row, :n], self.distance[row, :n], self.similarity[row, :n])
+        ids, n = self.ids[row], self.ids.shape[1]
+        if n and ids[-1] == -1:
+            n = np.count_nonzero(ids != -1)
+        return Candidates(ids[:n], self.distance[row, :n], self.similarity[row, :n])
 
 
 def find(
-    view: View,
+    views: Sequence[View],
     features: np.ndarray,
     k: int,
     params: SearchParams,
@@ -77,18 +79,25 @@ def find(
     most similar lists of the categories, codes of names. Unless `refined`, similarity is the
     negative distance of codes, no feature is read, and lists are the nearest by code, too: these
     hold more of the items that are, unless codes are of differences from these lists.
+
+    `views` are of one model, and searched as if they were one view: lists are chosen once, and no
+    feature is read but of the candidates of all.
     """
-    search, codec, n = kernel(view.model), view.model.codec, len(features)
-    arrays, ranges = view.arrays, view.model.lists.ranges(categories)
-    n_items, n_lists = len(view.base) + len(view.ids), len(view.model.lists)
-    by_feature = refined or view.model.is_of_differences
+    model, n = views[0].model, len(features)
+    search, codec, ranges = kernel(model), model.codec, model.lists.ranges(categories)
+    n_items, n_lists = sum(view.n_rows for view in views), len(model.lists)
+    by_feature = refined or model.is_of_differences
     n_short = N_SHORT * params.n_probe if by_feature else params.n_probe
     shape = n, min(k, params.n_candidates, n_items)
-    found = Found(*(np.empty(shape, kind) for kind in (np.int64, np.float32, np.int32)))
+    found = Found(np.empty(shape, np.int64), np.empty(shape, np.float32), np.empty(shape, np.int32))
+
+    given: Any = [view.arrays for view in views]
+    if search is not plain.search:
+        given = views[0].table if len(views) == 1 else np.concatenate([v.table for v in views])
 
     def ask(part: slice) -> None:
         search(
-            arrays,
+            given,
             features[part].astype(np.float32),
             _values(codec, features[part]),
             params.distance == "asymmetric" and isinstance(codec, Codec),
@@ -118,43 +127,6 @@ def find(
         for other in others:
             other.result()  # raises what it raised
     return found
-
-
-def find_among(
-    views: Sequence[View],
-    features: np.ndarray,
-    k: int,
-    params: SearchParams,
-    categories: np.ndarray | None = None,
-) -> Hits:
-    """What one query, float16 (1, d), finds in views of one model, as if they were one view.
-
-    Lists are chosen once, each view looks no further than those before it allow, and no feature is
-    read but of the candidates of all.
-    """
-    if kernel(views[0].model) is plain.search:
-        parts = [
-            find(view, features, params.n_candidates, params, categories).candidates(0)
-            for view in views
-        ]
-        return best(parts, k, params.n_candidates)
-    from vsa.index.kernel import begun, compared, limited, passed, projected
-
-    codec, lists = views[0].model.codec, views[0].model.lists
-    n_probe, n_short = (min(n, len(lists)) for n in (params.n_probe, N_SHORT * params.n_probe))
-    query, ranges = features[0].astype(np.float32), lists.ranges(categories)
-    is_weighted = params.distance == "asymmetric" and isinstance(codec, Codec)
-    arrays, values = views[0].arrays, _values(codec, features)
-    given = values[0] if len(values) else projected(arrays, query)
-    visited, aim = begun(arrays, query, given, is_weighted, ranges, n_probe, n_short)
-    limit = max(_HEAVIEST * codec.n_bits, plain.N_STEPS)
-    counts, near_by = np.zeros(limit + 1, np.int64), []
-    for view in views:
-        rows, near = passed(view.arrays, visited, aim, params.n_candidates, limit)
-        limit = min(limit, limited(near, counts, params.n_candidates))
-        near_by.append((view.arrays, rows, near))
-    parts = [Candidates(*compared(*found, limit, query)) for found in near_by]
-    return best(parts, k, params.n_candidates)
 
 
 def _values(codec: Encoder, features: np.ndarray) -> np.ndarray:
@@ -220,10 +192,10 @@ def _load(model: Model) -> Callable[..., None]:
     try:
         from vsa.index.kernel import search
 
-        arrays, codec = empty_view(model).arrays, model.codec
+        table, codec = empty_view(model).table, model.codec
         nobody = np.empty((0, codec.dim), np.float32), np.empty((0, codec.n_bits))
         into = np.empty((0, 1), np.int64), np.empty((0, 1), np.float32), np.empty((0, 1), np.int32)
-        search(arrays, *nobody, True, model.lists.ranges(), 1, 1, 1, True, *into)
+        search(table, *nobody, True, model.lists.ranges(), 1, 1, 1, True, *into)
         return search
     except Exception as error:  # numba has many of its own, and a machine may lack any part of it
         _LOG.warning("numba cannot compile the search, which runs in numpy, slowly: %s", error)

@@ -269,7 +269,9 @@ class Index:
         """What queries find in one state of the index."""
         stored = check_features(features, self.dim)
         wanted = None if categories is None else self.model.lists.category_codes(categories)
-        return find(self.current(), stored, k, params, wanted, refined=refined, n_threads=n_threads)
+        return find(
+            [self.current()], stored, k, params, wanted, refined=refined, n_threads=n_threads
+        )
 
     # Writing -------------------------------------------------------------------------------
 

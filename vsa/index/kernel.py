@@ -19,6 +19,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.core.cgutils import ir
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+from vsa.index.view import Arrays
 
 _LINE = 64  # bytes that memory is fetched in
 _LANES = 16  # sums of an inner product, added up in pairs at its end
@@ -175,6 +178,56 @@ def _precise_product(context: Any, table: Any, row: Any, query: Any) -> Any:
     """As `_inner_product`, in float64."""
     made = types.float64(table, types.int64, query)
     return made, _summed(table, ir.DoubleType())
+
+
+def _reader(kind: types.Array) -> Any:
+    """What makes an array of that type, of an address and a shape; nobody is to write to it."""
+
+    @intrinsic
+    def read(context: Any, address: Any, shape: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            made = context.make_array(kind)(context, builder)
+            data = builder.inttoptr(arguments[0], made.data.type)
+            size = context.get_constant(types.intp, context.get_abi_sizeof(made.data.type.pointee))
+            sides, steps = cgutils.unpack_tuple(builder, arguments[1], kind.ndim), [size]
+            for side in reversed(sides[1:]):
+                steps.insert(0, builder.mul(steps[0], side))
+            populate_array(made, data, sides, steps, size, None)
+            return made._getvalue()
+
+        return kind(types.int64, types.UniTuple(types.int64, kind.ndim)), generate
+
+    return read
+
+
+_floats, _floats2 = (_reader(types.Array(types.float32, n, "C", readonly=True)) for n in (1, 2))
+_halves2 = _reader(types.Array(types.uint16, 2, "C", readonly=True))
+_words2 = _reader(types.Array(types.uint64, 2, "C", readonly=True))
+_integers = _reader(types.Array(types.int64, 1, "C", readonly=True))
+_flags = _reader(types.Array(types.boolean, 1, "C", readonly=True))
+
+
+@_compiled
+def _opened(table: Any) -> Any:
+    """The arrays of a view, by their addresses and shapes: `vsa.index.view.View.table`."""
+    t = table
+    return Arrays(
+        _floats2(t[0, 0], (t[0, 1], t[0, 2])),
+        _floats(t[1, 0], (t[1, 1],)),
+        _floats2(t[2, 0], (t[2, 1], t[2, 2])),
+        _words2(t[3, 0], (t[3, 1], t[3, 2])),
+        _words2(t[4, 0], (t[4, 1], t[4, 2])),
+        _halves2(t[5, 0], (t[5, 1], t[5, 2])),
+        _integers(t[6, 0], (t[6, 1],)),
+        _integers(t[7, 0], (t[7, 1],)),
+        _integers(t[8, 0], (t[8, 1],)),
+        _words2(t[9, 0], (t[9, 1], t[9, 2])),
+        _halves2(t[10, 0], (t[10, 1], t[10, 2])),
+        _integers(t[11, 0], (t[11, 1],)),
+        _flags(t[12, 0], (t[12, 1],)),
+        _integers(t[13, 0], (t[13, 1],)),
+        _integers(t[14, 0], (t[14, 1],)),
+    )
 
 
 # The coarse filter -----------------------------------------------------------------------------
@@ -394,7 +447,7 @@ def _ranked(similarity: Any, k: Any) -> Any:
 
     Ties go to the first place. Similarities are counted in bins, so that few are sorted.
     """
-    n, lowest, highest = len(similarity), similarity[0], similarity[0]
+    n, lowest, highest = len(similarity), np.float32(np.inf), np.float32(-np.inf)
     for i in range(n):
         lowest, highest = min(lowest, similarity[i]), max(highest, similarity[i])
     scale = (_N_BINS - 1) / (np.float64(highest) - lowest) if highest > lowest else 0.0
@@ -586,17 +639,25 @@ def similarities(arrays: Any, rows: Any, query: Any) -> Any:
 
 @_compiled
 def best(arrays: Any, rows: Any, similarity: Any, k: Any) -> Any:
-    """Places of the `k` most similar rows, best first; ties go to the lower id."""
+    """Places of the `k` most similar rows, best first, and their ids; ties go to the lower id."""
     places = _ranked(similarity, k)
     names = _names(arrays, rows[places])
+    _settle(places, names, similarity)
+    return places[:k], names[:k]
+
+
+@_compiled
+def _settle(places: Any, names: Any, similarity: Any) -> None:
+    """Bring places, best first, and the ids there into order where similarities are equal."""
     start = 0
     for i in range(1, len(places) + 1):
         if i == len(places) or similarity[places[i]] != similarity[places[start]]:
             if i - start > _FEW:
-                tied, ascending = places[start:i].copy(), np.sort(names[start:i])
+                tied, known = places[start:i].copy(), names[start:i].copy()
+                ascending = np.sort(known)
                 for at in range(len(tied)):
-                    rank = np.searchsorted(ascending, names[start + at])
-                    places[start + rank] = tied[at]
+                    rank = start + np.searchsorted(ascending, known[at])
+                    places[rank], names[rank] = tied[at], known[at]
             else:  # by insertion: there are many such by Hamming distance
                 for at in range(start + 1, i):
                     name, place = names[at], places[at]
@@ -605,31 +666,71 @@ def best(arrays: Any, rows: Any, similarity: Any, k: Any) -> Any:
                         at -= 1
                     names[at], places[at] = name, place
             start = i
-    return places[:k]
 
 
 # Several parts of a catalogue ---------------------------------------------------------------------
 
 
 @_compiled
-def limited(near: Any, counts: Any, n_wanted: Any) -> Any:
-    """Count more distances, int64 (n,); how far the `n_wanted`-th of all that were counted is."""
-    for distance in near:
-        counts[distance] += 1
-    total = 0
-    for distance in range(len(counts)):
-        total += counts[distance]
-        if total >= n_wanted:
-            return distance
-    return ANY
+def _of_several(
+    tables: Any, visited: Any, aim: Any, n_wanted: Any, refined: Any, query: Any
+) -> Any:
+    """Ids, distances and similarities of the `n_wanted` nearest of all views, in no order.
 
-
-@_compiled
-def compared(arrays: Any, rows: Any, near: Any, most: Any, query: Any) -> Any:
-    """Ids, distances and similarities of the rows that are at most `most` away."""
-    inside = near <= most
-    rows, near = rows[inside], near[inside]
-    return _names(arrays, rows), near.astype(np.int32), similarities(arrays, rows, query)
+    Each view looks no further than those before it allow, and no feature is read but of these.
+    """
+    code, planes, lists, _, _ = aim
+    furthest = _N_STEPS if lists.shape[1] else _furthest(code, planes)
+    counts, limit = np.zeros(furthest + 1, np.int64), np.int64(furthest)
+    room, n = len(tables) * n_wanted, 0
+    rows, near = np.empty(room, np.int64), np.empty(room, np.int64)
+    ends = np.zeros(len(tables) + 1, np.int64)
+    for view in range(len(tables)):
+        r, d = passed(_opened(tables[view]), visited, aim, n_wanted, limit)
+        for i in range(len(r)):
+            rows[n], near[n] = r[i], d[i]
+            counts[d[i]] += 1
+            n += 1
+        ends[view + 1] = n
+        total = 0
+        for distance in range(limit + 1):
+            total += counts[distance]
+            if total >= n_wanted:
+                limit = np.int64(distance)
+                break
+    names, tied = np.empty(n, np.int64), np.empty(counts[limit], np.int64)
+    kept, n_tied = 0, 0
+    for view in range(len(tables)):
+        first = kept
+        for i in range(ends[view], ends[view + 1]):
+            if near[i] <= limit:
+                rows[kept], near[kept] = rows[i], near[i]
+                kept += 1
+        ids = _names(_opened(tables[view]), rows[first:kept])
+        for i in range(first, kept):
+            names[i] = ids[i - first]
+            if near[i] == limit:
+                tied[n_tied] = names[i]
+                n_tied += 1
+        ends[view] = first
+    ends[len(tables)], highest = kept, np.int64(ANY)
+    if kept > n_wanted:  # of those as near as the last, the lower ids
+        highest = np.sort(tied)[n_tied - 1 - (kept - n_wanted)]
+    similarity, kept = np.empty(min(kept, n_wanted), np.float32), 0
+    for view in range(len(tables)):
+        first = kept
+        for i in range(ends[view], ends[view + 1]):
+            if near[i] < limit or names[i] <= highest:
+                rows[kept], near[kept], names[kept] = rows[i], near[i], names[i]
+                kept += 1
+        if refined:
+            found = similarities(_opened(tables[view]), rows[first:kept], query)
+            for i in range(len(found)):
+                similarity[first + i] = found[i]
+        else:
+            for i in range(first, kept):
+                similarity[i] = np.float32(-near[i])
+    return names[:kept], near[:kept], similarity[:kept]
 
 
 # All of it ---------------------------------------------------------------------------------------
@@ -637,7 +738,7 @@ def compared(arrays: Any, rows: Any, near: Any, most: Any, query: Any) -> Any:
 
 @_compiled
 def search(
-    arrays: Any,
+    tables: Any,
     queries: Any,
     values: Any,
     weighted: Any,
@@ -652,24 +753,27 @@ def search(
 ) -> None:
     """Fill ids, similarity and distance, (n, k), of what queries find: see `vsa.index.hits`.
 
+    `tables`, int64 (m, 15, 3), are of views of one model, which are searched as if they were one.
     `values` are what codes are made of, (n, n_bits), or nothing, (0, n_bits): then the codec's map
     makes them of the queries.
     """
+    arrays, k = _opened(tables[0]), ids.shape[1]
     for number in range(len(queries)):
-        given = values[number] if len(values) else projected(arrays, queries[number])
-        visited, aim = begun(arrays, queries[number], given, weighted, ranges, n_probe, n_short)
-        rows, near = passed(arrays, visited, aim, n_candidates, ANY)
-        n = 0
-        if len(rows):
-            if refined:
-                found = similarities(arrays, rows, queries[number])
-            else:
-                found = (-near).astype(np.float32)
-            places = best(arrays, rows, found, ids.shape[1])
-            names = _names(arrays, rows[places])
-            n = len(places)
-            for i, place in enumerate(places):
-                ids[number, i], similarity[number, i] = names[i], found[place]
-                distance[number, i] = near[place]
-        for i in range(n, ids.shape[1]):
+        query = queries[number]
+        given = values[number] if len(values) else projected(arrays, query)
+        visited, aim = begun(arrays, query, given, weighted, ranges, n_probe, n_short)
+        if len(tables) == 1:
+            rows, near = passed(arrays, visited, aim, n_candidates, np.int64(ANY))
+            found = similarities(arrays, rows, query) if refined else (-near).astype(np.float32)
+            places, names = best(arrays, rows, found, k)
+        else:
+            names, near, found = _of_several(tables, visited, aim, n_candidates, refined, query)
+            places = _ranked(found, k)
+            names = names[places]
+            _settle(places, names, found)
+            places, names = places[:k], names[:k]
+        for i, place in enumerate(places):
+            ids[number, i], similarity[number, i] = names[i], found[place]
+            distance[number, i] = near[place]
+        for i in range(len(places), k):
             ids[number, i], similarity[number, i], distance[number, i] = -1, -np.inf, 0

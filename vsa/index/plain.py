@@ -8,6 +8,8 @@ code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vsa.index.view import Arrays
@@ -118,7 +120,7 @@ def probed(
 
 
 def search(
-    arrays: Arrays,
+    views: Sequence[Arrays],
     queries: np.ndarray,
     values: np.ndarray,
     is_weighted: bool,
@@ -131,9 +133,9 @@ def search(
     similarity: np.ndarray,
     distance: np.ndarray,
 ) -> None:
-    """As `vsa.index.kernel.search`, query by query."""
-    names, words, features, lists = _items(arrays)
-    k = ids.shape[1]
+    """As `vsa.index.kernel.search`, query by query, of the arrays of views."""
+    names, words, features, lists = map(np.concatenate, zip(*map(_items, views), strict=True))
+    arrays, k = views[0], ids.shape[1]
     for row, query in enumerate(queries):
         value = values[row] if len(values) else projected(arrays, query)
         code = np.packbits(value > 0)

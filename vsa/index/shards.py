@@ -28,7 +28,7 @@ from vsa.index.build import (
     write_parts,
 )
 from vsa.index.codec import check_features
-from vsa.index.hits import Candidates, Hits, best, find_among
+from vsa.index.hits import Candidates, Hits, best, find
 from vsa.index.index import Index
 from vsa.index.lists import Names
 from vsa.index.model import Model, are_equal
@@ -226,7 +226,8 @@ class ShardedIndex:
         if not parts:
             return Hits(np.empty(0, np.int64), np.empty(0, np.float32), missing)
         if self._are_here:
-            hits = find_among(parts, stored, k, params, wanted)
+            found = find(parts, stored, k, params, wanted).candidates(0)
+            hits = Hits(found.ids, found.similarity)
         else:
             hits = best(parts, k, params.n_candidates)
         return Hits(hits.ids, hits.similarity, missing)
@@ -235,9 +236,9 @@ class ShardedIndex:
         """What the first replica answers that does; None if none does."""
         replicas = self.shards[shard]
         order = [(turn + step) % len(replicas) for step in range(len(replicas))]
-        now = time.monotonic()
-        # those that failed a moment ago come last
-        order.sort(key=lambda replica: self._rests_until.get((shard, replica), 0.0) > now)
+        if self._rests_until:  # those that failed a moment ago come last
+            now = time.monotonic()
+            order.sort(key=lambda replica: self._rests_until.get((shard, replica), 0.0) > now)
         for replica in order:
             try:
                 return question(replicas[replica])

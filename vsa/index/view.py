@@ -63,7 +63,7 @@ class View:
 
     @cached_property
     def arrays(self) -> Arrays:
-        """What the kernel gets; of the same types always, since it is compiled for types."""
+        """All of it; of the same types always, since the kernel is compiled for types."""
         lists, base = self.model.lists, self.base
         given = Arrays(
             *self.model.codec_map,
@@ -82,6 +82,24 @@ class View:
             self.next,
         )
         return Arrays(*map(_read_only, given))
+
+    @cached_property
+    def n_rows(self) -> int:
+        """Items, and those that are there no more."""
+        return len(self.base) + len(self.ids)
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """Where `arrays` are, int64 (1, 15, 3): address and shape of each, as the kernel gets them.
+
+        One array is unpacked in a fifteenth of the time. It holds while the view is there.
+        """
+        places = np.zeros((1, len(self.arrays), 3), np.int64)
+        for place, array in zip(places[0], self.arrays, strict=True):
+            assert array.flags.c_contiguous
+            assert array.flags.aligned
+            place[: 1 + array.ndim] = array.ctypes.data, *array.shape
+        return places
 
     def after(self, changes: Changes) -> View:
         """The state after some changes."""

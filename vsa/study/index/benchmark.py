@@ -42,7 +42,7 @@ from vsa.study.index.timing import N_WARMUP, K, latency, one_core, one_thread
 from vsa.study.simulate.growth import Growth
 
 USUAL_CODES = CodeSettings()
-VERSION = 10  # of what is compared, peers included, and how
+VERSION = 11  # of what is compared, peers included, and how
 WANTED_RECALL = 0.995  # on validation queries, so that 0.99 can be judged on test queries
 NEAR = 0.005  # that a quarter of the queries may tell too little by
 _N_TURNS = 9  # of a peer and the index
@@ -361,7 +361,7 @@ def _estimated(codec: Codec, queries: np.ndarray, features: np.ndarray) -> np.nd
     store = Memory(Model(codec, lists), SearchParams(len(lists), K))
     own = lists.assign(features, np.zeros(n, int))
     store.put(np.arange(n), own, features.astype(STORED), np.empty(0, np.int64))
-    rows = find(store.current(), queries.astype(STORED), K, store.params, refined=False).ids
+    rows = find([store.current()], queries.astype(STORED), K, store.params, refined=False).ids
     return np.pad(rows, ((0, 0), (0, K - rows.shape[1])), constant_values=-1)
 
 

@@ -16,7 +16,7 @@ from vsa.index.index import Index
 from vsa.index.request import SearchParams
 from vsa.study.index.timing import K, one_core, one_thread
 
-STAGES = ("encode", "probe", "scan", "select", "refine", "Python")
+STAGES = ("encode", "probe", "scan", "select", "refine", "caches", "Python")
 _N_REPEATS = 3
 
 
@@ -37,19 +37,24 @@ def _called(arrays: Any, query: Any) -> None:
 def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict[str, float]:
     """Median milliseconds of each of `STAGES`, for queries float32 (n, d) one at a time.
 
-    Every stage runs by itself over all queries, so that no query finds in the processor's cache
-    what another stage of it has read. Selection is what a scan that selects takes longer than one
-    that does not, and Python is what a whole search takes longer than all stages. A search calls
-    them from compiled code, so what a call from Python takes is not theirs. The index's codec must
-    be a `Codec`, and items must all be in its base.
+    Every stage runs by itself over all queries. Selection is what a scan that selects takes longer
+    than one that does not. In one call they take longer than one by one, since each finds the
+    processor's caches full of what the others have read: these are the caches. What a whole search
+    takes longer than that call is Python. Stages are called from compiled code there, so what a
+    call of each from Python takes is not theirs. The index's codec must be a `Codec`, and items
+    must all be in its base.
     """
-    arrays, lists = index.current().arrays, index.model.lists
+    view, lists = index.current(), index.model.lists
+    arrays, table = view.arrays, view.table
     if not isinstance(index.model.codec, Codec):
         raise TypeError("stages are timed for codecs that project")
     is_weighted, ranges = params.distance == "asymmetric", lists.ranges()
     n_probe, n_short = (min(n, len(lists)) for n in (params.n_probe, N_SHORT * params.n_probe))
     out, rows = np.empty(1024, np.uint64), range(len(queries))
     wanted = params.n_candidates, kernel.ANY
+    cost = is_weighted, ranges, n_probe, n_short, params.n_candidates, True
+    nothing = np.empty((0, index.model.codec.n_bits))
+    into = np.empty((1, K), np.int64), np.empty((1, K), np.float32), np.empty((1, K), np.int32)
     with one_thread(), one_core():
         calling, _ = _timed(lambda i: _called(arrays, queries[i]), rows)
         encoding, values = _timed(lambda i: kernel.projected(arrays, queries[i]), rows)
@@ -68,6 +73,9 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
             lambda i: kernel.similarities(arrays, passed[i], queries[i]), rows
         )
         ranking, _ = _timed(lambda i: kernel.best(arrays, passed[i], found[i], K), rows)
+        compiled, _ = _timed(
+            lambda i: kernel.search(table, queries[i : i + 1], nothing, *cost, *into), rows
+        )
         whole, _ = _timed(lambda i: index.search_one(queries[i], K, params), rows)
     stages = [
         encoding + aiming - 2 * calling,
@@ -76,8 +84,8 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
         passing - scanning,
         comparing + ranking - 2 * calling,
     ]
-    python = whole - sum(stages)
-    medians = [1e3 * float(np.median(each)) for each in (*stages, python)]
+    rest = compiled - sum(stages), whole - compiled
+    medians = [1e3 * float(np.median(each)) for each in (*stages, *rest)]
     return dict(zip(STAGES, medians, strict=True))
 
 
