@@ -117,8 +117,8 @@ def stage_plot(curves: dict[int, pd.DataFrame]) -> HouseFigure:
         "query_time",
         "Stacked bars of the milliseconds that a query spends in each stage, by catalogue size.",
         "Probing compares centroids, scanning codes; selecting keeps the nearest; refining reads "
-        "and compares features, and ranks. Caches: how much longer all of these take in one call "
-        "than one by one, since each finds there what the others have read. Python is all around.",
+        "and compares features, and ranks. The rest is what all of these take longer in one call "
+        "than one by one, if they do. Python is all around it.",
     )
 
 

@@ -16,7 +16,7 @@ from vsa.index.index import Index
 from vsa.index.request import SearchParams
 from vsa.study.index.timing import K, one_core, one_thread
 
-STAGES = ("encode", "probe", "scan", "select", "refine", "caches", "Python")
+STAGES = ("encode", "probe", "scan", "select", "refine", "rest", "Python")
 _N_REPEATS = 3
 
 
@@ -38,8 +38,8 @@ def stage_times(index: Index, params: SearchParams, queries: np.ndarray) -> dict
     """Median milliseconds of each of `STAGES`, for queries float32 (n, d) one at a time.
 
     Every stage runs by itself over all queries. Selection is what a scan that selects takes longer
-    than one that does not. In one call they take longer than one by one, since each finds the
-    processor's caches full of what the others have read: these are the caches. What a whole search
+    than one that does not. The rest is what one call of all stages takes beyond their sum; less
+    than nothing where it takes less, as on a machine that changes its speed. What a whole search
     takes longer than that call is Python. Stages are called from compiled code there, so what a
     call of each from Python takes is not theirs. The index's codec must be a `Codec`, and items
     must all be in its base.
