@@ -91,8 +91,10 @@ def find(
     shape = n, min(k, params.n_candidates, n_items)
     found = Found(np.empty(shape, np.int64), np.empty(shape, np.float32), np.empty(shape, np.int32))
 
-    given: Any = [view.arrays for view in views]
-    if search is not plain.search:
+    given: Any  # which holds while the views are there, as they are here
+    if search is plain.search:
+        given = [view.arrays for view in views]
+    else:
         given = views[0].table if len(views) == 1 else np.concatenate([v.table for v in views])
 
     def ask(part: slice) -> None:
@@ -192,10 +194,10 @@ def _load(model: Model) -> Callable[..., None]:
     try:
         from vsa.index.kernel import search
 
-        table, codec = empty_view(model).table, model.codec
+        view, codec = empty_view(model), model.codec
         nobody = np.empty((0, codec.dim), np.float32), np.empty((0, codec.n_bits))
         into = np.empty((0, 1), np.int64), np.empty((0, 1), np.float32), np.empty((0, 1), np.int32)
-        search(table, *nobody, True, model.lists.ranges(), 1, 1, 1, True, *into)
+        search(view.table, *nobody, True, model.lists.ranges(), 1, 1, 1, True, *into)
         return search
     except Exception as error:  # numba has many of its own, and a machine may lack any part of it
         _LOG.warning("numba cannot compile the search, which runs in numpy, slowly: %s", error)
