@@ -109,7 +109,7 @@ def test_numbers_that_cannot_be_are_refused(engine, shards, replicas, told):
     [
         (["--shards", "0"], "0 shards cannot be"),
         (["--port", "99999"], "there is no port 99999"),
-        (["--limit", "k=none"], "k"),
+        (["--limit", "k=none"], "k is 'none'"),
         (["--token-file", "{folder}/token"], "fewer than 16 characters"),
         (["--port", "{port}"], "cannot be had"),
     ],

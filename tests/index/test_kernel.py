@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numba import typeof
 from random_features import unit
 
 from vsa.index import hits, kernel, plain
@@ -175,6 +176,12 @@ def test_where_numba_cannot_compile_the_search_runs_in_numpy(monkeypatch, caplog
     assert "runs in numpy, slowly" in caplog.text
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_array_equal(found.similarity, expected.similarity)
+
+
+def test_arrays_are_opened_as_the_types_that_they_are():
+    view = made_view(np.random.default_rng(0), "unit", 100, 1, 0, 16, 64, 3, 1)
+    kernel._opened(view.table[0])  # compiles it
+    assert [s.return_type for s in kernel._opened.nopython_signatures] == [typeof(view.arrays)]
 
 
 def test_numba_is_not_loaded_before_the_first_search():

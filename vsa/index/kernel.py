@@ -181,52 +181,60 @@ def _precise_product(context: Any, table: Any, row: Any, query: Any) -> Any:
 
 
 def _reader(kind: types.Array) -> Any:
-    """What makes an array of that type, of an address and a shape; nobody is to write to it."""
+    """What makes an array of that type, of a row of a table: its address and its shape."""
 
     @intrinsic
-    def read(context: Any, address: Any, shape: Any) -> Any:
+    def read(context: Any, table: Any, row: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            known = _Array(context, builder, signature.args[0], arguments[0])
+            first, whole = builder.mul(arguments[1], known.size), known.size.type
+            address, *sides = (
+                builder.load(known.pointer(builder.add(first, whole(i)), whole), typ=whole)
+                for i in range(1 + kind.ndim)
+            )
             made = context.make_array(kind)(context, builder)
-            data = builder.inttoptr(arguments[0], made.data.type)
+            data = builder.inttoptr(address, made.data.type)
             size = context.get_constant(types.intp, context.get_abi_sizeof(made.data.type.pointee))
-            sides, steps = cgutils.unpack_tuple(builder, arguments[1], kind.ndim), [size]
+            steps = [size]
             for side in reversed(sides[1:]):
                 steps.insert(0, builder.mul(steps[0], side))
             populate_array(made, data, sides, steps, size, None)
             return made._getvalue()
 
-        return kind(types.int64, types.UniTuple(types.int64, kind.ndim)), generate
+        return kind(table, types.int64), generate
 
     return read
 
 
-_floats, _floats2 = (_reader(types.Array(types.float32, n, "C", readonly=True)) for n in (1, 2))
-_halves2 = _reader(types.Array(types.uint16, 2, "C", readonly=True))
-_words2 = _reader(types.Array(types.uint64, 2, "C", readonly=True))
-_integers = _reader(types.Array(types.int64, 1, "C", readonly=True))
-_flags = _reader(types.Array(types.boolean, 1, "C", readonly=True))
+def _mapped(dtype: Any, ndim: int) -> Any:
+    """A reader of arrays that nobody is to write to."""
+    return _reader(types.Array(dtype, ndim, "C", readonly=True))
+
+
+_floats, _floats2 = _mapped(types.float32, 1), _mapped(types.float32, 2)
+_halves2, _words2 = _mapped(types.uint16, 2), _mapped(types.uint64, 2)
+_integers, _flags = _mapped(types.int64, 1), _mapped(types.boolean, 1)
 
 
 @_compiled
 def _opened(table: Any) -> Any:
-    """The arrays of a view, by their addresses and shapes: `vsa.index.view.View.table`."""
-    t = table
+    """The arrays of a view, in their order, by what `vsa.index.view.View.table` says of each."""
     return Arrays(
-        _floats2(t[0, 0], (t[0, 1], t[0, 2])),
-        _floats(t[1, 0], (t[1, 1],)),
-        _floats2(t[2, 0], (t[2, 1], t[2, 2])),
-        _words2(t[3, 0], (t[3, 1], t[3, 2])),
-        _words2(t[4, 0], (t[4, 1], t[4, 2])),
-        _halves2(t[5, 0], (t[5, 1], t[5, 2])),
-        _integers(t[6, 0], (t[6, 1],)),
-        _integers(t[7, 0], (t[7, 1],)),
-        _integers(t[8, 0], (t[8, 1],)),
-        _words2(t[9, 0], (t[9, 1], t[9, 2])),
-        _halves2(t[10, 0], (t[10, 1], t[10, 2])),
-        _integers(t[11, 0], (t[11, 1],)),
-        _flags(t[12, 0], (t[12, 1],)),
-        _integers(t[13, 0], (t[13, 1],)),
-        _integers(t[14, 0], (t[14, 1],)),
+        _floats2(table, 0),
+        _floats(table, 1),
+        _floats2(table, 2),
+        _words2(table, 3),
+        _words2(table, 4),
+        _halves2(table, 5),
+        _integers(table, 6),
+        _integers(table, 7),
+        _integers(table, 8),
+        _words2(table, 9),
+        _halves2(table, 10),
+        _integers(table, 11),
+        _flags(table, 12),
+        _integers(table, 13),
+        _integers(table, 14),
     )
 
 
@@ -401,14 +409,20 @@ def scanned(codes: Any, number: Any, start: Any, n: Any, aim: Any, out: Any) -> 
 
 
 @_compiled
-def _tightened(rows: Any, near: Any, n: Any, counts: Any, n_wanted: Any, limit: Any) -> Any:
-    """Drop what is further than the `n_wanted`-th; how many are left, and its distance."""
+def _limited(counts: Any, n_wanted: Any, limit: Any) -> Any:
+    """How far the `n_wanted`-th of those counted is, or the limit if there are not as many."""
     total = 0
     for distance in range(limit + 1):
         total += counts[distance]
         if total >= n_wanted:
-            limit = distance
-            break
+            return np.int64(distance)
+    return np.int64(limit)
+
+
+@_compiled
+def _tightened(rows: Any, near: Any, n: Any, counts: Any, n_wanted: Any, limit: Any) -> Any:
+    """Drop what is further than the `n_wanted`-th; how many are left, and its distance."""
+    limit = _limited(counts, n_wanted, limit)
     kept = 0
     for i in range(n):  # without a branch: nobody could foretell it
         rows[kept], near[kept] = rows[i], near[i]
@@ -692,12 +706,7 @@ def _of_several(
             counts[d[i]] += 1
             n += 1
         ends[view + 1] = n
-        total = 0
-        for distance in range(limit + 1):
-            total += counts[distance]
-            if total >= n_wanted:
-                limit = np.int64(distance)
-                break
+        limit = _limited(counts, n_wanted, limit)
     names, tied = np.empty(n, np.int64), np.empty(counts[limit], np.int64)
     kept, n_tied = 0, 0
     for view in range(len(tables)):

@@ -92,7 +92,7 @@ class View:
     def table(self) -> np.ndarray:
         """Where `arrays` are, int64 (1, 15, 3): address and shape of each, as the kernel gets them.
 
-        One array is unpacked in a fifteenth of the time. It holds while the view is there.
+        It holds while the view is there. One array is unpacked sooner than fifteen.
         """
         places = np.zeros((1, len(self.arrays), 3), np.int64)
         for place, array in zip(places[0], self.arrays, strict=True):
